@@ -1,0 +1,85 @@
+"""Presets shared by every task; the fields are documented in ractd_jax/settings.py.
+
+* ``cpu`` (default): minutes on two cores; what `make demo` runs.
+* ``smoke``: seconds, to see that everything runs; learns nothing.
+* ``paper``: widths and batches of the paper; wants an accelerator.
+* ``released``: every choice as in the released code; wants an accelerator.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from ractd_jax.settings import Settings, to_dict
+
+_SMOKE = {
+    "dataset": {"num_transitions": 2_000},
+    "network": {"widths": (16, 32), "embed_dim": 16},
+    "teacher": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
+    "reward": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
+    "student": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
+    "evaluation": {"num_episodes": 2, "teacher_steps": 3},
+    "run": {"steps_per_call": 2, "log_every": 4, "checkpoint_every": 4},
+}
+
+_CPU = {
+    "dataset": {"num_transitions": 60_000},
+    "network": {"widths": (32, 64, 128)},
+    "teacher": {
+        "num_steps": 6_000,
+        "batch_size": 128,
+        "optimizer": {"learning_rate": 3e-4, "warmup_steps": 300},
+    },
+    "student": {
+        "num_steps": 2_000,
+        "batch_size": 128,
+        "optimizer": {"learning_rate": 3e-4, "warmup_steps": 100},
+    },
+    "evaluation": {"num_episodes": 100, "teacher_steps": 20},
+}
+
+_PAPER = {
+    "network": {"widths": (512, 1024, 2048), "embed_dim": 128, "dtype": "bfloat16"},
+    "teacher": {
+        "num_steps": 200_000,
+        "batch_size": 1_024,
+        "optimizer": {"warmup_steps": 2_000},
+    },
+    "reward": {"num_steps": 50_000, "batch_size": 1_024},
+    "student": {"num_steps": 100_000, "batch_size": 4_800, "dropout_rate": 0.2},
+    "run": {"log_every": 500, "checkpoint_every": 10_000},
+}
+
+_RELEASED = {
+    **_PAPER,
+    "plan": {"padding": "drop"},
+    "network": {"widths": (512, 1024, 2048), "embed_dim": 128, "dtype": "float32"},
+    "diffusion": {"init_noise_scale": 1.0},
+    "teacher": {**_PAPER["teacher"], "distance": "released"},
+    "reward": {**_PAPER["reward"], "num_members": 1, "kind": "residual_mlp"},
+    "student": {
+        **_PAPER["student"],
+        "distance": "released",
+        "reward_input": "dsm",
+        "pessimism": 0.0,
+        "teacher_weights": "raw",
+        "target_ema": 0.0,
+        "max_solver_steps": 1,
+    },
+}
+
+PRESETS = {"cpu": _CPU, "smoke": _SMOKE, "paper": _PAPER, "released": _RELEASED}
+
+
+def get_preset(preset: str) -> ConfigDict:
+    """The unlocked config of a preset, for a task file to fill in.
+
+    Raises:
+      ValueError: an unknown preset.
+    """
+    preset = preset or "cpu"
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {sorted(PRESETS)}, not {preset!r}")
+    config = ConfigDict(to_dict(Settings()))
+    config.update(PRESETS[preset])
+    return config

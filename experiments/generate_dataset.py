@@ -1,0 +1,43 @@
+"""Records a dataset with the packaged behaviour policies (D4RL's recipes).
+
+  python -m experiments.generate_dataset --task=hopper-medium-expert \
+      --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
+"""
+
+from absl import flags
+
+from experiments import launch
+from ractd_jax.data.generate import generate_dataset
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    summary = generate_dataset(
+        FLAGS.task,
+        FLAGS.num_transitions,
+        FLAGS.seed,
+        root=FLAGS.root,
+        hdf5=FLAGS.hdf5,
+        num_workers=FLAGS.num_workers,
+    )
+    print(
+        f"{summary.dataset_id}: {summary.transitions} transitions, "
+        f"{summary.episodes} episodes, true return {summary.return_mean:.0f} "
+        f"(quartiles {summary.return_quartiles[0]:.0f}, "
+        f"{summary.return_quartiles[1]:.0f}, {summary.return_quartiles[2]:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string(
+        "task", None, "ENVIRONMENT-KIND such as hopper-medium-expert.", required=True
+    )
+    flags.DEFINE_integer(
+        "num_transitions", 1_000_000, "Transitions to record.", lower_bound=1
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of the first episode.")
+    flags.DEFINE_string("root", "", "Minari root; empty for Minari's default.")
+    flags.DEFINE_string("hdf5", None, "Also write this file in D4RL's layout.")
+    flags.DEFINE_integer("num_workers", None, "Processes; default: one per core.")
+    launch.run(main)

@@ -1,0 +1,54 @@
+"""What the mains share: the flags, the settings, and how errors are shown."""
+
+from __future__ import annotations
+
+import sys
+from logging import WARNING
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from ractd_jax.errors import RactdError
+from ractd_jax.settings import Settings, from_mapping
+
+FLAGS = flags.FLAGS
+
+
+def define_config_flags() -> None:
+    """``--config`` with ``--config.x.y=`` overrides, and ``--workdir``."""
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "Config file with an optional preset, such as "
+        "configs/hopper_medium_expert.py:smoke.",
+        lock_config=True,
+    )
+    flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
+    flags.mark_flags_as_required(["config", "workdir"])
+
+
+def settings_from_flags() -> Settings:
+    return from_mapping(FLAGS.config.to_dict())
+
+
+def _ours(record) -> bool:
+    """Drops what libraries report of their own start-up below a warning."""
+    library = "site-packages" in record.pathname
+    return not library or record.levelno >= WARNING
+
+
+def run(main) -> None:
+    """absl's app.run, with bad input shown as one line instead of a traceback."""
+
+    def guarded(argv):
+        if len(argv) > 1:
+            sys.exit(f"error: unexpected argument '{argv[1]}': flags start with --")
+        logging.set_verbosity(logging.INFO)
+        logging.get_absl_handler().addFilter(_ours)
+        try:
+            main()
+        except (RactdError, FloatingPointError, ValueError) as error:
+            logging.debug("traceback", exc_info=True)
+            sys.exit(f"error: {error}")
+
+    app.run(guarded)

@@ -1,0 +1,25 @@
+"""Stage 2: trains the reward models.
+
+  python -m experiments.train_reward --config=configs/hopper_medium_expert.py \
+      --workdir=runs/reward
+"""
+
+from absl import flags
+
+from experiments import launch
+from ractd_jax.data.sources import load_dataset
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import reward_stage
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    settings = launch.settings_from_flags()
+    stage = reward_stage(settings, load_dataset(settings.dataset))
+    train(stage, settings.run, settings.seed, FLAGS.workdir)
+
+
+if __name__ == "__main__":
+    launch.define_config_flags()
+    launch.run(main)

@@ -1,0 +1,25 @@
+"""Stage 1: trains the EDM teacher.
+
+  python -m experiments.train_teacher --config=configs/hopper_medium_expert.py \
+      --workdir=runs/teacher
+"""
+
+from absl import flags
+
+from experiments import launch
+from ractd_jax.data.sources import load_dataset
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import teacher_stage
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    settings = launch.settings_from_flags()
+    stage = teacher_stage(settings, load_dataset(settings.dataset))
+    train(stage, settings.run, settings.seed, FLAGS.workdir)
+
+
+if __name__ == "__main__":
+    launch.define_config_flags()
+    launch.run(main)

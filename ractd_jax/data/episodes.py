@@ -1,0 +1,153 @@
+"""Recorded episodes as flat arrays, checked once when they are built."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.signal
+
+from ractd_jax.errors import DataError
+
+_MATRICES = ("observations", "actions")
+_VECTORS = ("rewards", "terminals", "timeouts")
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """N transitions of E episodes, end to end.
+
+    Attributes:
+      observations: [N, O] float32, environment units.
+      actions: [N, A] float32, environment units.
+      rewards: [N] float32.
+      terminals: [N] bool, the environment ended the episode (a fall).
+      timeouts: [N] bool, the time limit ended it.
+      starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminals: np.ndarray
+    timeouts: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def num_transitions(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[E] steps of each episode."""
+        return np.diff(self.starts)
+
+    @property
+    def returns(self) -> np.ndarray:
+        """[E] undiscounted true returns."""
+        return np.add.reduceat(self.rewards.astype(np.float64), self.starts[:-1])
+
+
+def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
+    """Checks flat fields and finds where episodes end.
+
+    An episode ends at a terminal or a timeout; what follows the last end is an
+    episode that the recording cut off.
+
+    Args:
+      fields: ``observations`` [N, O], ``actions`` [N, A], ``rewards``,
+        ``terminals`` and ``timeouts`` [N].
+      source: the file or dataset id, named in errors.
+
+    Raises:
+      DataError: a field is missing, empty, of a wrong rank, length or dtype, or not
+        finite.
+    """
+    arrays = {}
+    for name in _MATRICES + _VECTORS:
+        if name not in fields:
+            raise DataError(source, field=name, expected="an array", found="nothing")
+        arrays[name] = _checked(np.asarray(fields[name]), name, source)
+    length = len(arrays["observations"])
+    for name, array in arrays.items():
+        if len(array) != length:
+            raise DataError(
+                source,
+                field=name,
+                expected=f"{length} rows, as observations have",
+                found=f"{len(array)}",
+            )
+    ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]) + 1
+    if len(ends) == 0 or ends[-1] != length:
+        ends = np.append(ends, length)
+    starts = np.concatenate([[0], ends]).astype(np.int32)
+    return Episodes(**arrays, starts=starts)
+
+
+def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
+    rank = 2 if name in _MATRICES else 1
+    if rank == 1 and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.dtype.kind not in "fiub":
+        raise DataError(source, field=name, expected="numbers", found=array.dtype)
+    if array.ndim != rank or array.size == 0:
+        raise DataError(
+            source,
+            field=name,
+            expected=f"a non-empty array of rank {rank}",
+            found=f"shape {array.shape}",
+        )
+    if name in ("terminals", "timeouts"):
+        if not np.isin(array, (0, 1)).all():
+            raise DataError(source, field=name, expected="0 or 1", found="other values")
+        return array.astype(bool)
+    # Overflow to infinity in the conversion is caught by the check behind it.
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, np.float32)
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(
+            source,
+            field=name,
+            expected="finite float32 numbers",
+            found=f"{array[row].ravel()[~np.isfinite(array[row].ravel())][0]} in row {row}",
+        )
+    return array
+
+
+def concatenate(parts: list[Episodes]) -> Episodes:
+    """The episodes of all `parts`, in order."""
+    flat = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in _MATRICES + _VECTORS
+    }
+    offsets = np.cumsum([0] + [part.num_transitions for part in parts])
+    starts = [part.starts[:-1] + off for part, off in zip(parts, offsets, strict=False)]
+    starts = np.concatenate([*starts, offsets[-1:]]).astype(np.int32)
+    return Episodes(**flat, starts=starts)
+
+
+def return_to_go(
+    episodes: Episodes, discount: float, termination_penalty: float = 0.0
+) -> np.ndarray:
+    """[N] discounted sums of the rewards from each step to the end of its episode.
+
+    Args:
+      episodes: the episodes.
+      discount: gamma in [0, 1].
+      termination_penalty: added to the reward of a step that the environment ended,
+        such as -100 for a fall (thesis B.2.2).
+    """
+    rewards = episodes.rewards.astype(np.float64)
+    rewards = rewards + termination_penalty * episodes.terminals
+    result = np.empty(len(rewards), np.float32)
+    for start, stop in zip(episodes.starts[:-1], episodes.starts[1:], strict=True):
+        backwards = rewards[start:stop][::-1]
+        total = scipy.signal.lfilter([1.0], [1.0, -discount], backwards)
+        result[start:stop] = total[::-1]
+    return result

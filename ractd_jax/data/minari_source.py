@@ -1,0 +1,148 @@
+"""Minari datasets in a local root."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import gymnasium
+import minari
+import numpy as np
+from minari.data_collector import EpisodeBuffer
+
+from ractd_jax.data.episodes import Episodes, build_episodes
+from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.errors import DataError
+
+_ROOT_VARIABLE = "MINARI_DATASETS_PATH"
+
+
+@contextlib.contextmanager
+def _local_root(root: str) -> Iterator[None]:
+    """Points Minari at `root`; an empty one leaves its own choice."""
+    before = os.environ.get(_ROOT_VARIABLE)
+    if root:
+        os.environ[_ROOT_VARIABLE] = root
+    try:
+        yield
+    finally:
+        if root and before is None:
+            del os.environ[_ROOT_VARIABLE]
+        elif root:
+            os.environ[_ROOT_VARIABLE] = before
+
+
+def has_minari(dataset_id: str, root: str) -> bool:
+    """Whether `dataset_id` lies in the local root."""
+    with _local_root(root):
+        return dataset_id in minari.list_local_datasets()
+
+
+def load_minari(dataset_id: str, root: str = "") -> Episodes:
+    """Reads a local Minari dataset with array observations into episodes.
+
+    Args:
+      dataset_id: such as ``ractd/hopper/medium-expert-v0``.
+      root: folder of Minari datasets; empty for Minari's own default.
+
+    Raises:
+      DataError: it is not there, or its observations are not flat arrays.
+    """
+    with _local_root(root):
+        if dataset_id not in minari.list_local_datasets():
+            raise DataError(
+                f"Minari dataset '{dataset_id}'",
+                expected=f"a dataset in {root or 'the default Minari root'}",
+                found="none of that id; make it with experiments.generate_dataset",
+            )
+        try:
+            dataset = minari.load_dataset(dataset_id)
+            fields = _flatten(dataset)
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"Minari dataset '{dataset_id}'",
+                expected="a whole Minari dataset",
+                found=f"{type(error).__name__}: {error}",
+            ) from None
+    return build_episodes(fields, f"Minari dataset '{dataset_id}'")
+
+
+def _flatten(dataset: minari.MinariDataset) -> dict[str, np.ndarray]:
+    columns = {name: [] for name in ("observations", "actions", "rewards")}
+    ends = {name: [] for name in ("terminals", "timeouts")}
+    for episode in dataset.iterate_episodes():
+        length = len(episode.rewards)
+        if not isinstance(episode.observations, np.ndarray):
+            raise DataError(
+                f"Minari dataset '{dataset.id}'",
+                field="observations",
+                expected="flat arrays",
+                found=type(episode.observations).__name__,
+            )
+        columns["observations"].append(episode.observations[:length])
+        columns["actions"].append(episode.actions)
+        columns["rewards"].append(episode.rewards)
+        terminals = np.asarray(episode.terminations, bool)
+        timeouts = np.zeros(length, bool)
+        # An episode that neither ended nor timed out was cut by the recorder.
+        timeouts[-1] = not terminals[-1]
+        ends["terminals"].append(terminals)
+        ends["timeouts"].append(timeouts)
+    return {name: np.concatenate(parts) for name, parts in {**columns, **ends}.items()}
+
+
+def save_minari(
+    dataset_id: str,
+    episodes: Sequence[RecordedEpisode],
+    environment_id: str,
+    root: str,
+    *,
+    algorithm: str,
+    description: str,
+) -> None:
+    """Writes recorded episodes as a Minari dataset in the local root.
+
+    An interrupted writing leaves a folder without metadata, which is removed first.
+    """
+    buffers = [
+        EpisodeBuffer(
+            id=i,
+            seed=episode.seed,
+            observations=episode.observations,
+            actions=episode.actions,
+            rewards=list(episode.rewards),
+            terminations=[*[False] * (len(episode.rewards) - 1), episode.terminated],
+            truncations=[*[False] * (len(episode.rewards) - 1), not episode.terminated],
+            infos={},
+        )
+        for i, episode in enumerate(episodes)
+    ]
+    env = gymnasium.make(environment_id)
+    observation_space = gymnasium.spaces.Box(
+        -np.inf, np.inf, env.observation_space.shape, np.float32
+    )
+    with _local_root(root):
+        if root:
+            Path(root).mkdir(parents=True, exist_ok=True)
+        if dataset_id not in minari.list_local_datasets():
+            folder = minari.storage.get_dataset_path(dataset_id)
+            shutil.rmtree(folder, ignore_errors=True)
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            buffers,
+            env=environment_id,
+            eval_env=environment_id,
+            observation_space=observation_space,
+            action_space=env.action_space,
+            algorithm_name=algorithm,
+            author="ractd_jax",
+            description=description,
+            num_episodes_average_score=0,
+            code_permalink="ractd_jax/experiments/generate_dataset.py",
+            author_email="none",
+        )

@@ -1,0 +1,137 @@
+"""Rolls behaviour policies out in MuJoCo, in worker processes, into episodes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+
+from ractd_jax.data.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.errors import ConfigError
+
+DATASET_KINDS = ("medium", "medium-replay", "medium-expert")
+
+
+class RecordedEpisode(NamedTuple):
+    """One episode of T steps as the environment gave it.
+
+    Attributes:
+      observations: [T + 1, O] float32, the last one after the final step.
+      actions: [T, A] float32.
+      rewards: [T] float32.
+      terminated: whether the environment ended it.
+      truncated: whether the time limit ended it.
+      seed: seed of the reset and of the policy's noise.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool
+    truncated: bool
+    seed: int
+
+
+_worker_env: gymnasium.Env | None = None
+
+
+def _start_worker(environment_id: str) -> None:
+    global _worker_env
+    _worker_env = gymnasium.make(environment_id, disable_env_checker=True)
+
+
+def _record(job: tuple[BehaviourPolicy, int]) -> RecordedEpisode:
+    return record_episode(_worker_env, *job)
+
+
+def record_episode(
+    env: gymnasium.Env, policy: BehaviourPolicy, seed: int
+) -> RecordedEpisode:
+    """One stochastic episode of `policy`; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    observations, actions, rewards = [observation], [], []
+    terminated = truncated = False
+    while not (terminated or truncated):
+        noise = rng.standard_normal((1, len(policy.action_low)), np.float32)
+        action = policy.act(observation[None], noise)[0]
+        observation, reward, terminated, truncated, _ = env.step(action)
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(reward)
+    return RecordedEpisode(
+        np.asarray(observations, np.float32),
+        np.asarray(actions, np.float32),
+        np.asarray(rewards, np.float32),
+        bool(terminated),
+        bool(truncated),
+        seed,
+    )
+
+
+def mixture(
+    snapshots: PolicySnapshots, kind: str, num_transitions: int
+) -> list[tuple[BehaviourPolicy, int]]:
+    """D4RL's recipes as (policy, transitions) parts.
+
+    ``medium`` is one policy, ``medium-expert`` half and half, ``medium-replay`` the
+    snapshots in order up to the expert, an equal share each.
+
+    Raises:
+      ConfigError: an unknown kind.
+    """
+    if kind == "medium":
+        policies = [snapshots.role("medium")]
+    elif kind == "medium-expert":
+        policies = [snapshots.role("medium"), snapshots.role("expert")]
+    elif kind == "medium-replay":
+        policies = list(snapshots.policies.values())
+    else:
+        raise ConfigError(f"dataset kind must be one of {DATASET_KINDS}, not {kind!r}")
+    shares = [len(part) for part in np.array_split(range(num_transitions), len(policies))]
+    return list(zip(policies, shares, strict=True))
+
+
+def record_mixture(
+    environment_id: str,
+    parts: Sequence[tuple[BehaviourPolicy, int]],
+    seed: int,
+    num_workers: int | None = None,
+) -> Iterator[RecordedEpisode]:
+    """Yields whole episodes, part after part, until each has its transitions.
+
+    The result depends on `seed` alone, not on the number of workers.
+
+    Args:
+      environment_id: Gymnasium id.
+      parts: (policy, transitions) in order.
+      seed: first of the episodes' seeds.
+      num_workers: processes; by default one for each core.
+    """
+    num_workers = num_workers or os.cpu_count() or 1
+    spawn = multiprocessing.get_context("spawn")
+    seeds = itertools.count(seed)
+    with concurrent.futures.ProcessPoolExecutor(
+        num_workers, spawn, _start_worker, (environment_id,)
+    ) as pool:
+        for policy, wanted in parts:
+            yield from _record_part(pool, policy, wanted, seeds, 4 * num_workers)
+
+
+def _record_part(pool, policy, wanted, seeds, ahead):
+    """Episodes in the order of their seeds, with `ahead` of them under way."""
+    recorded = 0
+    pending = [pool.submit(_record, (policy, next(seeds))) for _ in range(ahead)]
+    while recorded < wanted:
+        episode = pending.pop(0).result()
+        pending.append(pool.submit(_record, (policy, next(seeds))))
+        recorded += len(episode.rewards)
+        yield episode
+    for future in pending:
+        future.cancel()

@@ -1,0 +1,181 @@
+"""Closed-loop evaluation: one episode per environment and seed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.planning import Planner
+
+
+class EpisodeResults(NamedTuple):
+    """What E evaluation episodes gave, raw.
+
+    Attributes:
+      returns: [E] float64, sums of the rewards that the environment paid.
+      lengths: [E] int64, steps.
+      seeds: [E] int64, seed of each reset.
+      running_max_returns: [E] float64, sums over steps of the largest reward so far.
+        Not a return: it is what the released evaluator reports, kept only to stand
+        beside the published tables.
+      seconds: wall time of the episodes, compilation left out.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    seeds: np.ndarray
+    running_max_returns: np.ndarray
+    seconds: float
+
+    @property
+    def steps_per_second(self) -> float:
+        return float(self.lengths.sum() / self.seconds)
+
+
+def make_vector_env(environment_id: str, num_envs: int) -> SyncVectorEnv:
+    """`num_envs` environments that are never reset behind our back.
+
+    Raises:
+      ConfigError: Gymnasium does not know the id.
+    """
+    try:
+        envs = [
+            gymnasium.make(environment_id, disable_env_checker=True)
+            for _ in range(num_envs)
+        ]
+    except gymnasium.error.Error as error:
+        raise ConfigError(f"config.environment.id: {error}") from None
+    return _vector(envs)
+
+
+def _vector(envs: list[gymnasium.Env]) -> SyncVectorEnv:
+    # A default argument binds each live environment: nothing is made or reset.
+    makers = [lambda env=env: env for env in envs]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def evaluate_planner(
+    planner: Planner,
+    environment_id: str,
+    num_episodes: int,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> EpisodeResults:
+    """Runs one episode in each of `num_episodes` environments, replanning each step.
+
+    Episode e is reset with ``seed + e`` and draws its noise from
+    fold_in(fold_in(key(seed), e), step), so its result does not depend on the others.
+    Finished environments leave the batch; the planner's batch halves with them.
+
+    Args:
+      planner: executes the first action of each plan.
+      environment_id: Gymnasium id.
+      num_episodes: E.
+      seed: first reset's seed.
+      on_step: called with (step, episodes still running).
+    """
+    vector = make_vector_env(environment_id, num_episodes)
+    _check_spaces(vector, planner)
+    seeds = seed + np.arange(num_episodes)
+    episode_keys = jax.vmap(jax.random.fold_in, (None, 0))(
+        jax.random.key(seed), np.arange(num_episodes)
+    )
+    step_keys = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
+    observations, _ = vector.reset(seed=seeds.tolist())
+    history = np.repeat(
+        observations[:, None].astype(np.float32), planner.dims.history, axis=1
+    )
+    alive = np.arange(num_episodes)
+    size = num_episodes
+    returns, running_max = np.zeros((2, num_episodes))
+    best = np.full(num_episodes, -np.inf)
+    lengths = np.zeros(num_episodes, np.int64)
+    _act(planner, history, step_keys(episode_keys, 0))
+    compiling, begin, step = 0.0, time.perf_counter(), 0
+    while len(alive):
+        if len(alive) <= size // 2:
+            size = max(size // 2, 1)
+            start = time.perf_counter()
+            _act(planner, *_pad(size, history, step_keys(episode_keys[alive], 0)))
+            compiling += time.perf_counter() - start
+        padded = np.resize(alive, size)
+        keys = step_keys(episode_keys[padded], step)
+        actions = _act(planner, np.resize(history, (size, *history.shape[1:])), keys)
+        observations, rewards, terminated, truncated, _ = vector.step(
+            actions[: len(alive)]
+        )
+        step += 1
+        lengths[alive] += 1
+        returns[alive] += rewards
+        best[alive] = np.maximum(best[alive], rewards)
+        running_max[alive] += best[alive]
+        history = np.concatenate([history[:, 1:], observations[:, None]], axis=1)
+        history = history.astype(np.float32)
+        running = ~(terminated | truncated)
+        if not running.all():
+            alive, history = alive[running], history[running]
+            live = [env for env, on in zip(vector.envs, running, strict=True) if on]
+            for env, on in zip(vector.envs, running, strict=True):
+                if not on:
+                    env.close()
+            if live:
+                vector = _vector(live)
+        if on_step is not None:
+            on_step(step, len(alive))
+    seconds = time.perf_counter() - begin - compiling
+    return EpisodeResults(returns, lengths, seeds, running_max, seconds)
+
+
+def _pad(size: int, history: np.ndarray, keys: jax.Array):
+    rows = np.resize(np.arange(len(history)), size)
+    return history[rows], keys[rows]
+
+
+def _act(planner: Planner, history: np.ndarray, keys: jax.Array) -> np.ndarray:
+    observations = history[:, 0] if planner.dims.history == 1 else history
+    return np.asarray(planner.act(observations, keys))
+
+
+def _check_spaces(vector: SyncVectorEnv, planner: Planner) -> None:
+    spaces = {
+        "observations": (vector.single_observation_space, planner.dims.observation),
+        "actions": (vector.single_action_space, planner.dims.action),
+    }
+    for name, (space, size) in spaces.items():
+        if space.shape != (size,):
+            raise ConfigError(
+                f"config.environment.id: the planner has {size}-dimensional {name}, "
+                f"the environment {space}"
+            )
+
+
+def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:
+    """Writes the raw results as npz; appears only when complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, **results._asdict())
+    os.replace(temporary, path)
+
+
+def load_results(path: str | os.PathLike) -> EpisodeResults:
+    """Reads what :func:`save_results` wrote.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            fields = {name: stored[name] for name in EpisodeResults._fields}
+    except Exception as error:  # zipfile and numpy each raise their own
+        raise DataError(path, expected="evaluation results", found=error) from None
+    return EpisodeResults(**fields)

@@ -1,0 +1,46 @@
+"""Scores and intervals, computed from saved raw returns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ractd_jax.evaluation.rollout import EpisodeResults
+from ractd_jax.settings import Environment
+
+
+def normalized_score(returns: np.ndarray, environment: Environment) -> np.ndarray:
+    """100 (R - min) / (max - min) with D4RL's reference returns."""
+    span = environment.score_max - environment.score_min
+    return 100.0 * (np.asarray(returns) - environment.score_min) / span
+
+
+def bootstrap_interval(
+    values: np.ndarray, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values` [n].
+
+    Over the episodes of one training it says nothing about other training seeds.
+    """
+    rng = np.random.default_rng(seed)
+    means = rng.choice(values, (resamples, len(values))).mean(axis=1)
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(means, (tail, 1.0 - tail))
+    return float(low), float(high)
+
+
+def summarize(results: EpisodeResults, environment: Environment) -> dict:
+    """JSON-able statistics of one evaluation; scores are of true returns."""
+    scores = normalized_score(results.returns, environment)
+    low, high = bootstrap_interval(scores)
+    running_max = normalized_score(results.running_max_returns, environment)
+    return {
+        "episodes": len(scores),
+        "score_mean": float(scores.mean()),
+        "score_interval_95": [low, high],
+        "score_median": float(np.median(scores)),
+        "score_std": float(scores.std()),
+        "return_mean": float(results.returns.mean()),
+        "length_mean": float(results.lengths.mean()),
+        "running_max_score": float(running_max.mean()),
+        "env_steps_per_s": results.steps_per_second,
+    }

@@ -1,0 +1,20 @@
+"""Losses as pure functions of arrays and callables."""
+
+from ractd_jax.losses.ctm import ctm_loss
+from ractd_jax.losses.distances import DISTANCES, distance
+from ractd_jax.losses.dsm import add_noise, dsm_loss
+from ractd_jax.losses.reward import pessimistic_return, regression_loss, reward_loss
+from ractd_jax.losses.total import StudentDraws, student_loss
+
+__all__ = [
+    "DISTANCES",
+    "StudentDraws",
+    "add_noise",
+    "ctm_loss",
+    "distance",
+    "dsm_loss",
+    "pessimistic_return",
+    "regression_loss",
+    "reward_loss",
+    "student_loss",
+]

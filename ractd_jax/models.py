@@ -1,0 +1,170 @@
+"""From settings to networks, and from networks to the functions that solvers take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ractd_jax import diffusion
+from ractd_jax.diffusion.preconditioning import DenoiseFn
+from ractd_jax.losses import pessimistic_return
+from ractd_jax.networks import (
+    Compute,
+    RewardModel,
+    RewardModelConfig,
+    TemporalUNet,
+    TemporalUNetConfig,
+)
+from ractd_jax.settings import Diffusion, Network, Reward
+from ractd_jax.student import jump
+
+ROLES = ("teacher", "student", "reward")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimensions:
+    """Sizes of the data: O, A, H and h (latest observations in the condition)."""
+
+    observation: int
+    action: int
+    horizon: int
+    history: int
+
+    @property
+    def condition(self) -> int:
+        return self.history * self.observation
+
+    @property
+    def plan_shape(self) -> tuple[int, int]:
+        return self.horizon, self.action
+
+
+def make_unet(
+    settings: Network, dims: Dimensions, dropout_rate: float = 0.0
+) -> TemporalUNet:
+    """The U-Net of these settings; raises ValueError when the horizon does not fit."""
+    config = TemporalUNetConfig(
+        plan_dim=dims.action,
+        widths=settings.widths,
+        embed_dim=settings.embed_dim,
+        kernel_size=settings.kernel_size,
+        num_groups=settings.num_groups,
+        dropout_rate=dropout_rate,
+        condition_dim=dims.condition,
+        compute=Compute(settings.conv, settings.dtype),
+    )
+    config.check_horizon(dims.horizon)
+    return TemporalUNet(config)
+
+
+def make_reward_model(settings: Reward) -> RewardModel:
+    return RewardModel(RewardModelConfig(settings.kind, settings.widths))
+
+
+def init_unet(unet: TemporalUNet, dims: Dimensions, key: jax.Array, role: str) -> Any:
+    """Fresh parameters; `role` says whether there is a second noise input."""
+    x = jnp.zeros((1, *dims.plan_shape))
+    level = jnp.zeros(1)
+    stop = level if role == "student" else None
+    return unet.init(key, x, level, jnp.zeros((1, dims.condition)), stop)["params"]
+
+
+def init_reward(
+    model: RewardModel, dims: Dimensions, key: jax.Array, num_members: int
+) -> Any:
+    """Fresh parameters of `num_members` models, stacked on a leading axis."""
+
+    def init(member_key):
+        observations = jnp.zeros((1, dims.observation))
+        actions = jnp.zeros((1, dims.action))
+        return model.init(member_key, observations, actions)["params"]
+
+    return jax.vmap(init)(jax.random.split(key, num_members))
+
+
+def make_denoise_fn(
+    unet: TemporalUNet,
+    params: Any,
+    condition: jax.Array,
+    settings: Diffusion,
+    **apply_options: Any,
+) -> DenoiseFn:
+    """The teacher's D(x, sigma) under `condition` [B, C]."""
+
+    def denoise_fn(x, sigma):
+        def network_fn(scaled, c_noise):
+            return unet.apply(
+                {"params": params}, scaled, c_noise, condition, **apply_options
+            )
+
+        return diffusion.denoise(
+            network_fn,
+            x,
+            sigma,
+            sigma_min=settings.sigma_min,
+            sigma_data=settings.sigma_data,
+        )
+
+    return denoise_fn
+
+
+def make_jump_fn(
+    unet: TemporalUNet, params: Any, settings: Diffusion, **apply_options: Any
+) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
+    """The student's G(x, sigma, sigma_stop, condition)."""
+
+    def jump_fn(x, sigma, sigma_stop, condition):
+        def network_fn(scaled, c_noise, c_noise_stop):
+            return unet.apply(
+                {"params": params},
+                scaled,
+                c_noise,
+                condition,
+                c_noise_stop,
+                **apply_options,
+            )
+
+        return jump(
+            network_fn,
+            x,
+            sigma,
+            sigma_stop,
+            sigma_min=settings.sigma_min,
+            sigma_data=settings.sigma_data,
+        )
+
+    return jump_fn
+
+
+def make_reward_fn(
+    model: RewardModel, stacked_params: Any, pessimism: float
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """R(observations, actions) -> [B]: the ensemble's mean - pessimism * std."""
+
+    def reward_fn(observations, actions):
+        def member(params):
+            return model.apply({"params": params}, observations, actions)
+
+        return pessimistic_return(jax.vmap(member)(stacked_params), pessimism)
+
+    return reward_fn
+
+
+def bin_sigmas(settings: Diffusion) -> jax.Array:
+    """[N + 1] noise levels of bins 0..N; bin N clamps to sigma_min."""
+    return diffusion.karras_sigma(
+        jnp.arange(settings.num_scales + 1),
+        settings.num_scales,
+        settings.sigma_min,
+        settings.sigma_max,
+        settings.rho,
+    )
+
+
+def init_noise_scale(settings: Diffusion) -> float:
+    """Standard deviation of x_T."""
+    return settings.init_noise_scale or settings.sigma_max

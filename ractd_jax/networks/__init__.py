@@ -1,0 +1,13 @@
+"""Networks as pure functions (Flax Linen)."""
+
+from ractd_jax.networks.blocks import Compute
+from ractd_jax.networks.reward_model import RewardModel, RewardModelConfig
+from ractd_jax.networks.temporal_unet import TemporalUNet, TemporalUNetConfig
+
+__all__ = [
+    "Compute",
+    "RewardModel",
+    "RewardModelConfig",
+    "TemporalUNet",
+    "TemporalUNetConfig",
+]

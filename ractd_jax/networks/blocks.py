@@ -1,0 +1,219 @@
+"""Building blocks of the temporal U-Net: convolutions, group norm, FiLM residuals.
+
+Every convolution keeps its kernel as [taps, in, out] and can run in two ways that
+share the parameters: as a gather of the taps and one matrix product (the default
+on CPUs, where XLA's convolution is several times slower), or as `lax.conv`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_CONV_DIMS = ("NHC", "HIO", "NHC")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """How a network computes; none of it changes the parameters.
+
+    Attributes:
+      conv: ``matmul``, ``lax``, or ``auto`` (matmul on CPUs, lax elsewhere).
+      dtype: dtype of the activations, ``float32`` or ``bfloat16``.
+    """
+
+    conv: str = "auto"
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.conv not in ("auto", "matmul", "lax"):
+            raise ValueError(f"conv must be auto, matmul or lax, not {self.conv!r}")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"dtype must be float32 or bfloat16, not {self.dtype!r}"
+            )
+
+    def uses_matmul(self) -> bool:
+        if self.conv == "auto":
+            return jax.default_backend() == "cpu"
+        return self.conv == "matmul"
+
+
+def mish(x: jax.Array) -> jax.Array:
+    """x tanh(softplus(x)) with one exponential: x n / (n + 2), n = e(e + 2)."""
+    e = jnp.exp(jnp.minimum(x, 20.0))
+    n = e * (e + 2.0)
+    return x * (n / (n + 2.0))
+
+
+def _torch_uniform(fan_in: int):
+    """PyTorch's default for kernels and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    bound = 1.0 / fan_in**0.5
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Dense(nn.Module):
+    """y = x W + b with W [in, out], started as PyTorch starts it."""
+
+    features: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = _torch_uniform(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        dtype = self.compute.dtype
+        return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
+
+
+class Conv(nn.Module):
+    """1-D convolution over [B, H, C] with `kernel_size // 2` zeros at both ends.
+
+    With stride 2 and kernel size 3 the output has H / 2 positions, as PyTorch's
+    ``Conv1d(kernel_size=3, stride=2, padding=1)`` gives for even H.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        in_features = x.shape[-1]
+        init = _torch_uniform(self.kernel_size * in_features)
+        shape = (self.kernel_size, in_features, self.features)
+        dtype = self.compute.dtype
+        kernel = self.param("kernel", init, shape).astype(dtype)
+        bias = self.param("bias", init, (self.features,)).astype(dtype)
+        x = x.astype(dtype)
+        pad = self.kernel_size // 2
+        if self.kernel_size == 1:
+            return x @ kernel[0] + bias
+        if not self.compute.uses_matmul():
+            return bias + lax.conv_general_dilated(
+                x, kernel, (self.stride,), [(pad, pad)], dimension_numbers=_CONV_DIMS
+            )
+        padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)))
+        positions = (x.shape[1] + 2 * pad - self.kernel_size) // self.stride + 1
+        last = (positions - 1) * self.stride + 1
+        taps = [
+            padded[:, tap : tap + last : self.stride] for tap in range(self.kernel_size)
+        ]
+        unfolded = jnp.concatenate(taps, axis=-1)
+        return unfolded @ kernel.reshape(-1, self.features) + bias
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution that doubles H: 4 taps, stride 2, padding 1.
+
+    Kernel [4, in, out] in the order PyTorch stores its taps. As a product: output
+    2i reads (x[i-1], x[i]) through taps (3, 1); output 2i + 1 reads (x[i], x[i+1])
+    through taps (2, 0).
+    """
+
+    features: int
+    compute: Compute = Compute()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, length, in_features = x.shape
+        init = _torch_uniform(4 * self.features)
+        dtype = self.compute.dtype
+        kernel = self.param("kernel", init, (4, in_features, self.features))
+        kernel = kernel.astype(dtype)
+        bias = self.param("bias", init, (self.features,)).astype(dtype)
+        x = x.astype(dtype)
+        if not self.compute.uses_matmul():
+            return bias + lax.conv_general_dilated(
+                x, kernel[::-1], (1,), [(2, 2)], (2,), dimension_numbers=_CONV_DIMS
+            )
+        padded = jnp.pad(x, ((0, 0), (1, 1), (0, 0)))
+        pairs = jnp.concatenate([padded[:, :-1], padded[:, 1:]], axis=-1)
+        even = pairs[:, :-1] @ jnp.concatenate([kernel[3], kernel[1]])
+        odd = pairs[:, 1:] @ jnp.concatenate([kernel[2], kernel[0]])
+        joined = jnp.stack([even, odd], axis=2)
+        return joined.reshape(batch, 2 * length, self.features) + bias
+
+
+class GroupNorm(nn.Module):
+    """Group norm over (H, C / groups) of [B, H, C]; statistics in float32.
+
+    One pass gives both moments; the normalisation, scale and shift are folded into
+    one multiply-add per element.
+    """
+
+    num_groups: int = 8
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, length, channels = x.shape
+        if channels % self.num_groups:
+            raise ValueError(
+                f"{channels} channels cannot be split into {self.num_groups} groups"
+            )
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        grouped = x.reshape(batch, length, self.num_groups, -1).astype(jnp.float32)
+        mean = jnp.mean(grouped, axis=(1, 3), keepdims=True)
+        centred = grouped - mean
+        variance = jnp.mean(jnp.square(centred), axis=(1, 3), keepdims=True)
+        normed = centred * lax.rsqrt(variance + self.epsilon)
+        normed = normed.reshape(batch, length, channels)
+        return (normed * scale + bias).astype(x.dtype)
+
+
+class ConvBlock(nn.Module):
+    """Conv -> GroupNorm -> Mish."""
+
+    features: int
+    kernel_size: int
+    num_groups: int
+    compute: Compute
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Conv(self.features, self.kernel_size, compute=self.compute, name="conv")(x)
+        return mish(GroupNorm(self.num_groups, name="norm")(x))
+
+
+class ResidualBlock(nn.Module):
+    """Two conv blocks with a FiLM y = scale * y + bias between them, and a skip.
+
+    ``[scale | bias] = Dense(mish(condition))``, plain scale (not 1 + scale).
+    Dropout follows the first conv block and the residual sum.
+    """
+
+    features: int
+    kernel_size: int
+    num_groups: int
+    dropout_rate: float
+    compute: Compute
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, activated_condition: jax.Array, deterministic: bool
+    ) -> jax.Array:
+        def block(name):
+            return ConvBlock(
+                self.features, self.kernel_size, self.num_groups, self.compute, name=name
+            )
+
+        dropout = nn.Dropout(self.dropout_rate, deterministic=deterministic)
+        film = Dense(2 * self.features, self.compute, name="film")(activated_condition)
+        scale, bias = jnp.split(film[:, None, :], 2, axis=-1)
+        hidden = dropout(block("block_in")(x))
+        hidden = block("block_out")(scale * hidden + bias)
+        if x.shape[-1] != self.features:
+            x = Conv(self.features, 1, compute=self.compute, name="skip")(x)
+        return dropout(hidden + x)

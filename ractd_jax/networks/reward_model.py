@@ -1,0 +1,78 @@
+"""The reward model R(s, a): the normalised return-to-go of a clean pair."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ractd_jax.networks.blocks import Compute, ConvBlock, Dense, mish
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardModelConfig:
+    """Shape of a reward model.
+
+    Attributes:
+      kind: ``residual_mlp`` (the released code) or ``conv`` (the paper's text:
+        Conv1d + GroupNorm + Mish blocks over the time axis, here of length one).
+      widths: hidden widths; the residual MLP has two blocks for each.
+    """
+
+    kind: str = "residual_mlp"
+    widths: tuple[int, ...] = (64, 128, 256)
+
+    def __post_init__(self):
+        if self.kind not in ("residual_mlp", "conv"):
+            raise ValueError(f"kind must be residual_mlp or conv, not {self.kind!r}")
+        if not self.widths:
+            raise ValueError("widths must name at least one layer")
+        if self.kind == "conv" and any(width % 8 for width in self.widths):
+            raise ValueError(f"conv widths must be multiples of 8, not {self.widths}")
+
+
+class ResidualDense(nn.Module):
+    """y = Dense(mish(Dense(x))) + skip, the skip linear when widths differ."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = Dense(self.features, name="dense_in")(x)
+        hidden = Dense(self.features, name="dense_out")(mish(hidden))
+        if x.shape[-1] != self.features:
+            x = Dense(self.features, name="skip")(x)
+        return hidden + x
+
+
+class RewardModel(nn.Module):
+    """``RewardModel(config).apply({"params": p}, observations, actions)`` -> [B]."""
+
+    config: RewardModelConfig
+
+    @nn.compact
+    def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
+        """Predicts normalised returns-to-go.
+
+        Args:
+          observations: [B, O] normalised.
+          actions: [B, A] normalised.
+
+        Returns:
+          [B] predictions, in [-1, 1] over the data.
+        """
+        chex.assert_rank([observations, actions], 2)
+        x = jnp.concatenate([actions, observations], axis=-1)
+        if self.config.kind == "conv":
+            x = x[:, None, :]
+            for i, width in enumerate(self.config.widths):
+                x = ConvBlock(width, 5, 8, Compute(), name=f"block_{i}")(x)
+            x = x[:, 0]
+        else:
+            for i, width in enumerate(self.config.widths):
+                x = ResidualDense(width, name=f"block_{i}_a")(x)
+                x = ResidualDense(width, name=f"block_{i}_b")(x)
+        return Dense(1, name="head")(x)[:, 0]

@@ -1,0 +1,201 @@
+"""A trained teacher or student as an object that plans from raw observations."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax import diffusion, models
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.errors import CheckpointError
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.student import few_step_bins, sample_few_step
+from ractd_jax.training.checkpoint import StoredModel
+
+# sampler(params, condition [B, C], noises [1 + extra, B, H, A]) -> plans [B, H, A]
+Sampler = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
+
+def make_sampler(
+    unet, settings: Settings, role: str, num_steps: int
+) -> tuple[Sampler, int, int]:
+    """(sampler of normalised plans, extra noises that it reads, its NFE).
+
+    Args:
+      unet: the network.
+      settings: of the training.
+      role: ``teacher`` (Heun steps over the Karras grid) or ``student`` (jumps).
+      num_steps: Heun steps, or jumps.
+    """
+    noise = settings.diffusion
+    scale = models.init_noise_scale(noise)
+
+    def teacher(params, condition, noises):
+        denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
+        sigmas = diffusion.karras_sigmas(
+            num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
+        )
+        return diffusion.sample_heun(
+            diffusion.clip_denoised(denoise_fn), scale * noises[0], sigmas
+        )
+
+    def student(params, condition, noises):
+        jump_fn = models.make_jump_fn(unet, params, noise)
+        sigmas = models.bin_sigmas(noise)
+        levels = sigmas[jnp.array(few_step_bins(num_steps, noise.num_scales), int)]
+        return sample_few_step(
+            lambda x, sigma, stop: jnp.clip(
+                jump_fn(x, sigma, stop, condition), -1.0, 1.0
+            ),
+            scale * noises[0],
+            noises[1:],
+            levels,
+            noise.sigma_max,
+            noise.sigma_min,
+        )
+
+    if role == "teacher":
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+        return teacher, 0, 2 * num_steps
+    few_step_bins(num_steps, noise.num_scales)
+    return student, num_steps - 1, num_steps
+
+
+class Planner:
+    """Plans in environment units; compiled once for each batch size.
+
+    A plan depends on its own observation and key only, not on the rest of the batch.
+
+    Attributes:
+      settings: of the training.
+      dims: O, A, H and h.
+      role: ``teacher`` or ``student``.
+      num_steps: steps of the sampler.
+      nfe: network evaluations of a plan.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dims: Dimensions,
+        role: str,
+        params: Any,
+        observation_normalizer: MinMaxNormalizer,
+        action_normalizer: MinMaxNormalizer,
+        num_steps: int,
+    ):
+        self.settings = settings
+        self.dims = dims
+        self.role = role
+        self.num_steps = num_steps
+        unet = models.make_unet(settings.network, dims)
+        sampler, extra, self.nfe = make_sampler(unet, settings, role, num_steps)
+        self._params = jax.device_put(params)
+        shape = (1 + extra, *dims.plan_shape)
+
+        @functools.partial(jax.jit, static_argnames="steps")
+        def plan(params, observations, key, steps):
+            batch = observations.shape[0]
+            keys = key if key.ndim else jax.random.split(key, batch)
+            noises = jax.vmap(lambda k: jax.random.normal(k, shape), out_axes=1)(keys)
+            condition = observation_normalizer.normalize(observations)
+            plans = sampler(params, condition.reshape(batch, -1), noises)
+            return action_normalizer.unnormalize(plans[:, :steps])
+
+        self._plan = plan
+
+    def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
+        """Samples plans.
+
+        Args:
+          observations: [B, O] in environment units, or [B, h, O] (oldest first) when
+            the planner was trained with a history h > 1.
+          key: one PRNG key, or [B] keys, one for each plan.
+
+        Returns:
+          [B, H, A] actions in environment units.
+
+        Raises:
+          ValueError: the observations or keys have a wrong shape, or are not finite.
+        """
+        return self._plan(self._params, *self._checked(observations, key), steps=None)
+
+    def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
+        """[B, A]: the first actions of :meth:`plan`, same arguments."""
+        plans = self._plan(self._params, *self._checked(observations, key), steps=1)
+        return plans[:, 0]
+
+    def _checked(self, observations, key):
+        observations = np.asarray(observations, np.float32)
+        history, size = self.dims.history, self.dims.observation
+        inner = (size,) if history == 1 else (history, size)
+        if observations.shape[1:] != inner or len(observations) == 0:
+            expected = ", ".join(["B", *map(str, inner)])
+            raise ValueError(
+                f"observations: expected shape [{expected}], found "
+                f"{list(observations.shape)}"
+            )
+        if not np.isfinite(observations).all():
+            raise ValueError("observations: expected finite numbers")
+        if key.ndim and key.shape != (len(observations),):
+            raise ValueError(
+                f"key: expected one key or [{len(observations)}] keys (jax.random.key), "
+                f"found shape {list(key.shape)}"
+            )
+        return observations, key
+
+
+def load_planner(
+    directory: str | os.PathLike,
+    *,
+    num_steps: int | None = None,
+    weights: str = "ema",
+) -> Planner:
+    """Loads the planner trained in `directory`.
+
+    Args:
+      directory: workdir of train_teacher or train_student.
+      num_steps: Heun steps of a teacher (default 79, the training grid) or jumps of
+        a student (default 1).
+      weights: ``ema`` or ``raw``.
+
+    Raises:
+      CheckpointError: no readable checkpoint of a planner is there.
+      ValueError: an impossible number of steps.
+    """
+    stored = StoredModel(directory)
+    role = stored.metadata["stage"]
+    if role not in ("teacher", "student"):
+        raise CheckpointError(
+            f"{directory}: expected a teacher or student checkpoint, found a {role} "
+            "checkpoint"
+        )
+    settings = from_mapping(stored.metadata["settings"])
+    dims = Dimensions(**stored.metadata["dimensions"])
+    unet = models.make_unet(settings.network, dims)
+    template = jax.eval_shape(
+        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+    )
+    if num_steps is None:
+        num_steps = settings.diffusion.num_scales - 1 if role == "teacher" else 1
+    normalizers = {
+        name: MinMaxNormalizer.from_dict(value)
+        for name, value in stored.metadata["normalizers"].items()
+    }
+    return Planner(
+        settings,
+        dims,
+        role,
+        stored.load(template, weights),
+        normalizers["observations"],
+        normalizers["actions"],
+        num_steps,
+    )

@@ -1,0 +1,289 @@
+"""Every setting of a run, as frozen dataclasses: the one list of fields.
+
+`configs/` turns these into ml_collections ConfigDicts and holds the presets;
+:func:`from_mapping` turns a ConfigDict (or what a checkpoint stored) back, strictly:
+an unknown key or a value of another type raises and names the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+
+from ractd_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    # Gymnasium id of the environment that the plans act in.
+    id: str = "Hopper-v5"
+    # True return that scores 0 (D4RL's random policy).
+    score_min: float = -20.272305
+    # True return that scores 100 (D4RL's expert).
+    score_max: float = 3234.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    # Where the data comes from: minari (a local root) or d4rl (an HDF5 file).
+    source: str = "minari"
+    # Minari id, used when source is minari.
+    id: str = ""
+    # Folder of Minari datasets; empty for Minari's own default.
+    root: str = ""
+    # HDF5 file, used when source is d4rl.
+    path: str = ""
+    # Transitions that experiments.generate_dataset and the pipeline record.
+    num_transitions: int = 1_000_000
+    # Seed of the recording.
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    # H, steps that a plan covers.
+    horizon: int = 16
+    # h, latest observations that condition a plan.
+    history: int = 1
+    # At an episode's end: repeat_last (repeat the last action) or drop (as released).
+    padding: str = "repeat_last"
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    # Channels of each level of the U-Net.
+    widths: tuple[int, ...] = (32, 64, 128)
+    # Size of the noise-level embedding.
+    embed_dim: int = 32
+    # Taps of the convolutions.
+    kernel_size: int = 5
+    # Groups of the group norms.
+    num_groups: int = 8
+    # Convolutions as matmul, lax, or auto (matmul on CPUs).
+    conv: str = "auto"
+    # dtype of the activations, float32 or bfloat16; parameters stay float32.
+    dtype: str = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    # Lowest noise level, the "time zero" of the papers.
+    sigma_min: float = 0.02
+    # Highest noise level.
+    sigma_max: float = 80.0
+    # Standard deviation of the normalised data.
+    sigma_data: float = 0.5
+    # Curvature of the Karras grid.
+    rho: float = 7.0
+    # N, levels of the grid.
+    num_scales: int = 80
+    # Standard deviation of x_T: 0 means sigma_max (principled); released: 1.
+    init_noise_scale: float = 0.0
+    # Mean of ln sigma in training.
+    log_sigma_mean: float = -1.2
+    # Standard deviation of ln sigma in training.
+    log_sigma_std: float = 1.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    # Peak learning rate of AdamW.
+    learning_rate: float = 1e-4
+    # Decoupled weight decay.
+    weight_decay: float = 1e-6
+    # First moment's decay.
+    beta1: float = 0.95
+    # Second moment's decay.
+    beta2: float = 0.999
+    # Steps of linear warm-up from 0.
+    warmup_steps: int = 500
+    # After the warm-up: cosine (to 0 at the last step) or constant.
+    schedule: str = "cosine"
+    # Global gradient norm to clip at; 0 for no clipping.
+    max_grad_norm: float = 0.0
+    # EMA decay at step k is 1 - (1 + k)^-ema_power, capped by ema_max_decay.
+    ema_power: float = 0.75
+    # Cap of the EMA decay.
+    ema_max_decay: float = 0.9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    # Optimiser steps.
+    num_steps: int = 6_000
+    # Plans per step over all devices.
+    batch_size: int = 128
+    # Distance of the DSM loss: squared, pseudo_huber or released.
+    distance: str = "released"
+    # Dropout rate of the U-Net.
+    dropout_rate: float = 0.0
+    optimizer: Optimizer = Optimizer()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    # Optimiser steps.
+    num_steps: int = 1_500
+    # State-action pairs per step over all devices.
+    batch_size: int = 256
+    # residual_mlp (released) or conv (paper's text).
+    kind: str = "residual_mlp"
+    # Hidden widths.
+    widths: tuple[int, ...] = (64, 128, 256)
+    # Models of the ensemble, trained together on their own batches.
+    num_members: int = 5
+    # gamma of the return-to-go.
+    discount: float = 0.997
+    # Added to the reward of a step that the environment ended.
+    termination_penalty: float = -100.0
+    # Share of the episodes held out to measure the error.
+    holdout_fraction: float = 0.1
+    optimizer: Optimizer = Optimizer(
+        learning_rate=2e-4, weight_decay=1e-3, beta1=0.9, warmup_steps=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    # Optimiser steps.
+    num_steps: int = 2_000
+    # Plans per step over all devices.
+    batch_size: int = 128
+    # Distance of the CTM and DSM losses: squared, pseudo_huber or released.
+    distance: str = "released"
+    # Dropout rate of the trained network; frozen networks run without.
+    dropout_rate: float = 0.0
+    # alpha, weight of the CTM loss.
+    ctm_weight: float = 1.0
+    # beta, weight of the DSM loss.
+    dsm_weight: float = 1.0
+    # sigma_r, weight of the reward loss; 0 is CTD.
+    reward_weight: float = 0.5
+    # Clean plan that the reward sees: dsm (the DSM branch) or one_step (a sample).
+    reward_input: str = "dsm"
+    # k of reward = mean - k std over the ensemble's members.
+    pessimism: float = 4.0
+    # Members of the ensemble to use, the first ones; 0 for all.
+    num_members: int = 0
+    # Teacher weights to distil from: ema or raw (released).
+    teacher_weights: str = "ema"
+    # Decay of the target network's EMA; 0 is a stop-gradient copy (released).
+    target_ema: float = 0.0
+    # Longest teacher solve t -> u, in grid bins (Heun steps).
+    max_solver_steps: int = 1
+    optimizer: Optimizer = Optimizer(weight_decay=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    # Episodes, one for each environment and seed.
+    num_episodes: int = 100
+    # Seed of the first episode's reset; the others count on.
+    seed: int = 10_000
+    # Heun steps of the teacher's sampler when evaluated.
+    teacher_steps: int = 79
+    # Jumps of the student's sampler when evaluated, 1 to 4.
+    student_steps: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    # Optimiser steps inside one compiled call.
+    steps_per_call: int = 50
+    # Optimiser steps between log lines.
+    log_every: int = 100
+    # Optimiser steps between checkpoints.
+    checkpoint_every: int = 1_000
+    # Checkpoints to keep.
+    keep_checkpoints: int = 2
+    # Log to Weights & Biases too (needs the wandb package).
+    wandb: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    # Task name, for folders and for matching checkpoints.
+    task: str = "hopper-medium-expert"
+    # Seed of the training.
+    seed: int = 0
+    environment: Environment = Environment()
+    dataset: Dataset = Dataset()
+    plan: Plan = Plan()
+    network: Network = Network()
+    diffusion: Diffusion = Diffusion()
+    teacher: Teacher = Teacher()
+    reward: Reward = Reward()
+    student: Student = Student()
+    evaluation: Evaluation = Evaluation()
+    run: Run = Run()
+
+
+_CHOICES = {
+    "dataset.source": ("minari", "d4rl"),
+    "plan.padding": ("repeat_last", "drop"),
+    "network.conv": ("auto", "matmul", "lax"),
+    "network.dtype": ("float32", "bfloat16"),
+    "reward.kind": ("residual_mlp", "conv"),
+    "student.reward_input": ("dsm", "one_step"),
+    "student.teacher_weights": ("ema", "raw"),
+    **{
+        f"{stage}.optimizer.schedule": ("cosine", "constant")
+        for stage in ("teacher", "reward", "student")
+    },
+    **{
+        f"{stage}.distance": ("squared", "pseudo_huber", "released")
+        for stage in ("teacher", "student")
+    },
+}
+_POSITIVE = ("num_steps", "batch_size", "horizon", "history", "num_members_min",
+             "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
+             "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
+             "num_transitions", "sigma_min", "sigma_data", "rho")  # fmt: skip
+
+
+def to_dict(settings: Settings) -> dict:
+    """Nested plain dicts, with tuples as they are."""
+    return dataclasses.asdict(settings)
+
+
+def from_mapping(mapping: Mapping, kind: type = Settings, prefix: str = ""):
+    """Builds the dataclass `kind` from nested mappings; missing keys keep defaults.
+
+    Raises:
+      ConfigError: an unknown key, a value of another type, or one out of range.
+    """
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in mapping.items():
+        name = f"{prefix}{key}"
+        if key not in hints:
+            known = ", ".join(sorted(hints))
+            raise ConfigError(f"config.{name} is not a setting; known here: {known}")
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = from_mapping(value, hints[key], f"{name}.")
+        else:
+            values[key] = _checked(name, key, value, hints[key])
+    return kind(**values)
+
+
+def _checked(name: str, key: str, value, hint):
+    if hint is float and type(value) is int:
+        value = float(value)
+    elif typing.get_origin(hint) is tuple:
+        whole = isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
+        if not whole or not value or min(value) < 1:
+            raise ConfigError(
+                f"config.{name}: expected positive integers, found {value!r}"
+            )
+        return tuple(value)
+    if type(value) is not hint:
+        raise ConfigError(
+            f"config.{name}: expected {hint.__name__}, found "
+            f"{type(value).__name__} {value!r}"
+        )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ConfigError(f"config.{name}: expected {_CHOICES[name]}, found {value!r}")
+    if key in _POSITIVE and value <= 0:
+        raise ConfigError(f"config.{name}: expected more than 0, found {value!r}")
+    return value

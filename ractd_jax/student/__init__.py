@@ -1,0 +1,25 @@
+"""The consistency trajectory student."""
+
+from ractd_jax.student.jump import (
+    few_step_bins,
+    jump,
+    sample_few_step,
+    sample_one_step,
+)
+from ractd_jax.student.targets import (
+    TimeTriple,
+    sample_time_triples,
+    solve_teacher,
+    warm_start,
+)
+
+__all__ = [
+    "TimeTriple",
+    "few_step_bins",
+    "jump",
+    "sample_few_step",
+    "sample_one_step",
+    "sample_time_triples",
+    "solve_teacher",
+    "warm_start",
+]

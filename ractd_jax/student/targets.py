@@ -1,0 +1,83 @@
+"""What the student is trained towards: time triples, teacher solves, warm start."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from ractd_jax.diffusion.preconditioning import DenoiseFn
+from ractd_jax.diffusion.solvers import heun_step
+
+
+class TimeTriple(NamedTuple):
+    """Grid bins t <= u <= s, int32 [B]; a larger bin is a lower noise level."""
+
+    t: jax.Array
+    u: jax.Array
+    s: jax.Array
+
+
+def sample_time_triples(
+    key: jax.Array, batch: int, num_scales: int, max_solver_steps: int
+) -> TimeTriple:
+    """t ~ U{0..N-1}, s ~ U{t..N}, u ~ U{t..s} and then u <= t + max_solver_steps.
+
+    The released code has max_solver_steps = 1; CTM uses more. Bin N stands for
+    `sigma_min`, as does bin N - 1.
+    """
+    t_key, s_key, u_key = jax.random.split(key, 3)
+    t = jax.random.randint(t_key, (batch,), 0, num_scales)
+    s = jax.random.randint(s_key, (batch,), t, num_scales + 1)
+    u = jax.random.randint(u_key, (batch,), t, s + 1)
+    return TimeTriple(t, jnp.minimum(u, t + max_solver_steps), s)
+
+
+def solve_teacher(
+    denoise_fn: DenoiseFn,
+    x: jax.Array,
+    start_bin: jax.Array,
+    stop_bin: jax.Array,
+    sigmas: jax.Array,
+    max_solver_steps: int,
+) -> jax.Array:
+    """Follows the teacher's ODE from bin t to bin u, one Heun step a bin.
+
+    Args:
+      denoise_fn: the teacher's D(x, sigma).
+      x: [B, ...] points at ``sigmas[start_bin]``.
+      start_bin: [B] int bins t.
+      stop_bin: [B] int bins u, t <= u <= t + max_solver_steps.
+      sigmas: [N + 1] noise level of each bin.
+      max_solver_steps: length of the scan; a row that has arrived stands still.
+    """
+    chex.assert_equal_shape([start_bin, stop_bin])
+
+    def body(x, step):
+        here = jnp.minimum(start_bin + step, stop_bin)
+        there = jnp.minimum(here + 1, stop_bin)
+        return heun_step(denoise_fn, x, sigmas[here], sigmas[there]), None
+
+    return jax.lax.scan(body, x, jnp.arange(max_solver_steps))[0]
+
+
+def warm_start(teacher_params: dict, embed_dim: int) -> dict:
+    """Student parameters that compute the teacher's function for every stop level.
+
+    All weights are copied. The FiLM kernels gain the rows of the s-embedding, which
+    start at zero; their input is [emb(t), emb(s), observations].
+
+    Args:
+      teacher_params: parameters of a TemporalUNet with one noise input.
+      embed_dim: its embedding size.
+    """
+
+    def widen(path, leaf):
+        if [entry.key for entry in path[-2:]] != ["film", "kernel"]:
+            return jnp.array(leaf)
+        rows = jnp.zeros((embed_dim, leaf.shape[1]), leaf.dtype)
+        return jnp.concatenate([leaf[:embed_dim], rows, leaf[embed_dim:]])
+
+    return jax.tree_util.tree_map_with_path(widen, teacher_params)

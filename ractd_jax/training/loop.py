@@ -1,0 +1,181 @@
+"""The one training loop, for every stage."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+from absl import logging
+from tqdm import tqdm
+
+from ractd_jax.errors import ConfigError
+from ractd_jax.settings import Run
+from ractd_jax.training import parallel
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.logging import MetricWriter, check_finite
+from ractd_jax.training.stages import Stage
+from ractd_jax.training.state import TrainState, create_state, make_optimizer
+
+# Steps fold in 0, 1, ...; the initial parameters fold in what no step reaches.
+_INIT_FOLD = 2**32 - 1
+_RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> TrainState:
+    """Trains `stage` in `workdir` to its last step, resuming what is there.
+
+    Args:
+      stage: what to train.
+      run: cadence of logs and checkpoints.
+      seed: seed of the initial parameters and of every draw.
+      workdir: gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``,
+        ``config.json`` and ``environment.json``.
+
+    Returns:
+      The final state.
+
+    Raises:
+      ConfigError: a cadence that is no multiple of ``run.steps_per_call``, a batch
+        that the devices cannot share, or a folder of a training with another config.
+      FloatingPointError: a metric is not finite.
+    """
+    _check_cadence(stage, run)
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _write_config(workdir, stage.metadata["settings"], stage.name)
+    checkpointer = Checkpointer(workdir, run.keep_checkpoints)
+    optimizer = make_optimizer(stage.optimizer, stage.num_steps)
+    state = _initial_state(stage, seed, optimizer)
+    restored = checkpointer.restore(state)
+    if restored is not None:
+        state = restored
+        logging.info("%s: resuming from step %d", stage.name, int(state.step))
+    if int(state.step) >= stage.num_steps:
+        checkpointer.close()
+        return state
+
+    train_call = parallel.make_train_call(
+        steps_per_call=run.steps_per_call,
+        seed=seed,
+        loss_fn=stage.loss_fn,
+        optimizer=optimizer,
+        settings=stage.optimizer,
+        target_decay=stage.target_decay or 0.0,
+        batch_size=parallel.per_device_batch(
+            stage.batch_size, f"{stage.name}.batch_size"
+        ),
+    )
+    frozen = parallel.replicate(stage.frozen)
+    data = parallel.replicate(stage.data)
+    start = int(state.step)
+    wandb_config = stage.metadata["settings"] if run.wandb else None
+    writer = MetricWriter(workdir, start, wandb_config)
+    timer = _Timer(start)
+    with tqdm(total=stage.num_steps, initial=start, desc=stage.name) as bar:
+        for step in range(
+            start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
+        ):
+            with jax.transfer_guard("disallow"):
+                state, info = train_call(state, frozen, data)
+            bar.update(run.steps_per_call)
+            if step % run.log_every == 0 or step == stage.num_steps:
+                _log(stage, state, info, step, run, writer, timer, bar)
+            if step % run.checkpoint_every == 0 or step == stage.num_steps:
+                checkpointer.save(state, stage.metadata)
+    checkpointer.close()
+    writer.close()
+    return state
+
+
+def _initial_state(stage: Stage, seed: int, optimizer) -> TrainState:
+    key = jax.random.fold_in(jax.random.key(seed), _INIT_FOLD)
+    with_target = stage.target_decay is not None
+
+    @jax.jit
+    def init(key):
+        return create_state(stage.init_params(key), optimizer, with_target)
+
+    return parallel.replicate(init(key))
+
+
+class _Timer:
+    """Steps per second, the first (compiling) interval left out."""
+
+    def __init__(self, step: int):
+        self._step, self._time, self._compiled = step, time.perf_counter(), False
+
+    def rate(self, step: int) -> dict[str, float]:
+        now = time.perf_counter()
+        rate = (step - self._step) / (now - self._time)
+        name = "time/steps_per_s" if self._compiled else "time/first_steps_per_s"
+        self._step, self._time, self._compiled = step, now, True
+        return {name: rate}
+
+
+def _log(stage, state, info, step, run, writer, timer, bar) -> None:
+    scalars = {name: float(value) for name, value in jax.device_get(info).items()}
+    scalars.update(timer.rate(step))
+    if stage.probe is not None:
+        scalars.update({k: float(v) for k, v in stage.probe(state).items()})
+    check_finite(scalars, step - run.steps_per_call, step)
+    writer.write(step, scalars)
+    shown = {k: f"{v:.4g}" for k, v in scalars.items() if k.startswith("loss/")}
+    bar.set_postfix(shown)
+
+
+def _check_cadence(stage: Stage, run: Run) -> None:
+    cadences = {
+        f"config.{stage.name}.num_steps": stage.num_steps,
+        "config.run.log_every": run.log_every,
+        "config.run.checkpoint_every": run.checkpoint_every,
+    }
+    for name, value in cadences.items():
+        if value % run.steps_per_call:
+            raise ConfigError(
+                f"{name}: expected a multiple of config.run.steps_per_call = "
+                f"{run.steps_per_call}, found {value}"
+            )
+
+
+def _write_config(workdir: Path, settings: dict, stage: str) -> None:
+    """Records config and versions; refuses a folder made with another config."""
+    settings = json.loads(json.dumps(settings))
+    path = workdir / "config.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
+        changed = [
+            f"{name}: {old!r} there, {new!r} now"
+            for name, old, new in _differences(before, settings)
+            if name.split(".")[0] in sections
+        ]
+        if changed:
+            raise ConfigError(
+                f"{workdir} holds a training with another config: "
+                + "; ".join(changed)
+                + ". Use another --workdir, or remove this one"
+            )
+    _write_json(path, settings)
+    versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
+    devices = [str(device) for device in jax.local_devices()]
+    _write_json(workdir / "environment.json", {**versions, "devices": devices})
+
+
+def _differences(before: Mapping, now: Mapping, prefix: str = ""):
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}", old, new
+
+
+def _write_json(path: Path, content) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,76 @@
+"""The training state, the optimiser and the EMA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from ractd_jax.settings import Optimizer
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that a step changes.
+
+    Attributes:
+      step: int32, optimiser steps done.
+      params: the trained parameters.
+      ema_params: their moving average, what is evaluated.
+      target_params: slower copy that CTM targets come from, or None where the
+        targets use a stop-gradient of `params`.
+      opt_state: the optimiser's state.
+    """
+
+    step: jax.Array
+    params: Any
+    ema_params: Any
+    target_params: Any
+    opt_state: optax.OptState
+
+
+def make_optimizer(
+    settings: Optimizer, num_steps: int
+) -> optax.GradientTransformation:
+    """AdamW with linear warm-up, then cosine to 0 or a constant rate."""
+    warmup = min(settings.warmup_steps, num_steps)
+    if settings.schedule == "cosine":
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else settings.learning_rate,
+            settings.learning_rate,
+            warmup,
+            max(num_steps, warmup + 1),
+        )
+    else:
+        rate = optax.linear_schedule(0.0, settings.learning_rate, max(warmup, 1))
+    adamw = optax.adamw(
+        rate, settings.beta1, settings.beta2, weight_decay=settings.weight_decay
+    )
+    if settings.max_grad_norm > 0:
+        return optax.chain(optax.clip_by_global_norm(settings.max_grad_norm), adamw)
+    return adamw
+
+
+def ema_decay(step: jax.Array, settings: Optimizer) -> jax.Array:
+    """1 - (1 + k)^-power, capped: short memory at first, long at the end."""
+    decay = 1.0 - (1.0 + step) ** -settings.ema_power
+    return jnp.minimum(decay, settings.ema_max_decay)
+
+
+def create_state(
+    params: Any, optimizer: optax.GradientTransformation, with_target: bool
+) -> TrainState:
+    """A state at step 0; EMA and target are copies, as the state is donated."""
+
+    def copy():
+        return jax.tree.map(jnp.copy, params)
+
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema_params=copy(),
+        target_params=copy() if with_target else None,
+        opt_state=optimizer.init(params),
+    )
