@@ -8,6 +8,7 @@ on CPUs, where XLA's convolution is several times slower), or as `lax.conv`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -43,11 +44,22 @@ class Compute:
         return self.conv == "matmul"
 
 
+@jax.custom_jvp
 def mish(x: jax.Array) -> jax.Array:
     """x tanh(softplus(x)) with one exponential: x n / (n + 2), n = e(e + 2)."""
     e = jnp.exp(jnp.minimum(x, 20.0))
     n = e * (e + 2.0)
     return x * (n / (n + 2.0))
+
+
+@mish.defjvp
+def _mish_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    e = jnp.exp(jnp.minimum(x, 20.0))
+    n = e * (e + 2.0)
+    inverse = 1.0 / (n + 2.0)
+    slope = inverse * (n + 4.0 * x * inverse * e * (e + 1.0))
+    return x * (n * inverse), slope * x_dot
 
 
 def _torch_uniform(fan_in: int):
@@ -145,32 +157,70 @@ class ConvTranspose(nn.Module):
         return joined.reshape(batch, 2 * length, self.features) + bias
 
 
-class GroupNorm(nn.Module):
-    """Group norm over (H, C / groups) of [B, H, C]; statistics in float32.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def group_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, num_groups: int, epsilon: float
+) -> jax.Array:
+    """Group norm over (H, C / groups) of x [B, H, C]; statistics in float32.
 
-    One pass gives both moments; the normalisation, scale and shift are folded into
-    one multiply-add per element.
+    The gradient is written out, which takes a third of the operations that
+    differentiating the forward pass takes.
     """
+    return _group_norm_forward(x, scale, bias, num_groups, epsilon)[0]
+
+
+def _grouped_mean(x: jax.Array, num_groups: int) -> jax.Array:
+    """[B, H, C] -> [B, 1, C]: the mean over each group, on each of its channels."""
+    batch, length, channels = x.shape
+    per_group = jnp.sum(x, axis=1).reshape(batch, num_groups, -1).sum(axis=-1)
+    size = channels // num_groups
+    return jnp.repeat(per_group / (length * size), size, axis=-1)[:, None, :]
+
+
+def _group_norm_forward(x, scale, bias, num_groups, epsilon):
+    wide = x.astype(jnp.float32)
+    centred = wide - _grouped_mean(wide, num_groups)
+    variance = _grouped_mean(jnp.square(centred), num_groups)
+    inverse_std = lax.rsqrt(variance + epsilon)
+    y = (centred * (inverse_std * scale) + bias).astype(x.dtype)
+    return y, (centred, inverse_std, scale)
+
+
+def _group_norm_backward(num_groups, epsilon, saved, y_bar):
+    del epsilon
+    centred, inverse_std, scale = saved
+    wide = y_bar.astype(jnp.float32)
+    normed = centred * inverse_std
+    scaled = wide * scale
+    x_bar = inverse_std * (
+        scaled
+        - _grouped_mean(scaled, num_groups)
+        - normed * _grouped_mean(scaled * normed, num_groups)
+    )
+    scale_bar = jnp.sum(wide * normed, axis=(0, 1))
+    bias_bar = jnp.sum(wide, axis=(0, 1))
+    return x_bar.astype(y_bar.dtype), scale_bar, bias_bar
+
+
+group_norm.defvjp(_group_norm_forward, _group_norm_backward)
+
+
+class GroupNorm(nn.Module):
+    """Group norm with a scale and a bias for each channel."""
 
     num_groups: int = 8
     epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch, length, channels = x.shape
+        channels = x.shape[-1]
         if channels % self.num_groups:
             raise ValueError(
                 f"{channels} channels cannot be split into {self.num_groups} groups"
             )
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        grouped = x.reshape(batch, length, self.num_groups, -1).astype(jnp.float32)
-        mean = jnp.mean(grouped, axis=(1, 3), keepdims=True)
-        centred = grouped - mean
-        variance = jnp.mean(jnp.square(centred), axis=(1, 3), keepdims=True)
-        normed = centred * lax.rsqrt(variance + self.epsilon)
-        normed = normed.reshape(batch, length, channels)
-        return (normed * scale + bias).astype(x.dtype)
+        return group_norm(x, scale, bias, self.num_groups, self.epsilon)
 
 
 class ConvBlock(nn.Module):
