@@ -72,6 +72,32 @@ def _torch_uniform(fan_in: int):
     return init
 
 
+@jax.custom_vjp
+def _taps_product(unfolded: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[B, H, K] @ [K, C] with a gradient laid out for XLA's CPU matrix products.
+
+    The barriers keep XLA from computing the cotangent once for each of its uses, and
+    from turning the kernel's gradient into a product of transposes, which runs at
+    half the speed.
+    """
+    return unfolded @ kernel
+
+
+def _taps_product_forward(unfolded, kernel):
+    return unfolded @ kernel, (unfolded, kernel)
+
+
+def _taps_product_backward(saved, y_bar):
+    unfolded, kernel = saved
+    y_bar = lax.optimization_barrier(y_bar)
+    rows = unfolded.reshape(-1, kernel.shape[0])
+    transposed = y_bar.reshape(-1, kernel.shape[1]).T @ rows
+    return y_bar @ kernel.T, lax.optimization_barrier(transposed).T
+
+
+_taps_product.defvjp(_taps_product_forward, _taps_product_backward)
+
+
 class Dense(nn.Module):
     """y = x W + b with W [in, out], started as PyTorch starts it."""
 
@@ -122,7 +148,7 @@ class Conv(nn.Module):
             padded[:, tap : tap + last : self.stride] for tap in range(self.kernel_size)
         ]
         unfolded = jnp.concatenate(taps, axis=-1)
-        return unfolded @ kernel.reshape(-1, self.features) + bias
+        return _taps_product(unfolded, kernel.reshape(-1, self.features)) + bias
 
 
 class ConvTranspose(nn.Module):
