@@ -28,6 +28,23 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def two_mode_threshold(values: np.ndarray) -> float:
+    """The value that splits `values` [n] in two with the least variance within.
+
+    Otsu's criterion over the midpoints between neighbouring values; with fewer than
+    two distinct values it is that value.
+    """
+    ordered = np.sort(np.asarray(values, np.float64))
+    cuts = np.flatnonzero(np.diff(ordered) > 0) + 1
+    if len(cuts) == 0:
+        return float(ordered[0])
+    total, below = ordered.sum(), np.cumsum(ordered)[cuts - 1]
+    above_count = len(ordered) - cuts
+    gap = below / cuts - (total - below) / above_count
+    best = cuts[np.argmax(cuts * above_count * gap**2)]
+    return float((ordered[best - 1] + ordered[best]) / 2)
+
+
 def summarize(results: EpisodeResults, environment: Environment) -> dict:
     """JSON-able statistics of one evaluation; scores are of true returns."""
     scores = normalized_score(results.returns, environment)

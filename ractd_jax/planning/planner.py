@@ -101,14 +101,15 @@ class Planner:
         self._params = jax.device_put(params)
         shape = (1 + extra, *dims.plan_shape)
 
-        @functools.partial(jax.jit, static_argnames="steps")
-        def plan(params, observations, key, steps):
+        @functools.partial(jax.jit, static_argnames="first_only")
+        def plan(params, observations, key, first_only):
             batch = observations.shape[0]
             keys = key if key.ndim else jax.random.split(key, batch)
             noises = jax.vmap(lambda k: jax.random.normal(k, shape), out_axes=1)(keys)
             condition = observation_normalizer.normalize(observations)
             plans = sampler(params, condition.reshape(batch, -1), noises)
-            return action_normalizer.unnormalize(plans[:, :steps])
+            plans = plans[:, 0] if first_only else plans
+            return action_normalizer.unnormalize(plans)
 
         self._plan = plan
 
@@ -126,12 +127,13 @@ class Planner:
         Raises:
           ValueError: the observations or keys have a wrong shape, or are not finite.
         """
-        return self._plan(self._params, *self._checked(observations, key), steps=None)
+        observations, key = self._checked(observations, key)
+        return self._plan(self._params, observations, key, first_only=False)
 
     def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
         """[B, A]: the first actions of :meth:`plan`, same arguments."""
-        plans = self._plan(self._params, *self._checked(observations, key), steps=1)
-        return plans[:, 0]
+        observations, key = self._checked(observations, key)
+        return self._plan(self._params, observations, key, first_only=True)
 
     def _checked(self, observations, key):
         observations = np.asarray(observations, np.float32)

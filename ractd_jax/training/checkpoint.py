@@ -61,7 +61,9 @@ class Checkpointer:
         )
 
     def restore(self, target: TrainState) -> TrainState | None:
-        """The newest whole checkpoint, placed as `target` is; None if there is none.
+        """The newest whole checkpoint, or None if there is none at all.
+
+        `target` is a state of shapes, dtypes and shardings, as which it is restored.
 
         A damaged one is skipped with a warning, and removed once an older one could
         be read, so that training can save that step again.
@@ -69,9 +71,9 @@ class Checkpointer:
         Raises:
           CheckpointError: there are checkpoints, and none can be read.
         """
-        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, _items(target))
+        items = _items(target)
         args = ocp.args.Composite(
-            **{name: ocp.args.StandardRestore(item) for name, item in template.items()}
+            **{name: ocp.args.StandardRestore(item) for name, item in items.items()}
         )
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -14,6 +14,7 @@ from absl import logging
 from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.files import write_json
 from ractd_jax.settings import Run
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
@@ -50,10 +51,11 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     _write_config(workdir, stage.metadata["settings"], stage.name)
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
-    state = _initial_state(stage, seed, optimizer)
-    restored = checkpointer.restore(state)
-    if restored is not None:
-        state = restored
+    init = _init_fn(stage, seed, optimizer)
+    state = checkpointer.restore(parallel.replicated_template(jax.eval_shape(init)))
+    if state is None:
+        state = parallel.replicate(jax.jit(init)())
+    else:
         logging.info("%s: resuming from step %d", stage.name, int(state.step))
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
@@ -92,15 +94,13 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     return state
 
 
-def _initial_state(stage: Stage, seed: int, optimizer) -> TrainState:
-    key = jax.random.fold_in(jax.random.key(seed), _INIT_FOLD)
-    with_target = stage.target_decay is not None
-
-    @jax.jit
-    def init(key):
+def _init_fn(stage: Stage, seed: int, optimizer) -> Callable[[], TrainState]:
+    def init():
+        key = jax.random.fold_in(jax.random.key(seed), _INIT_FOLD)
+        with_target = stage.target_decay is not None
         return create_state(stage.init_params(key), optimizer, with_target)
 
-    return parallel.replicate(init(key))
+    return init
 
 
 class _Timer:
@@ -160,10 +160,10 @@ def _write_config(workdir: Path, settings: dict, stage: str) -> None:
                 + "; ".join(changed)
                 + ". Use another --workdir, or remove this one"
             )
-    _write_json(path, settings)
+    write_json(path, settings)
     versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     devices = [str(device) for device in jax.local_devices()]
-    _write_json(workdir / "environment.json", {**versions, "devices": devices})
+    write_json(workdir / "environment.json", {**versions, "devices": devices})
 
 
 def _differences(before: Mapping, now: Mapping, prefix: str = ""):
@@ -173,9 +173,3 @@ def _differences(before: Mapping, now: Mapping, prefix: str = ""):
             yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
             yield f"{prefix}{key}", old, new
-
-
-def _write_json(path: Path, content) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)

@@ -34,6 +34,15 @@ def replicate(tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
 
 
+def replicated_template(shapes: Any) -> Any:
+    """The shapes of a tree, placed as :func:`replicate` would place it."""
+    sharding = NamedSharding(mesh(), PartitionSpec())
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+    )
+
+
 def per_device_batch(batch_size: int, field: str) -> int:
     """Splits the global batch.
 

@@ -1,0 +1,65 @@
+"""Evaluates a teacher or student in closed loop on true returns.
+
+  python -m experiments.evaluate --checkpoint=runs/student --num_episodes=100
+
+Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
+"""
+
+import json
+from pathlib import Path
+
+from absl import flags
+from tqdm import tqdm
+
+import ractd_jax
+from experiments import launch
+from ractd_jax.evaluation.rollout import evaluate_planner, save_results
+from ractd_jax.evaluation.statistics import summarize
+from ractd_jax.files import write_json
+
+FLAGS = flags.FLAGS
+
+
+def evaluate_with_progress(planner, environment_id, num_episodes, seed, label):
+    """:func:`evaluate_planner` with a progress bar of finished episodes."""
+    with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
+
+        def on_step(step, running):
+            bar.set_postfix(env_step=step)
+            bar.update(num_episodes - running - bar.n)
+
+        return evaluate_planner(planner, environment_id, num_episodes, seed, on_step)
+
+
+def main():
+    planner = ractd_jax.load_planner(
+        FLAGS.checkpoint, num_steps=FLAGS.num_steps, weights=FLAGS.weights
+    )
+    settings = planner.settings
+    environment_id = FLAGS.environment or settings.environment.id
+    episodes = FLAGS.num_episodes or settings.evaluation.num_episodes
+    seed = settings.evaluation.seed if FLAGS.seed is None else FLAGS.seed
+    name = f"{planner.role}_{planner.num_steps}steps"
+    results = evaluate_with_progress(planner, environment_id, episodes, seed, name)
+    folder = Path(FLAGS.checkpoint) / "evaluation"
+    save_results(folder / f"{name}.npz", results)
+    summary = summarize(results, settings.environment)
+    summary |= {"nfe": planner.nfe, "environment": environment_id, "seed": seed}
+    write_json(folder / f"{name}.json", summary)
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string(
+        "checkpoint", None, "Workdir of train_teacher or train_student.", required=True
+    )
+    flags.DEFINE_integer(
+        "num_steps", None, "Heun steps of a teacher or jumps of a student."
+    )
+    flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights to evaluate.")
+    flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
+    flags.DEFINE_integer(
+        "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1
+    )
+    flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
+    launch.run(main)

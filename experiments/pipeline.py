@@ -1,0 +1,148 @@
+"""All of it: dataset, teacher, reward models, CTD, RACTD, evaluation, report.
+
+  python -m experiments.pipeline --config=configs/hopper_medium_expert.py \
+      --workdir=runs/demo
+
+Restartable: what is finished is not run again, what was cut off goes on from its
+newest checkpoint. Ends with report.md, report.json and returns.png in the workdir.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from absl import flags, logging
+
+import ractd_jax
+from experiments import launch
+from experiments.evaluate import evaluate_with_progress
+from ractd_jax.data.generate import dataset_id, generate_dataset
+from ractd_jax.data.minari_source import has_minari
+from ractd_jax.data.sources import load_dataset
+from ractd_jax.evaluation.latency import plan_latency
+from ractd_jax.evaluation.report import build_report, draw_returns, format_table
+from ractd_jax.evaluation.rollout import load_results, save_results
+from ractd_jax.files import write_json
+from ractd_jax.settings import Settings
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+
+FLAGS = flags.FLAGS
+
+
+def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
+    """Records the task's dataset into the workdir when it names one of ours."""
+    options = settings.dataset
+    ours = options.source == "minari" and options.id.startswith("ractd/")
+    if not ours or options.root:
+        return settings
+    root = str(workdir / "datasets")
+    if not has_minari(options.id, root):
+        logging.info("recording %d transitions", options.num_transitions)
+        recorded = generate_dataset(
+            settings.task, options.num_transitions, options.seed, root=root
+        )
+        logging.info("%s", recorded)
+    assert dataset_id(settings.task) == options.id, (settings.task, options.id)
+    return dataclasses.replace(
+        settings, dataset=dataclasses.replace(options, root=root)
+    )
+
+
+def without_reward(settings: Settings) -> Settings:
+    """The CTD ablation: the same student with a reward weight of 0."""
+    student = dataclasses.replace(settings.student, reward_weight=0.0)
+    return dataclasses.replace(settings, student=student)
+
+
+def train_all(settings: Settings, dataset, workdir: Path) -> None:
+    """Trains the four networks, or finds them trained."""
+    teacher, reward = workdir / "teacher", workdir / "reward"
+
+    def run(stage, folder):
+        train(stage, settings.run, settings.seed, folder)
+
+    run(teacher_stage(settings, dataset), teacher)
+    run(reward_stage(settings, dataset), reward)
+    ctd = without_reward(settings)
+    run(student_stage(ctd, dataset, teacher, None), workdir / "ctd")
+    run(student_stage(settings, dataset, teacher, reward), workdir / "ractd")
+
+
+def planners(settings: Settings, workdir: Path) -> dict:
+    """Label -> planner, as evaluated."""
+    options = settings.evaluation
+    load = ractd_jax.load_planner
+    return {
+        "teacher": load(workdir / "teacher", num_steps=options.teacher_steps),
+        "ctd": load(workdir / "ctd", num_steps=options.student_steps),
+        "ractd": load(workdir / "ractd", num_steps=options.student_steps),
+    }
+
+
+def evaluate_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
+    """Label -> raw results; each is saved before the next one runs."""
+    results, options = {}, settings.evaluation
+    for label, planner in loaded.items():
+        path = workdir / "evaluation" / f"{label}_{planner.num_steps}steps.npz"
+        if not path.exists():
+            found = evaluate_with_progress(
+                planner,
+                settings.environment.id,
+                options.num_episodes,
+                options.seed,
+                label,
+            )
+            save_results(path, found)
+        results[label] = load_results(path)
+    return results
+
+
+def time_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
+    """Label -> batch-1 latency, with the teacher on its whole grid beside it."""
+    steps = settings.diffusion.num_scales - 1
+    full = ractd_jax.load_planner(workdir / "teacher", num_steps=steps)
+    timed = {label: plan_latency(planner, 200) for label, planner in loaded.items()}
+    timed[f"teacher_{steps}"] = plan_latency(full, 50)
+    return timed
+
+
+def main():
+    workdir = Path(FLAGS.workdir)
+    settings = prepare_dataset(launch.settings_from_flags(), workdir)
+    dataset = load_dataset(settings.dataset)
+    train_all(settings, dataset, workdir)
+    loaded = planners(settings, workdir)
+    results = evaluate_all(settings, loaded, workdir)
+    latency = time_all(settings, loaded, workdir)
+    returns = dataset.episodes.returns
+    nfe = {label: planner.nfe for label, planner in loaded.items()}
+    report = build_report(returns, results, nfe, latency, settings.environment)
+    full_teacher = f"teacher_{settings.diffusion.num_scales - 1}"
+    ratio = latency[full_teacher]["p50"] / latency["ractd"]["p50"]
+    report["speed_ratio"] = ratio
+    report["versions"] = json.loads((workdir / "ractd/environment.json").read_text())
+    write_json(workdir / "report.json", report)
+    text = (
+        f"{settings.task}, {len(returns)} episodes of data, "
+        f"mean score {report['dataset']['score_mean']:.1f}, "
+        f"{100 * report['dataset']['upper_mode_share']:.0f}% in the upper mode\n\n"
+        f"{format_table(report)}\n\n"
+        f"One-step plan {1e3 * latency['ractd']['p50']:.2f} ms, "
+        f"{settings.diffusion.num_scales - 1}-step teacher "
+        f"{1e3 * latency[full_teacher]['p50']:.1f} ms: {ratio:.0f}x.\n"
+    )
+    (workdir / "report.md").write_text(text)
+    draw_returns(
+        workdir / "returns.png",
+        returns,
+        results,
+        settings.environment,
+        report["upper_mode_return"],
+    )
+    print(f"\n{text}\nWritten to {workdir}: report.md, report.json, returns.png")
+
+
+if __name__ == "__main__":
+    launch.define_config_flags()
+    launch.run(main)
