@@ -60,6 +60,9 @@ _RELEASED = {
     "student": {
         **_PAPER["student"],
         "distance": "released",
+        "dsm_form": "jump",
+        "num_scales": 0,
+        "ctm_weight": 1.0,
         "reward_input": "dsm",
         "pessimism": 0.0,
         "teacher_weights": "raw",

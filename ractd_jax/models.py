@@ -20,7 +20,7 @@ from ractd_jax.networks import (
     TemporalUNetConfig,
 )
 from ractd_jax.settings import Diffusion, Network, Reward
-from ractd_jax.student import jump
+from ractd_jax.student import clean_estimate, move_towards
 
 ROLES = ("teacher", "student", "reward")
 
@@ -112,12 +112,12 @@ def make_denoise_fn(
     return denoise_fn
 
 
-def make_jump_fn(
+def make_clean_fn(
     unet: TemporalUNet, params: Any, settings: Diffusion, **apply_options: Any
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
-    """The student's G(x, sigma, sigma_stop, condition)."""
+    """The student's g(x, sigma, sigma_stop, condition)."""
 
-    def jump_fn(x, sigma, sigma_stop, condition):
+    def clean_fn(x, sigma, sigma_stop, condition):
         def network_fn(scaled, c_noise, c_noise_stop):
             return unet.apply(
                 {"params": params},
@@ -128,7 +128,7 @@ def make_jump_fn(
                 **apply_options,
             )
 
-        return jump(
+        return clean_estimate(
             network_fn,
             x,
             sigma,
@@ -136,6 +136,19 @@ def make_jump_fn(
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
         )
+
+    return clean_fn
+
+
+def make_jump_fn(
+    unet: TemporalUNet, params: Any, settings: Diffusion
+) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
+    """The student's G(x, sigma, sigma_stop, condition)."""
+    clean_fn = make_clean_fn(unet, params, settings)
+
+    def jump_fn(x, sigma, sigma_stop, condition):
+        clean = clean_fn(x, sigma, sigma_stop, condition)
+        return move_towards(x, clean, sigma, sigma_stop)
 
     return jump_fn
 
@@ -154,11 +167,15 @@ def make_reward_fn(
     return reward_fn
 
 
-def bin_sigmas(settings: Diffusion) -> jax.Array:
-    """[N + 1] noise levels of bins 0..N; bin N clamps to sigma_min."""
+def bin_sigmas(settings: Diffusion, num_scales: int = 0) -> jax.Array:
+    """[N + 1] noise levels of bins 0..N; bin N clamps to sigma_min.
+
+    `num_scales` is N; 0 takes the settings' own.
+    """
+    num_scales = num_scales or settings.num_scales
     return diffusion.karras_sigma(
-        jnp.arange(settings.num_scales + 1),
-        settings.num_scales,
+        jnp.arange(num_scales + 1),
+        num_scales,
         settings.sigma_min,
         settings.sigma_max,
         settings.rho,

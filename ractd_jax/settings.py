@@ -151,15 +151,19 @@ class Student:
     # Plans per step over all devices.
     batch_size: int = 128
     # Distance of the CTM and DSM losses: squared, pseudo_huber or released.
-    distance: str = "released"
+    distance: str = "squared"
     # Dropout rate of the trained network; frozen networks run without.
     dropout_rate: float = 0.0
     # alpha, weight of the CTM loss.
-    ctm_weight: float = 1.0
+    ctm_weight: float = 10.0
     # beta, weight of the DSM loss.
     dsm_weight: float = 1.0
     # sigma_r, weight of the reward loss; 0 is CTD.
     reward_weight: float = 0.5
+    # What the DSM loss compares with data: denoiser (CTM) or jump (released).
+    dsm_form: str = "denoiser"
+    # N of the student's time grid; 0 takes diffusion.num_scales (released).
+    num_scales: int = 20
     # Clean plan that the reward sees: dsm (the DSM branch) or one_step (a sample).
     reward_input: str = "dsm"
     # k of reward = mean - k std over the ensemble's members.
@@ -225,6 +229,7 @@ _CHOICES = {
     "network.conv": ("auto", "matmul", "lax"),
     "network.dtype": ("float32", "bfloat16"),
     "reward.kind": ("residual_mlp", "conv"),
+    "student.dsm_form": ("denoiser", "jump"),
     "student.reward_input": ("dsm", "one_step"),
     "student.teacher_weights": ("ema", "raw"),
     **{

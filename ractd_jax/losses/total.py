@@ -13,10 +13,14 @@ from ractd_jax.losses.ctm import ctm_loss
 from ractd_jax.losses.distances import DistanceFn
 from ractd_jax.losses.dsm import add_noise
 from ractd_jax.losses.reward import reward_loss
-from ractd_jax.student.jump import JumpFn
+from ractd_jax.student.jump import JumpFn, move_towards
 from ractd_jax.student.targets import TimeTriple, solve_teacher
 
-ConditionedJumpFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# g(x, sigma, sigma_stop, condition)
+CleanFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+DSM_FORMS = ("denoiser", "jump")
+REWARD_INPUTS = ("dsm", "one_step")
 
 
 class StudentDraws(NamedTuple):
@@ -38,7 +42,7 @@ class StudentDraws(NamedTuple):
 
 
 def student_loss(
-    jump_fn: ConditionedJumpFn,
+    clean_fn: CleanFn,
     frozen_jump_fn: JumpFn,
     teacher_denoise_fn: DenoiseFn,
     reward_fn: Callable[[jax.Array, jax.Array], jax.Array] | None,
@@ -54,12 +58,13 @@ def student_loss(
     ctm_weight: jax.typing.ArrayLike,
     dsm_weight: jax.typing.ArrayLike,
     reward_weight: jax.typing.ArrayLike,
+    dsm_form: str,
     reward_input: str,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Thesis eq. 3.7 with every branch of the trained network in one evaluation.
 
     Args:
-      jump_fn: G_theta(x, sigma, sigma_stop, condition), the one with a gradient.
+      clean_fn: g_theta(x, sigma, sigma_stop, condition), the one with a gradient.
       frozen_jump_fn: G_sg(x, sigma, sigma_stop) for `condition`.
       teacher_denoise_fn: the teacher's D(x, sigma) for `condition`.
       reward_fn: R(observations, actions) -> [B], or None to leave the term out.
@@ -74,7 +79,11 @@ def student_loss(
       ctm_weight: alpha.
       dsm_weight: beta.
       reward_weight: sigma_r.
-      reward_input: ``dsm`` or ``one_step``, the clean plan that the reward sees.
+      dsm_form: what the DSM loss compares with the data. ``denoiser`` is g(x, t, t),
+        as CTM has it. ``jump`` is G(x, t, smin), as released: it pulls the jump
+        itself to the posterior mean, between the modes.
+      reward_input: the clean plan that the reward sees. ``dsm`` is the jump to
+        `sigma_min` from the DSM branch's noisy plan, ``one_step`` a one-step sample.
 
     Returns:
       (loss, info) with the terms under ``loss/``.
@@ -84,14 +93,19 @@ def student_loss(
     sigma_min = jnp.full_like(sigma_t, sigmas[-1])
     x_t = add_noise(plans, sigma_t, draws.ctm_noise)
     x_dsm = add_noise(plans, draws.dsm_sigma, draws.dsm_noise)
-    branches = [(x_t, sigma_t, sigma_s), (x_dsm, draws.dsm_sigma, sigma_min)]
+    dsm_stop = draws.dsm_sigma if dsm_form == "denoiser" else sigma_min
+    branches = [(x_t, sigma_t, sigma_s), (x_dsm, draws.dsm_sigma, dsm_stop)]
     if reward_fn is not None and reward_input == "one_step":
         sigma_max = jnp.full_like(sigma_t, sigmas[0])
         branches.append((draws.init_noise, sigma_max, sigma_min))
-    stacked = [jnp.concatenate(parts) for parts in zip(*branches, strict=True)]
-    conditions = jnp.concatenate([condition] * len(branches))
-    outputs = jnp.split(jump_fn(*stacked, conditions), len(branches))
-    at_stop, denoised = outputs[:2]
+    elif reward_fn is not None and dsm_form == "denoiser":
+        branches.append((x_dsm, draws.dsm_sigma, sigma_min))
+    x, sigma, stop = (jnp.concatenate(parts) for parts in zip(*branches, strict=True))
+    clean = clean_fn(x, sigma, stop, jnp.concatenate([condition] * len(branches)))
+    jumped = jnp.split(move_towards(x, clean, sigma, stop), len(branches))
+    denoised = jnp.split(clean, len(branches))[1]
+    if dsm_form == "jump":
+        denoised = jumped[1]
 
     x_u = jax.lax.stop_gradient(
         solve_teacher(
@@ -99,7 +113,7 @@ def student_loss(
         )
     )
     ctm = ctm_loss(
-        at_stop,
+        jumped[0],
         frozen_jump_fn,
         x_u,
         sigma_u,
@@ -111,7 +125,7 @@ def student_loss(
     loss = ctm_weight * ctm + dsm_weight * dsm
     info = {"loss/ctm": ctm, "loss/dsm": dsm}
     if reward_fn is not None:
-        reward, _ = reward_loss(reward_fn, observations, outputs[-1])
+        reward, _ = reward_loss(reward_fn, observations, jumped[-1])
         loss = loss + reward_weight * reward
         info["loss/reward"] = reward
     return loss, {"loss/total": loss, **info}

@@ -1,8 +1,10 @@
 """The consistency trajectory student."""
 
 from ractd_jax.student.jump import (
+    clean_estimate,
     few_step_bins,
     jump,
+    move_towards,
     sample_few_step,
     sample_one_step,
 )
@@ -15,8 +17,10 @@ from ractd_jax.student.targets import (
 
 __all__ = [
     "TimeTriple",
+    "clean_estimate",
     "few_step_bins",
     "jump",
+    "move_towards",
     "sample_few_step",
     "sample_one_step",
     "sample_time_triples",

@@ -17,6 +17,42 @@ from ractd_jax.diffusion.preconditioning import (
 JumpFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
+def clean_estimate(
+    network_fn: NetworkFn,
+    x: jax.Array,
+    sigma: jax.typing.ArrayLike,
+    sigma_stop: jax.typing.ArrayLike,
+    *,
+    sigma_min: float,
+    sigma_data: float,
+) -> jax.Array:
+    """g(x, t, s) = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s); CTM eq. 9.
+
+    With the boundary factors of :func:`ractd_jax.diffusion.boundary_preconditioning`.
+    On the diagonal, g(x, t, t) is the denoiser D(x, t). Arguments as :func:`jump`.
+    """
+    sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
+    factors = boundary_preconditioning(
+        sigma, sigma_min=sigma_min, sigma_data=sigma_data
+    )
+    raw = network_fn(
+        expand(factors.c_in, x) * x, factors.c_noise, 250.0 * jnp.log(sigma_stop)
+    )
+    return expand(factors.c_skip, x) * x + expand(factors.c_out, x) * raw
+
+
+def move_towards(
+    x: jax.Array,
+    clean: jax.Array,
+    sigma: jax.typing.ArrayLike,
+    sigma_stop: jax.typing.ArrayLike,
+) -> jax.Array:
+    """(s/t) x + (1 - s/t) clean: from level t to s, given the clean estimate."""
+    sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
+    ratio = expand(sigma_stop / sigma, x)
+    return ratio * x + (1.0 - ratio) * clean
+
+
 def jump(
     network_fn: NetworkFn,
     x: jax.Array,
@@ -26,10 +62,7 @@ def jump(
     sigma_min: float,
     sigma_data: float,
 ) -> jax.Array:
-    """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s); CTM eq. 9.
-
-    g = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s), with the boundary
-    factors of :func:`ractd_jax.diffusion.boundary_preconditioning`. G(x, t, t) = x.
+    """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s); CTM eq. 9. G(x, t, t) = x.
 
     Args:
       network_fn: F(scaled x [B, ...], c_noise [B], c_noise_stop [B]).
@@ -42,16 +75,10 @@ def jump(
     Returns:
       Points at `sigma_stop`, shaped as `x`.
     """
-    sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
-    factors = boundary_preconditioning(
-        sigma, sigma_min=sigma_min, sigma_data=sigma_data
+    clean = clean_estimate(
+        network_fn, x, sigma, sigma_stop, sigma_min=sigma_min, sigma_data=sigma_data
     )
-    raw = network_fn(
-        expand(factors.c_in, x) * x, factors.c_noise, 250.0 * jnp.log(sigma_stop)
-    )
-    clean = expand(factors.c_skip, x) * x + expand(factors.c_out, x) * raw
-    ratio = expand(sigma_stop / sigma, x)
-    return ratio * x + (1.0 - ratio) * clean
+    return move_towards(x, clean, sigma, sigma_stop)
 
 
 def sample_one_step(

@@ -388,6 +388,7 @@ def predicted_return_range(
 def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -> LossFn:
     options, noise = settings.student, settings.diffusion
     distance_fn = losses.distance(options.distance)
+    num_scales = options.num_scales or noise.num_scales
 
     def loss_fn(params, target_params, frozen, data, batch_size, key):
         keys = jax.random.split(key, 7)
@@ -405,7 +406,7 @@ def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -
         )
         draws = losses.StudentDraws(
             triple=sample_time_triples(
-                keys[1], batch_size, noise.num_scales, options.max_solver_steps
+                keys[1], batch_size, num_scales, options.max_solver_steps
             ),
             ctm_noise=jax.random.normal(keys[2], plans.shape),
             dsm_sigma=sigma,
@@ -423,7 +424,7 @@ def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -
                 reward_model, frozen["reward"], options.pessimism
             )
         return losses.student_loss(
-            models.make_jump_fn(
+            models.make_clean_fn(
                 unet,
                 params,
                 noise,
@@ -437,13 +438,14 @@ def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -
             condition,
             observations,
             draws,
-            models.bin_sigmas(noise),
+            models.bin_sigmas(noise, num_scales),
             distance_fn=distance_fn,
             sigma_data=noise.sigma_data,
             max_solver_steps=options.max_solver_steps,
             ctm_weight=options.ctm_weight,
             dsm_weight=options.dsm_weight,
             reward_weight=options.reward_weight,
+            dsm_form=options.dsm_form,
             reward_input=options.reward_input,
         )
 

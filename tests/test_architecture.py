@@ -1,0 +1,183 @@
+"""Which part may import which, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ractd_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(source: str, module: str = "", is_package: bool = False) -> set[str]:
+    """Every dotted name that `source` imports, at any depth, also relatively.
+
+    ``from a import b`` counts as ``a.b``: whether b is a module or a name in a, it
+    lies below a.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                origin = ".".join([*parts, origin] if origin else parts)
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_below(name: str, parents) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+IMPORTS = {
+    module_name(path): imports_of(
+        path.read_text(), module_name(path), path.stem == "__init__"
+    )
+    for path in FILES
+}
+
+
+def offenders(importers, allowed=None, forbidden=()) -> list[str]:
+    """``module imports name`` of every import that breaks a rule.
+
+    Args:
+      importers: modules or packages that the rule is about.
+      allowed: of ractd_jax, they may import only what lies below these.
+      forbidden: they may import nothing below these.
+    """
+    broken = []
+    for module, names in IMPORTS.items():
+        if not is_below(module, importers):
+            continue
+        for name in sorted(names):
+            ours = is_below(name, ["ractd_jax"])
+            outside = allowed is not None and ours and not is_below(name, allowed)
+            if outside or is_below(name, forbidden):
+                broken.append(f"{module} imports {name}")
+    return broken
+
+
+def ours(*parts: str) -> list[str]:
+    return [f"ractd_jax.{part}" for part in parts]
+
+
+def test_the_parts_are_there():
+    """The rules below speak of modules that exist and import something."""
+    parts = ours("networks", "diffusion", "student", "losses", "data", "models",
+                 "training", "planning", "evaluation", "interop", "errors")  # fmt: skip
+    for part in parts:
+        assert any(is_below(module, [part]) for module in IMPORTS), part
+    assert "ractd_jax.networks.blocks.Compute" in IMPORTS["ractd_jax.networks"]
+    assert "ractd_jax.losses" in IMPORTS["ractd_jax.models"] | {
+        name.rpartition(".")[0] for name in IMPORTS["ractd_jax.models"]
+    }
+    assert sum(map(len, IMPORTS.values())) > 150
+
+
+def test_imports_are_found_wherever_they_stand():
+    """Plain, from, renamed, relative, inside a function, under an if."""
+    source = """
+import a.b as c
+from a import d, e as f
+from . import g
+from .h import i
+from .. import j
+def late():
+    if True:
+        import k
+"""
+    expected = {"a.b", "a.d", "a.e", "k", "p.q.g", "p.q.h.i", "p.j"}
+    assert imports_of(source, "p.q.r") == expected
+    assert imports_of("from .x import y", "p.q", is_package=True) == {"p.q.x.y"}
+    assert imports_of("from ..x import y", "p.q", is_package=True) == {"p.x.y"}
+
+
+def test_a_broken_rule_is_found():
+    """Training does import jax and the losses: the checker says so."""
+    training = ours("training")
+    assert offenders(training, forbidden=["jax"])
+    assert offenders(training, forbidden=ours("losses"))
+    assert offenders(training, allowed=training)
+    assert not is_below("ractd_jax.models_old", ours("models"))
+
+
+def test_networks_stand_alone():
+    """They know no diffusion, no data and no settings."""
+    networks = ours("networks")
+    assert offenders(networks, allowed=[*networks, *ours("errors")]) == []
+
+
+def test_diffusion_knows_no_student_and_no_training():
+    above = ours("student", "losses", "models", "training", "planning", "evaluation",
+                 "data", "interop")  # fmt: skip
+    assert offenders(ours("diffusion"), forbidden=above) == []
+
+
+def test_student_and_losses_know_no_training():
+    above = ours("models", "training", "planning", "evaluation", "data", "interop")
+    assert offenders(ours("student", "losses"), forbidden=above) == []
+    assert offenders(ours("student"), forbidden=ours("losses")) == []
+
+
+def test_data_knows_no_network():
+    above = ours("networks", "diffusion", "student", "losses", "models", "training",
+                 "planning", "evaluation", "interop")  # fmt: skip
+    assert offenders(ours("data"), forbidden=above) == []
+
+
+def test_errors_and_settings_are_at_the_bottom():
+    bottom = ours("errors", "settings", "files")
+    assert offenders(bottom, allowed=ours("errors")) == []
+
+
+def test_training_knows_no_planner_and_planning_no_evaluation():
+    above = ours("planning", "evaluation")
+    assert offenders(ours("training", "models"), forbidden=above) == []
+    assert offenders(ours("planning"), forbidden=ours("evaluation")) == []
+
+
+@pytest.mark.parametrize("outside", ["configs", "experiments", "benchmarks", "tests"])
+def test_package_imports_nothing_around_it(outside):
+    assert offenders(["ractd_jax"], forbidden=[outside]) == []
+
+
+def test_no_config_dict_in_the_package():
+    assert offenders(["ractd_jax"], forbidden=["ml_collections"]) == []
+
+
+def test_orbax_is_known_to_one_module():
+    users = {
+        m for m, names in IMPORTS.items() if any(is_below(n, ["orbax"]) for n in names)
+    }
+    assert users == {"ractd_jax.training.checkpoint"}
+
+
+def test_pmap_is_known_to_one_module():
+    users = {module_name(path) for path in FILES if "pmap" in path.read_text()}
+    assert users == {"ractd_jax.training.parallel"}
+
+
+def test_import_of_the_package_does_not_import_jax():
+    """``import ractd_jax`` is free: no backend starts, not even jax is loaded."""
+    heavy = ("jax", "flax", "optax", "orbax", "minari", "gymnasium", "ml_collections")
+    program = (
+        "import sys, ractd_jax; assert ractd_jax.__version__; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,373 @@
+"""Behaviour policies, the shipped snapshots, and the datasets they record."""
+
+import importlib.resources
+import itertools
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ractd_jax.data import behaviour
+from ractd_jax.data.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
+from ractd_jax.data.generate import dataset_id, generate_dataset
+from ractd_jax.data.minari_source import load_minari
+from ractd_jax.data.rollouts import mixture, record_episode, record_mixture
+from ractd_jax.errors import ConfigError, DataError
+
+SEED = 40
+EPISODE_ARRAYS = ("observations", "actions", "rewards")
+
+
+@pytest.fixture(scope="module")
+def hopper() -> PolicySnapshots:
+    return behaviour.load_packaged_snapshots("hopper")
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = gymnasium.make("Hopper-v5")
+    yield env
+    env.close()
+
+
+def make_policy(seed: int) -> BehaviourPolicy:
+    """Observation 4, hidden 5 and 3, actions in [-1, 3] x [0, 0.5]."""
+    rng = np.random.default_rng(seed)
+    sizes = (4, 5, 3, 4)
+    return BehaviourPolicy(
+        tuple(
+            rng.normal(size=pair).astype(np.float32)
+            for pair in itertools.pairwise(sizes)
+        ),
+        tuple(rng.normal(size=size).astype(np.float32) for size in sizes[1:]),
+        np.float32([-1, 0]),
+        np.float32([3, 0.5]),
+    )
+
+
+def make_snapshots(number: int) -> PolicySnapshots:
+    names = [f"step_{i}" for i in range(number)]
+    metadata = {
+        "environment": "Made-Up-v0",
+        "roles": {"medium": names[1], "expert": names[-1]},
+        "snapshots": {name: {"return_mean": i / 3} for i, name in enumerate(names)},
+    }
+    return PolicySnapshots(
+        {name: make_policy(i) for i, name in enumerate(names)}, metadata
+    )
+
+
+def arrays_of(policy: BehaviourPolicy) -> list[np.ndarray]:
+    return [*policy.weights, *policy.biases, policy.action_low, policy.action_high]
+
+
+def assert_same_policy(found: BehaviourPolicy, expected: BehaviourPolicy) -> None:
+    assert len(found.weights) == len(expected.weights)
+    for a, b in zip(arrays_of(found), arrays_of(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_same_snapshots(found: PolicySnapshots, expected: PolicySnapshots) -> None:
+    assert list(found.policies) == list(expected.policies)
+    assert found.metadata == expected.metadata
+    for name, policy in expected.policies.items():
+        assert_same_policy(found.policies[name], policy)
+
+
+def same_episodes(one, other) -> bool:
+    return len(one) == len(other) and all(
+        a.seed == b.seed
+        and all(
+            np.array_equal(getattr(a, name), getattr(b, name))
+            for name in EPISODE_ARRAYS
+        )
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+# --- the policies
+
+
+def test_policy_by_hand():
+    """One layer: tanh(mean + exp(log_std) noise), scaled to the action bounds."""
+    policy = BehaviourPolicy(
+        (np.float32([[1, 0]]),),
+        (np.float32([0, np.log(2)]),),
+        -np.ones(1),
+        3 * np.ones(1),
+    )
+    observation = np.float32([[0.5]])
+    scaled = 1 + 2 * np.tanh([[0.5], [0.5 + 2 * 0.25]])
+    np.testing.assert_allclose(policy.act(observation, None), scaled[:1], rtol=1e-6)
+    noisy = policy.act(observation, np.float32([[0.25]]))
+    np.testing.assert_allclose(noisy, scaled[1:], rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 100), st.floats(0, 1e3))
+def test_actions_stay_inside_their_bounds(seed, scale):
+    """However large the observations and the noise."""
+    rng = np.random.default_rng(seed)
+    policy = make_policy(seed)
+    noise = (scale * rng.normal(size=(8, 2))).astype(np.float32)
+    actions = policy.act(scale * rng.normal(size=(8, 4)), noise)
+    assert actions.shape == (8, 2)
+    assert (actions >= policy.action_low).all()
+    assert (actions <= policy.action_high).all()
+
+
+def test_snapshots_round_trip(tmp_path):
+    """Arrays bit by bit, order, metadata and roles; no other file is left."""
+    expected = make_snapshots(12)
+    behaviour.save_snapshots(tmp_path / "policy.npz", expected)
+    found = behaviour.load_snapshots(tmp_path / "policy.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.npz"]
+    assert_same_snapshots(found, expected)
+    assert_same_policy(found.role("expert"), make_policy(11))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_truncated_policy_file_is_refused(tmp_path, share):
+    path = tmp_path / "policy.npz"
+    behaviour.save_snapshots(path, make_snapshots(3))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match="expected a behaviour policy file") as caught:
+        behaviour.load_snapshots(path)
+    assert caught.value.path == str(path)
+
+
+def test_damaged_byte_never_becomes_another_policy(tmp_path):
+    """One byte inverted, anywhere: refused, or it was one that nobody reads."""
+    path, expected = tmp_path / "policy.npz", make_snapshots(3)
+    behaviour.save_snapshots(path, expected)
+    whole, refused = path.read_bytes(), 0
+    positions = range(0, len(whole), 61)
+    for i in positions:
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
+        try:
+            found = behaviour.load_snapshots(path)
+        except DataError:
+            refused += 1
+        else:
+            assert_same_snapshots(found, expected)
+    assert refused > len(positions) / 2
+
+
+def test_other_npz_is_refused(tmp_path):
+    """Arrays without metadata, and metadata of a snapshot that is not there."""
+    path = tmp_path / "other.npz"
+    np.savez(path, returns=np.zeros(3))
+    with pytest.raises(DataError):
+        behaviour.load_snapshots(path)
+    np.savez(path, metadata=np.array('{"snapshots": {"step_1": {}}}'))
+    with pytest.raises(DataError, match="step_1"):
+        behaviour.load_snapshots(path)
+
+
+def test_missing_policy_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"none\.npz"):
+        behaviour.load_snapshots(tmp_path / "none.npz")
+    with pytest.raises(DataError, match="unicycle"):
+        behaviour.load_packaged_snapshots("unicycle")
+
+
+# --- which snapshots a training keeps
+
+
+def test_choice_by_hand():
+    """Expert: the best. Medium: the last before it near a third of its return."""
+    returns = [10, 500, 1100, 950, 2000, 3000, 100]
+    chosen = behaviour.choose_snapshots(returns, 6)
+    assert chosen == {"expert": 5, "medium": 3, "replay": [0, 1, 2, 3, 4, 5]}
+
+
+def test_medium_without_one_near_a_third():
+    """Nothing within 800..1200: the nearest to 1000 it is."""
+    returns = [0, 100, 600, 1500, 3000]
+    assert behaviour.choose_snapshots(returns, 5)["medium"] == 2
+
+
+def test_medium_comes_before_the_expert():
+    """A collapse to a third of the return after the expert is not chosen."""
+    returns = [0, 1000, 3000, 1000, 1000]
+    assert behaviour.choose_snapshots(returns, 5)["medium"] == 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.floats(0, 4000), min_size=1, max_size=30), st.integers(3, 12))
+def test_choice_of_any_curve(returns, num_replay):
+    """As many as asked for, in order, first to expert, with both roles."""
+    chosen = behaviour.choose_snapshots(returns, num_replay)
+    replay, expert = chosen["replay"], chosen["expert"]
+    assert returns[expert] == max(returns)
+    assert 0 <= chosen["medium"] <= expert
+    assert replay == sorted(set(replay))
+    assert {0, chosen["medium"], expert} <= set(replay)
+    assert replay[-1] == expert
+    assert len(replay) == min(num_replay, expert + 1)
+
+
+def test_replay_is_spread_evenly():
+    """Eleven of 101 snapshots on a straight line: no gap of twice the even one."""
+    chosen = behaviour.choose_snapshots(np.arange(101), 11)
+    assert len(chosen["replay"]) == 11
+    assert np.diff(chosen["replay"]).max() <= 20
+
+
+# --- the shipped snapshots
+
+
+def test_packaged_snapshots(hopper):
+    """Small, of Hopper's sizes, from random to expert in the order of training."""
+    asset = importlib.resources.files("ractd_jax.data") / "assets/hopper.npz"
+    with importlib.resources.as_file(asset) as path:
+        assert path.stat().st_size < 1_500_000
+    assert hopper.metadata["environment"] == "Hopper-v5"
+    about = hopper.metadata["snapshots"]
+    assert len(hopper.policies) >= 8
+    assert list(hopper.policies) == list(about)
+    steps = [snapshot["env_steps"] for snapshot in about.values()]
+    assert steps == sorted(steps) and steps[0] == 0
+    for policy in hopper.policies.values():
+        assert policy.weights[0].shape[0] == 11
+        assert policy.weights[-1].shape[1] == 2 * 3
+        np.testing.assert_array_equal(policy.action_low, -np.ones(3))
+        np.testing.assert_array_equal(policy.action_high, np.ones(3))
+        assert all(np.isfinite(weight).all() for weight in policy.weights)
+
+
+def test_packaged_roles(hopper):
+    """Roles are snapshots: expert the last and best, medium a third of it."""
+    roles, about = hopper.metadata["roles"], hopper.metadata["snapshots"]
+    assert set(roles) == {"medium", "expert"}
+    assert_same_policy(hopper.role("medium"), hopper.policies[roles["medium"]])
+    returns = {name: snapshot["return_mean"] for name, snapshot in about.items()}
+    assert roles["expert"] == max(returns, key=returns.get) == list(about)[-1]
+    ratio = returns[roles["medium"]] / returns[roles["expert"]]
+    assert ratio == pytest.approx(1 / 3, rel=0.2)
+
+
+def test_medium_and_expert_return_what_they_should(hopper, env):
+    """Medians of a few true returns: the expert 2500 at least, medium a third."""
+    medians = {}
+    for role, episodes in (("medium", 7), ("expert", 3)):
+        recorded = [
+            record_episode(env, hopper.role(role), seed) for seed in range(episodes)
+        ]
+        medians[role] = np.median([episode.rewards.sum() for episode in recorded])
+    assert medians["expert"] >= 2500
+    assert 0.2 <= medians["medium"] / medians["expert"] <= 0.5
+
+
+# --- recording
+
+
+def test_recorded_episode(hopper, env):
+    """Shapes, bounds, one more observation than steps, one reason to end."""
+    policy = hopper.policies["step_0000000"]
+    episode = record_episode(env, policy, SEED)
+    length = len(episode.rewards)
+    assert episode.observations.shape == (length + 1, 11)
+    assert episode.actions.shape == (length, 3)
+    assert {getattr(episode, name).dtype for name in EPISODE_ARRAYS} == {
+        np.dtype(np.float32)
+    }
+    assert np.abs(episode.actions).max() <= 1
+    assert episode.terminated and not episode.truncated
+    assert same_episodes([episode], [record_episode(env, policy, SEED)])
+    assert not same_episodes([episode], [record_episode(env, policy, SEED + 1)])
+    first, _ = env.reset(seed=SEED)
+    np.testing.assert_array_equal(episode.observations[0], first.astype(np.float32))
+
+
+def test_mixture_shares(hopper):
+    """D4RL's recipes; the shares add up to what was asked for."""
+    medium, expert = hopper.role("medium"), hopper.role("expert")
+    assert mixture(hopper, "medium", 1001) == [(medium, 1001)]
+    assert mixture(hopper, "medium-expert", 1001) == [(medium, 501), (expert, 500)]
+    policies, shares = zip(*mixture(hopper, "medium-replay", 1003), strict=True)
+    assert list(policies) == list(hopper.policies.values())
+    assert sum(shares) == 1003
+    assert set(shares) == {100, 101}
+    with pytest.raises(ConfigError, match="'expert'"):
+        mixture(hopper, "expert", 10)
+
+
+@pytest.fixture(scope="module")
+def parts(hopper):
+    """The two most clumsy snapshots, whose episodes are short."""
+    first, second, *_ = hopper.policies.values()
+    return [(first, 60), (second, 150)]
+
+
+@pytest.fixture(scope="module")
+def recorded(parts):
+    """`parts` recorded by one worker."""
+    return list(record_mixture("Hopper-v5", parts, SEED, num_workers=1))
+
+
+def test_mixture_is_recorded_part_by_part(parts, recorded, env):
+    """Whole episodes of consecutive seeds, and no more of them than needed."""
+    seeds = itertools.count(SEED)
+    expected = []
+    for policy, wanted in parts:
+        steps = 0
+        while steps < wanted:
+            expected.append(record_episode(env, policy, next(seeds)))
+            steps += len(expected[-1].rewards)
+    assert same_episodes(recorded, expected)
+
+
+def test_recording_does_not_depend_on_the_workers(parts, recorded):
+    """Two workers record what one does, in the same order."""
+    again = list(record_mixture("Hopper-v5", parts, SEED, num_workers=2))
+    assert same_episodes(recorded, again)
+
+
+def test_recording_depends_on_the_seed(parts, recorded):
+    other = list(record_mixture("Hopper-v5", parts[:1], SEED + 500, num_workers=1))
+    assert other[0].seed == SEED + 500
+    assert not np.array_equal(other[0].observations, recorded[0].observations)
+    assert not np.array_equal(other[0].actions[0], recorded[0].actions[0])
+
+
+# --- whole datasets
+
+
+def test_generated_dataset(tmp_path, hopper):
+    """What is reported, Minari and the HDF5 file agree; a second one is refused."""
+    root, hdf5 = str(tmp_path / "root"), tmp_path / "medium.hdf5"
+    options = {"root": root, "hdf5": hdf5, "num_workers": 1}
+    summary = generate_dataset("hopper-medium", 300, SEED, **options)
+    local, stored = load_minari(summary.dataset_id, root), load_d4rl_hdf5(hdf5)
+    for name in (*EPISODE_ARRAYS, "terminals", "timeouts", "starts"):
+        np.testing.assert_array_equal(getattr(local, name), getattr(stored, name))
+    assert summary.dataset_id == "ractd/hopper/medium-v0"
+    assert summary.episodes == local.num_episodes
+    assert summary.transitions == local.num_transitions >= 300
+    assert summary.transitions - local.lengths[-1] < 300
+    assert summary.return_mean == pytest.approx(local.returns.mean(), rel=1e-5)
+    quartiles = np.quantile(local.returns, (0.25, 0.5, 0.75))
+    np.testing.assert_allclose(summary.return_quartiles, quartiles, rtol=1e-5)
+
+    before = hdf5.read_bytes()
+    with pytest.raises(DataError, match="ractd/hopper/medium-v0") as caught:
+        generate_dataset("hopper-medium", 300, SEED, **options)
+    assert root in str(caught.value)
+    assert hdf5.read_bytes() == before
+
+
+@pytest.mark.parametrize("task", ["hopper", "hopper-random", "walker2d-medium", ""])
+def test_unknown_task_is_refused(tmp_path, task):
+    """Before anything is recorded; the tasks that can be made are listed."""
+    with pytest.raises(ConfigError, match="'hopper-medium-replay'"):
+        generate_dataset(task, 100, 0, root=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dataset_ids():
+    assert dataset_id("hopper-medium-expert") == "ractd/hopper/medium-expert-v0"

@@ -1,0 +1,423 @@
+"""Networks: sizes, the two ways to convolve, hand-written gradients, dropout."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ractd_jax.models import make_reward_fn
+from ractd_jax.networks import (
+    Compute,
+    RewardModel,
+    RewardModelConfig,
+    TemporalUNet,
+    TemporalUNetConfig,
+    blocks,
+    temporal_unet,
+)
+
+LOCOMOTION = (512, 1024, 2048)
+TINY = TemporalUNetConfig(plan_dim=3, widths=(8, 16), embed_dim=8, num_groups=4)
+
+
+def shapes(module, *args):
+    """The parameters' shapes; nothing is allocated or compiled."""
+    return jax.eval_shape(module.init, jax.random.key(0), *args)["params"]
+
+
+def random_params(module, *args, seed=0):
+    """Numpy normals: initialising with jax.random would take seconds to compile."""
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf):
+        fan_in = math.prod(leaf.shape[:-1])
+        return jnp.asarray(rng.normal(0.0, fan_in**-0.5, leaf.shape), leaf.dtype)
+
+    return jax.tree.map(draw, shapes(module, *args))
+
+
+def unet_inputs(config, horizon=8, batch=2, condition_dim=5, stop=False):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(batch, horizon, config.plan_dim)).astype(np.float32)
+    cond = rng.normal(size=(batch, condition_dim)).astype(np.float32)
+    level = np.linspace(-900.0, 1000.0, batch, dtype=np.float32)
+    inputs = (jnp.asarray(x), jnp.asarray(level), jnp.asarray(cond))
+    return (*inputs, jnp.asarray(level - 50.0)) if stop else inputs
+
+
+def pullback(function, *args, seed=2):
+    """(value, gradients of its product with a fixed random cotangent)."""
+    value, vjp = jax.vjp(function, *args)
+    cotangent = np.random.default_rng(seed).normal(size=value.shape)
+    return value, vjp(jnp.asarray(cotangent, value.dtype))
+
+
+def assert_trees_close(actual, expected, **tolerances):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(
+            np.asarray(a, np.float32), np.asarray(e, np.float32), **tolerances
+        ),
+        actual,
+        expected,
+    )
+
+
+# Sizes, from method.md section 4.
+
+
+@pytest.mark.parametrize(
+    ("plan_dim", "condition_dim", "horizon", "widths", "embed_dim", "stop", "expected"),
+    [
+        (3, 11, 16, LOCOMOTION, 128, False, 248_046_211),  # hopper
+        (3, 11, 16, LOCOMOTION, 128, True, 251_716_227),
+        (6, 17, 16, LOCOMOTION, 128, False, 248_228_998),  # walker2d, halfcheetah
+        (6, 17, 16, LOCOMOTION, 128, True, 251_899_014),
+        (4, 8, 128, (256, 512, 1024), 256, True, 68_998_148),  # maze umaze
+        (4, 8, 256, LOCOMOTION, 256, True, 259_367_684),  # maze medium
+        (4, 8, 384, (256, 512, 1024, 2048), 256, True, 264_235_012),  # maze large
+    ],
+)
+def test_unet_has_the_papers_size(
+    plan_dim, condition_dim, horizon, widths, embed_dim, stop, expected
+):
+    config = TemporalUNetConfig(
+        plan_dim, widths, embed_dim, condition_dim=condition_dim
+    )
+    inputs = unet_inputs(config, horizon, 1, condition_dim, stop)
+    unet = TemporalUNet(config)
+    params = shapes(unet, *inputs)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == expected
+    plan = jax.eval_shape(unet.apply, {"params": params}, *inputs)
+    assert plan.shape == (1, horizon, plan_dim) and plan.dtype == jnp.float32
+
+
+def test_reward_model_has_the_papers_size():
+    params = shapes(
+        RewardModel(RewardModelConfig()), jnp.zeros((1, 11)), jnp.zeros((1, 3))
+    )
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 344_257
+
+
+def test_student_differs_from_teacher_in_film_height_only():
+    unet = TemporalUNet(TINY)
+    teacher = jax.tree_util.tree_leaves_with_path(shapes(unet, *unet_inputs(TINY)))
+    student = jax.tree_util.tree_leaves_with_path(
+        shapes(unet, *unet_inputs(TINY, stop=True))
+    )
+    assert len(teacher) == len(student)
+    for (path, ours), (other_path, theirs) in zip(teacher, student, strict=True):
+        assert path == other_path
+        taller = [entry.key for entry in path[-2:]] == ["film", "kernel"]
+        rows = ours.shape[0] + TINY.embed_dim if taller else ours.shape[0]
+        assert theirs.shape == (rows, *ours.shape[1:])
+
+
+# Convolutions: as a product and as lax.conv.
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "length"),
+    [(5, 1, 8), (3, 1, 8), (3, 2, 8), (3, 2, 7), (5, 1, 2), (1, 1, 8)],
+)
+def test_conv_as_product_equals_lax(kernel_size, stride, length):
+    x = unet_inputs(TINY, length)[0]
+    found = {}
+    for conv in ("matmul", "lax"):
+        layer = blocks.Conv(4, kernel_size, stride, Compute(conv))
+        params = random_params(layer, x)
+        found[conv] = pullback(lambda p, x: layer.apply({"params": p}, x), params, x)
+    assert found["lax"][0].shape == (2, -(-length // stride), 4)
+    assert_trees_close(found["matmul"], found["lax"], rtol=1e-4, atol=1e-5)
+
+
+def test_conv_transpose_as_product_equals_lax():
+    x = unet_inputs(TINY)[0]
+    found = {}
+    for conv in ("matmul", "lax"):
+        layer = blocks.ConvTranspose(4, Compute(conv))
+        params = random_params(layer, x)
+        found[conv] = pullback(lambda p, x: layer.apply({"params": p}, x), params, x)
+    assert found["lax"][0].shape == (2, 16, 4)
+    assert_trees_close(found["matmul"], found["lax"], rtol=1e-4, atol=1e-5)
+
+
+def apply_with(compute, params, inputs, **options):
+    config = TemporalUNetConfig(**{**vars(TINY), "compute": compute})
+    return TemporalUNet(config).apply({"params": params}, *inputs, **options)
+
+
+def test_unet_as_products_equals_lax():
+    inputs = unet_inputs(TINY, stop=True)
+    params = random_params(TemporalUNet(TINY), *inputs)
+    found = {}
+    for conv in ("matmul", "lax"):
+        compute = Compute(conv)
+        found[conv] = pullback(
+            lambda p, x, c=compute: apply_with(c, p, (x, *inputs[1:])),
+            params,
+            inputs[0],
+        )
+    norms = [np.abs(leaf).max() for leaf in jax.tree.leaves(found["lax"][1])]
+    assert min(norms) > 1e-3, "every parameter takes part"
+    assert_trees_close(found["matmul"], found["lax"], rtol=1e-3, atol=1e-4)
+
+
+def test_auto_convolves_as_products_on_cpus_only(monkeypatch):
+    for backend, expected in (("cpu", True), ("gpu", False), ("tpu", False)):
+        monkeypatch.setattr(jax, "default_backend", lambda name=backend: name)
+        assert Compute().uses_matmul() is expected
+        assert Compute("matmul").uses_matmul() and not Compute("lax").uses_matmul()
+
+
+def test_bfloat16_computes_on_float32_params():
+    inputs = unet_inputs(TINY)
+    half = Compute("matmul", "bfloat16")
+    config = TemporalUNetConfig(**{**vars(TINY), "compute": half})
+    stored = shapes(TemporalUNet(config), *inputs)
+    assert {leaf.dtype for leaf in jax.tree.leaves(stored)} == {jnp.dtype("float32")}
+    params = random_params(TemporalUNet(TINY), *inputs)
+    exact = apply_with(Compute("matmul"), params, inputs)
+    coarse, vjp = jax.vjp(lambda p: apply_with(half, p, inputs), params)
+    assert coarse.dtype == jnp.float32
+    error = np.abs(coarse - exact).max() / np.abs(exact).max()
+    assert 1e-5 < error < 0.1, "near the float32 result, and not it"
+    (gradients,) = vjp(jnp.ones_like(coarse))
+    for leaf in jax.tree.leaves(gradients):
+        assert leaf.dtype == jnp.float32 and np.isfinite(leaf).all()
+
+
+# Hand-written gradients.
+
+
+def reference_mish(x):
+    return x * jnp.tanh(jax.nn.softplus(x))
+
+
+def test_mish_value_and_slope():
+    x = np.concatenate([np.linspace(-30, 30, 601), [-1e6, -1e3, -90.0, 90.0, 1e3, 1e6]])
+    x = jnp.asarray(x, jnp.float32)
+    np.testing.assert_allclose(blocks.mish(x), reference_mish(x), rtol=2e-5, atol=1e-7)
+    slope = jax.vmap(jax.grad(blocks.mish))(x)
+    expected = jax.vmap(jax.grad(reference_mish))(x)
+    np.testing.assert_allclose(slope, expected, rtol=2e-5, atol=2e-6)
+    assert slope[-1] == 1.0 and slope[-6] == 0.0
+    _, tangent = jax.jvp(blocks.mish, (x,), (2.0 * jnp.ones_like(x),))
+    np.testing.assert_allclose(tangent, 2.0 * slope, rtol=1e-6)
+
+
+def reference_group_norm(x, scale, bias):
+    layer = nn.GroupNorm(num_groups=4, epsilon=1e-5, use_fast_variance=False)
+    return layer.apply({"params": {"scale": scale, "bias": bias}}, x)
+
+
+def our_group_norm(x, scale, bias):
+    return blocks.group_norm(x, scale, bias, 4, 1e-5)
+
+
+def norm_inputs(leading=()):
+    rng = np.random.default_rng(3)
+    x = 5.0 + 3.0 * rng.normal(size=(*leading, 3, 6, 8))
+    scale, bias = rng.normal(size=(2, *leading, 8))
+    return [jnp.asarray(array, jnp.float32) for array in (x, scale, bias)]
+
+
+def test_group_norm_value_and_gradients():
+    args = norm_inputs()
+    ours = pullback(our_group_norm, *args)
+    assert_trees_close(
+        ours, pullback(reference_group_norm, *args), rtol=1e-4, atol=2e-5
+    )
+
+
+def test_group_norm_under_vmap():
+    args = norm_inputs(leading=(2,))
+    ours = pullback(jax.vmap(our_group_norm), *args)
+    assert_trees_close(
+        ours, pullback(jax.vmap(reference_group_norm), *args), rtol=1e-4, atol=2e-5
+    )
+
+
+def test_group_norm_of_a_constant_is_its_bias():
+    _, scale, bias = norm_inputs()
+    value, gradients = pullback(our_group_norm, jnp.full((1, 6, 8), 3.0), scale, bias)
+    np.testing.assert_allclose(value, jnp.broadcast_to(bias, (1, 6, 8)))
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
+
+
+def test_group_norm_of_bfloat16_takes_float32_statistics():
+    x, scale, bias = norm_inputs()
+    x = (x + 200.0).astype(jnp.bfloat16)
+    y, gradients = pullback(our_group_norm, x, scale, bias)
+    assert [leaf.dtype for leaf in (y, *gradients)] == ["bfloat16"] * 2 + [
+        "float32"
+    ] * 2
+    expected = reference_group_norm(x.astype(jnp.float32), scale, bias)
+    np.testing.assert_allclose(y.astype(jnp.float32), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_sinusoidal_embedding():
+    position = np.array([-978.0, 0.0, 1.5, 1095.5], np.float32)
+    frequencies = 1e4 ** (-np.arange(4) / 3)
+    angles = position[:, None].astype(np.float64) * frequencies
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    found = temporal_unet.sinusoidal_embedding(jnp.asarray(position), 8)
+    np.testing.assert_allclose(found, expected, atol=3e-4)
+
+
+# Dropout.
+
+
+def test_dropout_only_when_not_deterministic():
+    config = TemporalUNetConfig(3, (8,), 8, num_groups=4, dropout_rate=0.5)
+    inputs = unet_inputs(config)
+    unet = TemporalUNet(config)
+    plain = TemporalUNet(TemporalUNetConfig(3, (8,), 8, num_groups=4))
+    params = random_params(unet, *inputs)
+
+    def noisy(seed):
+        rngs = {"dropout": jax.random.key(seed)}
+        return unet.apply({"params": params}, *inputs, deterministic=False, rngs=rngs)
+
+    expected = plain.apply({"params": params}, *inputs)
+    np.testing.assert_array_equal(unet.apply({"params": params}, *inputs), expected)
+    assert not np.allclose(noisy(0), expected, atol=1e-3)
+    assert not np.allclose(noisy(0), noisy(1), atol=1e-3)
+    np.testing.assert_array_equal(noisy(0), noisy(0))
+    with pytest.raises(Exception, match="dropout"):
+        unet.apply({"params": params}, *inputs, deterministic=False)
+
+
+def test_dropout_follows_the_residual_sum():
+    block = blocks.ResidualBlock(8, 3, 4, 0.25, Compute("matmul"))
+    x = jnp.asarray(np.random.default_rng(4).normal(size=(2, 32, 8)), jnp.float32)
+    condition = jnp.ones((2, 5))
+    params = random_params(block, x, condition, True)
+    rngs = {"dropout": jax.random.key(0)}
+    dropped = block.apply({"params": params}, x, condition, False, rngs=rngs)
+    assert abs(np.mean(np.asarray(dropped) == 0.0) - 0.25) < 0.08
+    kept = block.apply({"params": params}, x, condition, True)
+    assert not (np.asarray(kept) == 0.0).any()
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widths": ()}, "widths must name at least one level"),
+        ({"widths": (16, 12)}, "width 12 cannot be split into 8 groups"),
+        ({"embed_dim": 9}, "embed_dim must be even and >= 4, not 9"),
+        ({"embed_dim": 2}, "embed_dim must be even and >= 4, not 2"),
+        ({"kernel_size": 4}, "kernel_size must be odd, not 4"),
+    ],
+)
+def test_unet_config_names_what_is_wrong(options, message):
+    with pytest.raises(ValueError, match=message):
+        TemporalUNetConfig(plan_dim=3, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (Compute, {"conv": "fft"}, "conv must be auto, matmul or lax, not 'fft'"),
+        (Compute, {"dtype": "float16"}, "dtype must be .* not 'float16'"),
+        (RewardModelConfig, {"kind": "mlp"}, "kind must be .* not 'mlp'"),
+        (RewardModelConfig, {"widths": ()}, "widths must name at least one layer"),
+        (
+            RewardModelConfig,
+            {"kind": "conv", "widths": (8, 12)},
+            r"multiples of 8, not \(8, 12\)",
+        ),
+    ],
+)
+def test_other_configs_name_what_is_wrong(kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**options)
+
+
+def test_horizon_that_cannot_be_halved():
+    config = TemporalUNetConfig(3, (8, 8, 8), 8)
+    config.check_horizon(12)
+    with pytest.raises(ValueError, match="horizon of 10 .* must be a multiple of 4"):
+        config.check_horizon(10)
+    with pytest.raises(ValueError, match="horizon of 10 .* must be a multiple of 4"):
+        shapes(TemporalUNet(config), *unet_inputs(config, horizon=10))
+
+
+def test_condition_and_ranks_are_checked():
+    config = TemporalUNetConfig(3, (8,), 8, condition_dim=5)
+    unet = TemporalUNet(config)
+    shapes(unet, *unet_inputs(config, condition_dim=5))
+    with pytest.raises(AssertionError, match="5"):
+        shapes(unet, *unet_inputs(config, condition_dim=6))
+    x, level, cond = unet_inputs(config)
+    with pytest.raises(AssertionError, match="rank"):
+        shapes(unet, x[0], level, cond)
+    with pytest.raises(AssertionError, match="rank"):
+        shapes(unet, x, level[:, None], cond)
+    with pytest.raises(ValueError, match="8 channels cannot be split into 3 groups"):
+        shapes(blocks.GroupNorm(3), jnp.zeros((1, 4, 8)))
+
+
+# The reward model.
+
+
+def pairs():
+    rng = np.random.default_rng(5)
+    observations, actions = rng.normal(size=(4, 5)), rng.normal(size=(4, 3))
+    return jnp.asarray(observations, jnp.float32), jnp.asarray(actions, jnp.float32)
+
+
+def test_conv_reward_model_reads_its_middle_tap():
+    observations, actions = pairs()
+    model = RewardModel(RewardModelConfig("conv", (8, 16)))
+    params = random_params(model, observations, actions)
+    x = jnp.concatenate([actions, observations], axis=-1)
+    for i in range(2):
+        block = params[f"block_{i}"]
+        assert block["conv"]["kernel"].shape[0] == 5
+        x = x @ block["conv"]["kernel"][2] + block["conv"]["bias"]
+        x = nn.GroupNorm(8).apply({"params": block["norm"]}, x[:, None])[:, 0]
+        x = reference_mish(x)
+    expected = (x @ params["head"]["kernel"] + params["head"]["bias"])[:, 0]
+    found = model.apply({"params": params}, observations, actions)
+    assert found.shape == (4,)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["residual_mlp", "conv"])
+def test_reward_ensemble_is_its_members(kind):
+    observations, actions = pairs()
+    model = RewardModel(RewardModelConfig(kind, (8,)))
+    members = [
+        random_params(model, observations, actions, seed=seed) for seed in range(3)
+    ]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+
+    def one(params):
+        return model.apply({"params": params}, observations, actions)
+
+    found, (gradients,) = pullback(jax.vmap(one), stacked)
+    expected = jnp.stack([one(params) for params in members])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    _, vjp = jax.vjp(one, members[1])
+    cotangent = np.random.default_rng(2).normal(size=(3, 4))[1]
+    (alone,) = vjp(jnp.asarray(cotangent, jnp.float32))
+    ours = jax.tree.map(lambda leaf: leaf[1], gradients)
+    assert_trees_close(ours, alone, rtol=1e-4, atol=1e-5)
+
+    pessimistic = make_reward_fn(model, stacked, 2.0)(observations, actions)
+    np.testing.assert_allclose(
+        pessimistic, expected.mean(0) - 2.0 * expected.std(0), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_reward_model_wants_batches():
+    observations, actions = pairs()
+    with pytest.raises(AssertionError, match="rank"):
+        shapes(RewardModel(RewardModelConfig()), observations[0], actions[0])

@@ -1,0 +1,292 @@
+"""Settings: the config files, the presets, and what is refused by name."""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from configs import base
+from ractd_jax.data.generate import dataset_id
+from ractd_jax.errors import ConfigError
+from ractd_jax.models import Dimensions, make_unet
+from ractd_jax.settings import Settings, from_mapping, to_dict
+
+CONFIGS = sorted(
+    path.stem
+    for path in (Path(__file__).parents[1] / "configs").glob("*.py")
+    if path.stem not in ("__init__", "base")
+)
+# Method, section 3: sigma_r of the thesis (table B.4) and of the released code.
+REWARD_WEIGHTS = {
+    "hopper-medium-replay": (1.0, 1.0),
+    "hopper-medium": (3.0, 1.0),
+    "hopper-medium-expert": (0.0, 0.5),
+}
+
+
+def leaves(section, prefix=""):
+    """(dotted name, default) of every setting in `section` and below."""
+    for field in dataclasses.fields(section):
+        name, value = f"{prefix}{field.name}", getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+LEAVES = dict(leaves(Settings()))
+
+
+def nested(name: str, value) -> dict:
+    """``{"a": {"b": value}}`` of ``a.b``."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value
+
+
+def lookup(settings, name: str):
+    for part in name.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def assert_refused(name: str, value) -> None:
+    """A ConfigError whose text starts with the dotted field."""
+    with pytest.raises(ConfigError) as caught:
+        from_mapping(nested(name, value))
+    assert str(caught.value).startswith(f"config.{name}")
+    following = str(caught.value)[len(f"config.{name}")]
+    assert following in ": ", "a longer name than the one to blame"
+
+
+def load(config: str, preset: str):
+    return importlib.import_module(f"configs.{config}").get_config(preset)
+
+
+# --- the config files
+
+
+def test_every_task_has_a_config():
+    assert len(CONFIGS) >= 3
+    found = {load(config, "smoke").task for config in CONFIGS}
+    assert set(REWARD_WEIGHTS) <= found
+
+
+@pytest.mark.parametrize("preset", base.PRESETS)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_config_becomes_settings(config, preset):
+    """Strictly converted, of the task its file is named after, fit to be trained."""
+    loaded = load(config, preset)
+    settings = from_mapping(loaded.to_dict())
+    assert settings == from_mapping(loaded)
+    assert settings.task.replace("-", "_") == config
+    assert settings.dataset.id == dataset_id(settings.task)
+    dims = Dimensions(11, 3, settings.plan.horizon, settings.plan.history)
+    make_unet(settings.network, dims)
+    for stage in (settings.teacher, settings.reward, settings.student):
+        assert stage.num_steps % settings.run.steps_per_call == 0
+        assert stage.optimizer.warmup_steps < stage.num_steps
+    assert settings.run.log_every % settings.run.steps_per_call == 0
+    assert settings.run.checkpoint_every % settings.run.steps_per_call == 0
+    assert settings.student.num_members <= settings.reward.num_members
+    if preset in ("paper", "released") and settings.task in REWARD_WEIGHTS:
+        thesis, released = REWARD_WEIGHTS[settings.task]
+        expected = thesis if preset == "paper" else released
+        assert settings.student.reward_weight == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_config_is_locked(config):
+    """A misspelt override raises instead of setting what nobody reads."""
+    loaded = load(config, "cpu")
+    assert loaded.is_locked
+    with pytest.raises((AttributeError, KeyError)):
+        loaded.student.reward_wieght = 1.0
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_default_preset_is_cpu(config):
+    module = importlib.import_module(f"configs.{config}")
+    assert module.get_config().to_dict() == load(config, "cpu").to_dict()
+    assert module.get_config("").to_dict() == load(config, "cpu").to_dict()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_unknown_preset_is_refused(config):
+    with pytest.raises(ValueError, match="cpu.*'papre'"):
+        load(config, "papre")
+
+
+def test_released_preset_makes_the_released_choices():
+    """Method, sections 2 to 5: what the released code does."""
+    settings = from_mapping(load("hopper_medium", "released").to_dict())
+    expected = {
+        "network.widths": (512, 1024, 2048),
+        "network.embed_dim": 128,
+        "plan.padding": "drop",
+        "diffusion.init_noise_scale": 1.0,
+        "diffusion.sigma_min": 0.02,
+        "diffusion.sigma_max": 80.0,
+        "diffusion.num_scales": 80,
+        "teacher.distance": "released",
+        "teacher.batch_size": 1024,
+        "teacher.optimizer.learning_rate": 1e-4,
+        "teacher.optimizer.weight_decay": 1e-6,
+        "teacher.optimizer.beta1": 0.95,
+        "teacher.optimizer.warmup_steps": 2000,
+        "reward.num_members": 1,
+        "reward.widths": (64, 128, 256),
+        "reward.discount": 0.997,
+        "reward.termination_penalty": -100.0,
+        "reward.optimizer.learning_rate": 2e-4,
+        "reward.optimizer.weight_decay": 1e-3,
+        "student.batch_size": 4800,
+        "student.dropout_rate": 0.2,
+        "student.pessimism": 0.0,
+        "student.reward_input": "dsm",
+        "student.teacher_weights": "raw",
+        "student.target_ema": 0.0,
+        "student.max_solver_steps": 1,
+        "student.optimizer.weight_decay": 1e-4,
+        "student.optimizer.warmup_steps": 500,
+    }
+    assert {name: lookup(settings, name) for name in expected} == expected
+
+
+# --- conversion
+
+
+@pytest.mark.parametrize("preset", base.PRESETS)
+def test_round_trip_through_json(preset):
+    """What a checkpoint stores comes back as it was, tuples included."""
+    settings = from_mapping(load("hopper_medium", preset).to_dict())
+    assert from_mapping(json.loads(json.dumps(to_dict(settings)))) == settings
+
+
+def test_missing_keys_keep_defaults():
+    """Also the defaults of a stage's own optimiser."""
+    assert from_mapping({}) == Settings()
+    settings = from_mapping({"student": {"optimizer": {"beta1": 0.5}}})
+    assert settings.student.optimizer.beta1 == 0.5
+    assert settings.student.optimizer.weight_decay == 1e-4
+    settings = from_mapping({"reward": {"optimizer": {"beta2": 0.5}}})
+    assert settings.reward.optimizer == dataclasses.replace(
+        Settings().reward.optimizer, beta2=0.5
+    )
+
+
+def test_integers_become_floats_and_lists_tuples():
+    settings = from_mapping(
+        {"network": {"widths": [8, 16]}, "student": {"pessimism": 4}}
+    )
+    assert settings.network.widths == (8, 16)
+    assert type(settings.student.pessimism) is float
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sedd", "student.sigma_r", "teacher.optimizer.lr", "run.optimizer", "network.T"],
+)
+def test_unknown_key_is_named(name):
+    assert_refused(name, 1)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_wrong_type_is_named(name):
+    """No setting takes another type, nor a truth value for a number."""
+    default = LEAVES[name]
+    wrong = {bool: [1, "yes"], str: [1, None, True]}.get(
+        type(default), ["1", None, True, 1.5 if type(default) is int else [1.5]]
+    )
+    for value in wrong:
+        assert_refused(name, value)
+
+
+@pytest.mark.parametrize("name", ["teacher", "student.optimizer", "run"])
+@pytest.mark.parametrize("value", [3, "released", None])
+def test_value_in_place_of_a_section_is_named(name, value):
+    assert_refused(name, value)
+
+
+@pytest.mark.parametrize("name", ["network.widths", "reward.widths"])
+def test_bad_widths_are_named(name):
+    for value in ((), (8, 0), (8, -8), (8, 16.0), (8, True), 8, "8"):
+        assert_refused(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    {
+        "dataset.source": ("minari", "d4rl"),
+        "plan.padding": ("repeat_last", "drop"),
+        "network.conv": ("auto", "matmul", "lax"),
+        "network.dtype": ("float32", "bfloat16"),
+        "teacher.distance": ("squared", "pseudo_huber", "released"),
+        "student.distance": ("squared", "pseudo_huber", "released"),
+        "reward.kind": ("residual_mlp", "conv"),
+        "student.reward_input": ("dsm", "one_step"),
+        "student.teacher_weights": ("ema", "raw"),
+        "teacher.optimizer.schedule": ("cosine", "constant"),
+        "reward.optimizer.schedule": ("cosine", "constant"),
+        "student.optimizer.schedule": ("cosine", "constant"),
+    }.items(),
+)
+def test_choices(name, choices):
+    """Each choice is taken; another is refused with the list of them."""
+    for choice in choices:
+        assert lookup(from_mapping(nested(name, choice)), name) == choice
+    assert_refused(name, "other")
+    assert_refused(name, "")
+    with pytest.raises(ConfigError, match=choices[-1]):
+        from_mapping(nested(name, "other"))
+
+
+POSITIVE = [
+    "dataset.num_transitions",
+    "plan.horizon",
+    "plan.history",
+    "network.embed_dim",
+    "network.kernel_size",
+    "network.num_groups",
+    "diffusion.sigma_min",
+    "diffusion.sigma_max",
+    "diffusion.sigma_data",
+    "diffusion.rho",
+    "diffusion.num_scales",
+    *[f"{stage}.num_steps" for stage in ("teacher", "reward", "student")],
+    *[f"{stage}.batch_size" for stage in ("teacher", "reward", "student")],
+    "reward.num_members",
+    "student.max_solver_steps",
+    "evaluation.num_episodes",
+    "evaluation.teacher_steps",
+    "evaluation.student_steps",
+    "run.steps_per_call",
+    "run.log_every",
+    "run.checkpoint_every",
+    "run.keep_checkpoints",
+]
+
+
+@pytest.mark.parametrize("name", POSITIVE)
+def test_number_must_be_positive(name):
+    """0, negative numbers and, where a float is meant, nan."""
+    assert_refused(name, 0)
+    assert_refused(name, -1)
+    if isinstance(LEAVES[name], float):
+        assert_refused(name, float("nan"))
+        assert_refused(name, -0.5)
+
+
+def test_zero_where_it_means_something():
+    """0 is off, or all, for these."""
+    for name in (
+        "student.reward_weight",
+        "student.num_members",
+        "diffusion.init_noise_scale",
+        "teacher.optimizer.max_grad_norm",
+        "teacher.optimizer.warmup_steps",
+        "seed",
+    ):
+        assert lookup(from_mapping(nested(name, 0)), name) == 0
