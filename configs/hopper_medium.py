@@ -1,6 +1,6 @@
 """Hopper-v5, medium, on a locally made dataset.
 
-  python -m experiments.pipeline --config=configs/hopper_medium.py --workdir=runs/medium
+python -m experiments.pipeline --config=configs/hopper_medium.py --workdir=runs/medium
 """
 
 from configs import base

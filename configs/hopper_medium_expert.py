@@ -1,6 +1,6 @@
 """Hopper-v5, medium-expert, on a locally made dataset.
 
-  python -m experiments.pipeline --config=configs/hopper_medium_expert.py --workdir=runs/medium-expert
+python -m experiments.pipeline --config=configs/hopper_medium_expert.py --workdir=runs/medium-expert
 """
 
 from configs import base

@@ -1,6 +1,6 @@
 """Hopper-v5, medium-replay, on a locally made dataset.
 
-  python -m experiments.pipeline --config=configs/hopper_medium_replay.py --workdir=runs/medium-replay
+python -m experiments.pipeline --config=configs/hopper_medium_replay.py --workdir=runs/medium-replay
 """
 
 from configs import base

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from logging import WARNING
+from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -37,6 +40,13 @@ def _ours(record) -> bool:
     return not library or record.levelno >= WARNING
 
 
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX is told where."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", f"{base}/ractd_jax/xla")
+
+
 def run(main) -> None:
     """absl's app.run, with bad input shown as one line instead of a traceback."""
 
@@ -45,6 +55,7 @@ def run(main) -> None:
             sys.exit(f"error: unexpected argument '{argv[1]}': flags start with --")
         logging.set_verbosity(logging.INFO)
         logging.get_absl_handler().addFilter(_ours)
+        use_compilation_cache()
         try:
             main()
         except (RactdError, FloatingPointError, ValueError) as error:

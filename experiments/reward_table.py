@@ -94,7 +94,9 @@ def format_rows(rows: list[dict]) -> str:
     """Markdown: a line per reward input and model, a column per weight."""
     weights = sorted({row["weight"] for row in rows if row["weight"]})
     ctd = [row for row in rows if not row["weight"]]
-    lines = ["| reward input | reward model | 0 | " + " | ".join(f"{w:g}" for w in weights)]
+    lines = [
+        "| reward input | reward model | 0 | " + " | ".join(f"{w:g}" for w in weights)
+    ]
     lines = [lines[0] + " |", "|---" * (3 + len(weights)) + "|"]
     groups = dict.fromkeys((r["input"], r["members"]) for r in rows if r["weight"])
     for kind, members in groups:
@@ -102,7 +104,9 @@ def format_rows(rows: list[dict]) -> str:
         for weight in weights:
             key = (kind, members, weight)
             line.append(
-                _cell([r for r in rows if (r["input"], r["members"], r["weight"]) == key])
+                _cell(
+                    [r for r in rows if (r["input"], r["members"], r["weight"]) == key]
+                )
             )
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join(lines) + "\n"
@@ -140,7 +144,9 @@ if __name__ == "__main__":
     launch.define_config_flags()
     flags.DEFINE_string("teacher", None, "Workdir of train_teacher.", required=True)
     flags.DEFINE_string("reward", None, "Workdir of train_reward.", required=True)
-    flags.DEFINE_string("output", None, "Table to write, without suffix.", required=True)
+    flags.DEFINE_string(
+        "output", None, "Table to write, without suffix.", required=True
+    )
     flags.DEFINE_list("weights", ["0", "0.25", "0.5", "1", "2"], "Reward weights.")
     flags.DEFINE_list("reward_inputs", ["dsm", "one_step"], "Reward inputs.")
     flags.DEFINE_list("reward_models", ["one", "ensemble"], "one or ensemble.")

@@ -133,9 +133,7 @@ def save(steps, policies, returns) -> None:
         },
     }
     kept = {name: policies[i] for i, name in names.items()}
-    behaviour.save_snapshots(
-        FLAGS.output, behaviour.PolicySnapshots(kept, metadata)
-    )
+    behaviour.save_snapshots(FLAGS.output, behaviour.PolicySnapshots(kept, metadata))
 
 
 if __name__ == "__main__":

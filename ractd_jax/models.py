@@ -154,7 +154,7 @@ def make_jump_fn(
 
 
 def make_reward_fn(
-    model: RewardModel, stacked_params: Any, pessimism: float
+    model: RewardModel, stacked_params: Any, pessimism: jax.typing.ArrayLike
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """R(observations, actions) -> [B]: the ensemble's mean - pessimism * std."""
 

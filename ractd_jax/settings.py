@@ -241,10 +241,12 @@ _CHOICES = {
         for stage in ("teacher", "student")
     },
 }
-_POSITIVE = ("num_steps", "batch_size", "horizon", "history", "num_members_min",
+_POSITIVE = ("num_steps", "batch_size", "horizon", "history", "embed_dim",
+             "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
-             "num_transitions", "sigma_min", "sigma_data", "rho")  # fmt: skip
+             "num_transitions", "sigma_min", "sigma_data", "rho",
+             "reward.num_members", "diffusion.num_scales")  # fmt: skip
 
 
 def to_dict(settings: Settings) -> dict:
@@ -252,13 +254,16 @@ def to_dict(settings: Settings) -> dict:
     return dataclasses.asdict(settings)
 
 
-def from_mapping(mapping: Mapping, kind: type = Settings, prefix: str = ""):
-    """Builds the dataclass `kind` from nested mappings; missing keys keep defaults.
+def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noqa: B008
+    """`default` with the values of nested mappings in place of its own.
 
     Raises:
       ConfigError: an unknown key, a value of another type, or one out of range.
     """
-    hints = typing.get_type_hints(kind)
+    if not hasattr(mapping, "items"):
+        name = f"config.{prefix}"[:-1]
+        raise ConfigError(f"{name}: expected a section, found {mapping!r}")
+    hints = typing.get_type_hints(type(default))
     values = {}
     for key, value in mapping.items():
         name = f"{prefix}{key}"
@@ -266,10 +271,10 @@ def from_mapping(mapping: Mapping, kind: type = Settings, prefix: str = ""):
             known = ", ".join(sorted(hints))
             raise ConfigError(f"config.{name} is not a setting; known here: {known}")
         if dataclasses.is_dataclass(hints[key]):
-            values[key] = from_mapping(value, hints[key], f"{name}.")
+            values[key] = from_mapping(value, getattr(default, key), f"{name}.")
         else:
             values[key] = _checked(name, key, value, hints[key])
-    return kind(**values)
+    return dataclasses.replace(default, **values)
 
 
 def _checked(name: str, key: str, value, hint):
@@ -289,6 +294,6 @@ def _checked(name: str, key: str, value, hint):
         )
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ConfigError(f"config.{name}: expected {_CHOICES[name]}, found {value!r}")
-    if key in _POSITIVE and value <= 0:
+    if (key in _POSITIVE or name in _POSITIVE) and not value > 0:
         raise ConfigError(f"config.{name}: expected more than 0, found {value!r}")
     return value

@@ -301,7 +301,7 @@ def test_mixture_shares(hopper):
 def parts(hopper):
     """The two most clumsy snapshots, whose episodes are short."""
     first, second, *_ = hopper.policies.values()
-    return [(first, 60), (second, 150)]
+    return [(first, 50), (second, 150)]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """Networks: sizes, the two ways to convolve, hand-written gradients, dropout."""
 
+import functools
 import math
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,20 +25,27 @@ LOCOMOTION = (512, 1024, 2048)
 TINY = TemporalUNetConfig(plan_dim=3, widths=(8, 16), embed_dim=8, num_groups=4)
 
 
-def shapes(module, *args):
+@pytest.fixture(autouse=True)
+def full_precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def shapes(module, *args, **options):
     """The parameters' shapes; nothing is allocated or compiled."""
-    return jax.eval_shape(module.init, jax.random.key(0), *args)["params"]
+    init = functools.partial(module.init, **options)
+    return jax.eval_shape(init, jax.random.key(0), *args)["params"]
 
 
-def random_params(module, *args, seed=0):
+def random_params(module, *args, seed=0, **options):
     """Numpy normals: initialising with jax.random would take seconds to compile."""
     rng = np.random.default_rng(seed)
 
     def draw(leaf):
         fan_in = math.prod(leaf.shape[:-1])
-        return jnp.asarray(rng.normal(0.0, fan_in**-0.5, leaf.shape), leaf.dtype)
+        return rng.normal(0.0, fan_in**-0.5, leaf.shape).astype(leaf.dtype)
 
-    return jax.tree.map(draw, shapes(module, *args))
+    return jax.tree.map(draw, shapes(module, *args, **options))
 
 
 def unet_inputs(config, horizon=8, batch=2, condition_dim=5, stop=False):
@@ -48,11 +57,17 @@ def unet_inputs(config, horizon=8, batch=2, condition_dim=5, stop=False):
     return (*inputs, jnp.asarray(level - 50.0)) if stop else inputs
 
 
-def pullback(function, *args, seed=2):
-    """(value, gradients of its product with a fixed random cotangent)."""
+@functools.partial(jax.jit, static_argnums=0)
+def pullback(function, *args):
+    """(value, gradients of its product with fixed weights), in one compilation."""
     value, vjp = jax.vjp(function, *args)
-    cotangent = np.random.default_rng(seed).normal(size=value.shape)
-    return value, vjp(jnp.asarray(cotangent, value.dtype))
+    weights = jnp.cos(jnp.arange(value.size)).reshape(value.shape)
+    return value, vjp(weights.astype(value.dtype))
+
+
+def layer_pullback(layer, x):
+    params = random_params(layer, x)
+    return pullback(lambda p, x: layer.apply({"params": p}, x), params, x)
 
 
 def assert_trees_close(actual, expected, **tolerances):
@@ -125,22 +140,20 @@ def test_student_differs_from_teacher_in_film_height_only():
 )
 def test_conv_as_product_equals_lax(kernel_size, stride, length):
     x = unet_inputs(TINY, length)[0]
-    found = {}
-    for conv in ("matmul", "lax"):
-        layer = blocks.Conv(4, kernel_size, stride, Compute(conv))
-        params = random_params(layer, x)
-        found[conv] = pullback(lambda p, x: layer.apply({"params": p}, x), params, x)
+    found = {
+        conv: layer_pullback(blocks.Conv(4, kernel_size, stride, Compute(conv)), x)
+        for conv in ("matmul", "lax")
+    }
     assert found["lax"][0].shape == (2, -(-length // stride), 4)
     assert_trees_close(found["matmul"], found["lax"], rtol=1e-4, atol=1e-5)
 
 
 def test_conv_transpose_as_product_equals_lax():
     x = unet_inputs(TINY)[0]
-    found = {}
-    for conv in ("matmul", "lax"):
-        layer = blocks.ConvTranspose(4, Compute(conv))
-        params = random_params(layer, x)
-        found[conv] = pullback(lambda p, x: layer.apply({"params": p}, x), params, x)
+    found = {
+        conv: layer_pullback(blocks.ConvTranspose(4, Compute(conv)), x)
+        for conv in ("matmul", "lax")
+    }
     assert found["lax"][0].shape == (2, 16, 4)
     assert_trees_close(found["matmul"], found["lax"], rtol=1e-4, atol=1e-5)
 
@@ -180,14 +193,22 @@ def test_bfloat16_computes_on_float32_params():
     stored = shapes(TemporalUNet(config), *inputs)
     assert {leaf.dtype for leaf in jax.tree.leaves(stored)} == {jnp.dtype("float32")}
     params = random_params(TemporalUNet(TINY), *inputs)
-    exact = apply_with(Compute("matmul"), params, inputs)
-    coarse, vjp = jax.vjp(lambda p: apply_with(half, p, inputs), params)
+    apply = jax.jit(apply_with, static_argnums=0)
+    coarse, exact = apply(half, params, inputs), apply(Compute(), params, inputs)
     assert coarse.dtype == jnp.float32
     error = np.abs(coarse - exact).max() / np.abs(exact).max()
     assert 1e-5 < error < 0.1, "near the float32 result, and not it"
-    (gradients,) = vjp(jnp.ones_like(coarse))
-    for leaf in jax.tree.leaves(gradients):
-        assert leaf.dtype == jnp.float32 and np.isfinite(leaf).all()
+
+
+def test_bfloat16_gradients_are_float32():
+    found = {}
+    for dtype in ("bfloat16", "float32"):
+        block = blocks.ConvBlock(8, 5, 4, Compute("matmul", dtype))
+        found[dtype] = layer_pullback(block, unet_inputs(TINY)[0])
+    assert found["bfloat16"][0].dtype == jnp.bfloat16
+    for leaf in jax.tree.leaves(found["bfloat16"][1]):
+        assert leaf.dtype == jnp.float32
+    assert_trees_close(found["bfloat16"][1], found["float32"][1], rtol=0.1, atol=0.1)
 
 
 # Hand-written gradients.
@@ -244,7 +265,8 @@ def test_group_norm_under_vmap():
 def test_group_norm_of_a_constant_is_its_bias():
     _, scale, bias = norm_inputs()
     value, gradients = pullback(our_group_norm, jnp.full((1, 6, 8), 3.0), scale, bias)
-    np.testing.assert_allclose(value, jnp.broadcast_to(bias, (1, 6, 8)))
+    expected = np.broadcast_to(bias, (1, 6, 8))
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in gradients)
 
 
@@ -278,16 +300,19 @@ def test_dropout_only_when_not_deterministic():
     plain = TemporalUNet(TemporalUNetConfig(3, (8,), 8, num_groups=4))
     params = random_params(unet, *inputs)
 
+    @jax.jit
     def noisy(seed):
         rngs = {"dropout": jax.random.key(seed)}
         return unet.apply({"params": params}, *inputs, deterministic=False, rngs=rngs)
 
-    expected = plain.apply({"params": params}, *inputs)
-    np.testing.assert_array_equal(unet.apply({"params": params}, *inputs), expected)
-    assert not np.allclose(noisy(0), expected, atol=1e-3)
-    assert not np.allclose(noisy(0), noisy(1), atol=1e-3)
-    np.testing.assert_array_equal(noisy(0), noisy(0))
-    with pytest.raises(Exception, match="dropout"):
+    draws = jax.vmap(noisy)(jnp.array([0, 0, 1]))
+    expected = jax.jit(plain.apply)({"params": params}, *inputs)
+    calm = jax.jit(unet.apply)({"params": params}, *inputs)
+    np.testing.assert_allclose(calm, expected, rtol=1e-6)
+    assert not np.allclose(draws[0], expected, atol=1e-3)
+    assert not np.allclose(draws[0], draws[2], atol=1e-3)
+    np.testing.assert_array_equal(draws[0], draws[1])
+    with pytest.raises(flax.errors.InvalidRngError, match="dropout"):
         unet.apply({"params": params}, *inputs, deterministic=False)
 
 
@@ -295,7 +320,7 @@ def test_dropout_follows_the_residual_sum():
     block = blocks.ResidualBlock(8, 3, 4, 0.25, Compute("matmul"))
     x = jnp.asarray(np.random.default_rng(4).normal(size=(2, 32, 8)), jnp.float32)
     condition = jnp.ones((2, 5))
-    params = random_params(block, x, condition, True)
+    params = random_params(block, x, condition, deterministic=True)
     rngs = {"dropout": jax.random.key(0)}
     dropped = block.apply({"params": params}, x, condition, False, rngs=rngs)
     assert abs(np.mean(np.asarray(dropped) == 0.0) - 0.25) < 0.08
@@ -375,17 +400,19 @@ def pairs():
 
 def test_conv_reward_model_reads_its_middle_tap():
     observations, actions = pairs()
-    model = RewardModel(RewardModelConfig("conv", (8, 16)))
+    model = RewardModel(RewardModelConfig("conv", (16, 32)))
     params = random_params(model, observations, actions)
-    x = jnp.concatenate([actions, observations], axis=-1)
+    x = np.concatenate([actions, observations], axis=-1)
     for i in range(2):
-        block = params[f"block_{i}"]
-        assert block["conv"]["kernel"].shape[0] == 5
-        x = x @ block["conv"]["kernel"][2] + block["conv"]["bias"]
-        x = nn.GroupNorm(8).apply({"params": block["norm"]}, x[:, None])[:, 0]
-        x = reference_mish(x)
+        conv, norm = params[f"block_{i}"]["conv"], params[f"block_{i}"]["norm"]
+        assert conv["kernel"].shape[0] == 5
+        groups = (x @ conv["kernel"][2] + conv["bias"]).reshape(4, 8, -1)
+        centred = groups - groups.mean(axis=-1, keepdims=True)
+        groups = centred / np.sqrt(groups.var(axis=-1, keepdims=True) + 1e-5)
+        x = groups.reshape(4, -1) * norm["scale"] + norm["bias"]
+        x = x * np.tanh(np.log1p(np.exp(x)))
     expected = (x @ params["head"]["kernel"] + params["head"]["bias"])[:, 0]
-    found = model.apply({"params": params}, observations, actions)
+    found = jax.jit(model.apply)({"params": params}, observations, actions)
     assert found.shape == (4,)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -393,27 +420,23 @@ def test_conv_reward_model_reads_its_middle_tap():
 @pytest.mark.parametrize("kind", ["residual_mlp", "conv"])
 def test_reward_ensemble_is_its_members(kind):
     observations, actions = pairs()
-    model = RewardModel(RewardModelConfig(kind, (8,)))
+    model = RewardModel(RewardModelConfig(kind, (16,)))
     members = [
         random_params(model, observations, actions, seed=seed) for seed in range(3)
     ]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
 
     def one(params):
         return model.apply({"params": params}, observations, actions)
 
-    found, (gradients,) = pullback(jax.vmap(one), stacked)
-    expected = jnp.stack([one(params) for params in members])
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    _, vjp = jax.vjp(one, members[1])
-    cotangent = np.random.default_rng(2).normal(size=(3, 4))[1]
-    (alone,) = vjp(jnp.asarray(cotangent, jnp.float32))
-    ours = jax.tree.map(lambda leaf: leaf[1], gradients)
-    assert_trees_close(ours, alone, rtol=1e-4, atol=1e-5)
-
+    ours = pullback(jax.vmap(one), stacked)
+    value, gradients = pullback(lambda *trees: jnp.stack([*map(one, trees)]), *members)
+    gradients = jax.tree.map(lambda *leaves: np.stack(leaves), *gradients)
+    assert_trees_close(ours, (value, (gradients,)), rtol=1e-4, atol=1e-5)
     pessimistic = make_reward_fn(model, stacked, 2.0)(observations, actions)
+    value = np.asarray(value)
     np.testing.assert_allclose(
-        pessimistic, expected.mean(0) - 2.0 * expected.std(0), rtol=1e-4, atol=1e-5
+        pessimistic, value.mean(0) - 2.0 * value.std(0), rtol=1e-4, atol=1e-5
     )
 
 

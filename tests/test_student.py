@@ -107,9 +107,7 @@ def test_few_step_bins():
 
 def test_warm_started_student_is_the_teacher_at_every_stop_level():
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
-    unet = models.make_unet(
-        Network(widths=(8, 16), embed_dim=8), dims
-    )
+    unet = models.make_unet(Network(widths=(8, 16), embed_dim=8), dims)
     params = models.init_unet(unet, dims, jax.random.key(0), "teacher")
     widened = student.warm_start(params, embed_dim=8)
     fresh = models.init_unet(unet, dims, jax.random.key(0), "student")

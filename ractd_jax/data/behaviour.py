@@ -152,9 +152,10 @@ def choose_snapshots(returns: Sequence[float], num_replay: int) -> dict[str, obj
     near = np.flatnonzero(distance <= 0.2 * third)
     medium = int(near[-1]) if len(near) else int(np.argmin(distance))
     chosen = {0, medium, expert}
-    for level in np.linspace(returns[0], returns[expert], num_replay):
-        order = np.argsort(np.abs(before - level), kind="stable")
-        chosen.add(int(next((i for i in order if int(i) not in chosen), expert)))
-        if len(chosen) >= num_replay:
-            break
+    while len(chosen) < min(num_replay, len(before)):
+        kept = sorted(chosen)
+        # The snapshot that is farthest from all those kept fills the widest gap.
+        gap = np.abs(before[:, None] - before[kept]).min(axis=1)
+        gap[kept] = -1.0
+        chosen.add(int(np.argmax(gap)))
     return {"expert": expert, "medium": medium, "replay": sorted(chosen)}

@@ -111,11 +111,12 @@ def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():
         row = int(np.flatnonzero(~finite)[0])
+        values = array[row].ravel()
         raise DataError(
             source,
             field=name,
             expected="finite float32 numbers",
-            found=f"{array[row].ravel()[~np.isfinite(array[row].ravel())][0]} in row {row}",
+            found=f"{values[~np.isfinite(values)][0]} in row {row}",
         )
     return array
 

@@ -94,7 +94,9 @@ def mixture(
         policies = list(snapshots.policies.values())
     else:
         raise ConfigError(f"dataset kind must be one of {DATASET_KINDS}, not {kind!r}")
-    shares = [len(part) for part in np.array_split(range(num_transitions), len(policies))]
+    shares = [
+        len(part) for part in np.array_split(range(num_transitions), len(policies))
+    ]
     return list(zip(policies, shares, strict=True))
 
 
@@ -116,17 +118,20 @@ def record_mixture(
     """
     num_workers = num_workers or os.cpu_count() or 1
     spawn = multiprocessing.get_context("spawn")
-    seeds = itertools.count(seed)
     with concurrent.futures.ProcessPoolExecutor(
         num_workers, spawn, _start_worker, (environment_id,)
     ) as pool:
         for policy, wanted in parts:
-            yield from _record_part(pool, policy, wanted, seeds, 4 * num_workers)
+            ahead = 4 * num_workers
+            for episode in _record_part(pool, policy, wanted, seed, ahead):
+                yield episode
+                # Not the seeds under way, whose number depends on the workers.
+                seed = episode.seed + 1
 
 
-def _record_part(pool, policy, wanted, seeds, ahead):
-    """Episodes in the order of their seeds, with `ahead` of them under way."""
-    recorded = 0
+def _record_part(pool, policy, wanted, seed, ahead):
+    """Episodes of seeds from `seed` on, in order, with `ahead` of them under way."""
+    recorded, seeds = 0, itertools.count(seed)
     pending = [pool.submit(_record, (policy, next(seeds))) for _ in range(ahead)]
     while recorded < wanted:
         episode = pending.pop(0).result()

@@ -71,7 +71,9 @@ class _Source:
             if not name.startswith(_UNUSED_PREFIXES)
         )
         if unread:
-            raise CheckpointError(f"state_dict: array '{unread[0]}' is not expected here")
+            raise CheckpointError(
+                f"state_dict: array '{unread[0]}' is not expected here"
+            )
 
 
 def convert_state_dict(

@@ -19,7 +19,9 @@ def regression_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.sum(jnp.mean(jnp.square(predictions - targets), axis=-1))
 
 
-def pessimistic_return(predictions: jax.Array, pessimism: float) -> jax.Array:
+def pessimistic_return(
+    predictions: jax.Array, pessimism: jax.typing.ArrayLike
+) -> jax.Array:
     """[M, B] -> [B]: mean - pessimism * standard deviation over the members.
 
     With one member it is that member's prediction.

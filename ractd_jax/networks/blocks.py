@@ -34,9 +34,7 @@ class Compute:
         if self.conv not in ("auto", "matmul", "lax"):
             raise ValueError(f"conv must be auto, matmul or lax, not {self.conv!r}")
         if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(
-                f"dtype must be float32 or bfloat16, not {self.dtype!r}"
-            )
+            raise ValueError(f"dtype must be float32 or bfloat16, not {self.dtype!r}")
 
     def uses_matmul(self) -> bool:
         if self.conv == "auto":
@@ -282,7 +280,11 @@ class ResidualBlock(nn.Module):
     ) -> jax.Array:
         def block(name):
             return ConvBlock(
-                self.features, self.kernel_size, self.num_groups, self.compute, name=name
+                self.features,
+                self.kernel_size,
+                self.num_groups,
+                self.compute,
+                name=name,
             )
 
         dropout = nn.Dropout(self.dropout_rate, deterministic=deterministic)

@@ -63,8 +63,8 @@ class TemporalUNetConfig:
         factor = 2 ** (len(self.widths) - 1)
         if horizon % factor:
             raise ValueError(
-                f"a horizon of {horizon} cannot be halved {len(self.widths) - 1} times: "
-                f"with {len(self.widths)} levels it must be a multiple of {factor}"
+                f"a horizon of {horizon} does not fit {len(self.widths)} levels: it must "
+                f"be a multiple of {factor}"
             )
 
 

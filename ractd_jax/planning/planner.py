@@ -73,6 +73,8 @@ class Planner:
     """Plans in environment units; compiled once for each batch size.
 
     A plan depends on its own observation and key only, not on the rest of the batch.
+    `unet`, `params` and :meth:`condition` are what the functions of `ractd_jax.models`
+    take, to build other samplers from the same weights.
 
     Attributes:
       settings: of the training.
@@ -80,6 +82,8 @@ class Planner:
       role: ``teacher`` or ``student``.
       num_steps: steps of the sampler.
       nfe: network evaluations of a plan.
+      unet: the network.
+      params: its weights, on the device.
     """
 
     def __init__(
@@ -96,22 +100,29 @@ class Planner:
         self.dims = dims
         self.role = role
         self.num_steps = num_steps
-        unet = models.make_unet(settings.network, dims)
-        sampler, extra, self.nfe = make_sampler(unet, settings, role, num_steps)
-        self._params = jax.device_put(params)
+        self.unet = models.make_unet(settings.network, dims)
+        self.params = jax.device_put(params)
+        sampler, extra, self.nfe = make_sampler(self.unet, settings, role, num_steps)
         shape = (1 + extra, *dims.plan_shape)
+
+        def condition(observations):
+            normalized = observation_normalizer.normalize(observations)
+            return normalized.reshape(len(observations), -1)
 
         @functools.partial(jax.jit, static_argnames="first_only")
         def plan(params, observations, key, first_only):
             batch = observations.shape[0]
             keys = key if key.ndim else jax.random.split(key, batch)
             noises = jax.vmap(lambda k: jax.random.normal(k, shape), out_axes=1)(keys)
-            condition = observation_normalizer.normalize(observations)
-            plans = sampler(params, condition.reshape(batch, -1), noises)
+            plans = sampler(params, condition(observations), noises)
             plans = plans[:, 0] if first_only else plans
             return action_normalizer.unnormalize(plans)
 
-        self._plan = plan
+        self._condition, self._plan = condition, plan
+
+    def condition(self, observations: np.ndarray) -> np.ndarray:
+        """[B, C] what the network is conditioned on; `observations` as :meth:`plan`."""
+        return self._condition(self._checked_observations(observations))
 
     def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
         """Samples plans.
@@ -128,14 +139,23 @@ class Planner:
           ValueError: the observations or keys have a wrong shape, or are not finite.
         """
         observations, key = self._checked(observations, key)
-        return self._plan(self._params, observations, key, first_only=False)
+        return self._plan(self.params, observations, key, first_only=False)
 
     def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
         """[B, A]: the first actions of :meth:`plan`, same arguments."""
         observations, key = self._checked(observations, key)
-        return self._plan(self._params, observations, key, first_only=True)
+        return self._plan(self.params, observations, key, first_only=True)
 
     def _checked(self, observations, key):
+        observations = self._checked_observations(observations)
+        if key.ndim and key.shape != (len(observations),):
+            raise ValueError(
+                f"key: expected one key or [{len(observations)}] keys "
+                f"(jax.random.key), found shape {list(key.shape)}"
+            )
+        return observations, key
+
+    def _checked_observations(self, observations):
         observations = np.asarray(observations, np.float32)
         history, size = self.dims.history, self.dims.observation
         inner = (size,) if history == 1 else (history, size)
@@ -147,12 +167,7 @@ class Planner:
             )
         if not np.isfinite(observations).all():
             raise ValueError("observations: expected finite numbers")
-        if key.ndim and key.shape != (len(observations),):
-            raise ValueError(
-                f"key: expected one key or [{len(observations)}] keys (jax.random.key), "
-                f"found shape {list(key.shape)}"
-            )
-        return observations, key
+        return observations
 
 
 def load_planner(

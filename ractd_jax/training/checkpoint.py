@@ -145,7 +145,9 @@ class StoredModel:
         item = {"ema": "ema_params", "raw": "params"}[weights]
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         template = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=sharding
+            ),
             template,
         )
         return self._newest({item: ocp.args.StandardRestore(template)})[item]

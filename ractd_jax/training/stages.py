@@ -289,7 +289,7 @@ def student_stage(
       ConfigError: a reward weight without a reward model.
     """
     dims = dimensions(settings, dataset)
-    options, noise = settings.student, settings.diffusion
+    options = settings.student
     metadata = base_metadata("student", settings, dataset)
     unet = models.make_unet(settings.network, dims, options.dropout_rate)
     teacher = load_stage_model(teacher_directory, "teacher", settings)
@@ -304,6 +304,11 @@ def student_stage(
         lambda: models.init_unet(unet, dims, jax.random.key(0), "teacher")
     )
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
+    # Traced, so that one compilation serves every weight.
+    frozen["weights"] = {
+        name: np.float32(getattr(options, name))
+        for name in ("ctm_weight", "dsm_weight", "reward_weight", "pessimism")
+    }
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
     with_reward = options.reward_weight != 0.0
@@ -357,9 +362,7 @@ def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int)
         )
     model = models.make_reward_model(options)
     template = jax.eval_shape(
-        lambda: models.init_reward(
-            model, dims, jax.random.key(0), options.num_members
-        )
+        lambda: models.init_reward(model, dims, jax.random.key(0), options.num_members)
     )
     params = stored.load(template)
     keep = num_members or options.num_members
@@ -385,7 +388,9 @@ def predicted_return_range(
     }
 
 
-def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -> LossFn:
+def _student_loss_fn(
+    settings: Settings, dims: Dimensions, unet, reward_model
+) -> LossFn:
     options, noise = settings.student, settings.diffusion
     distance_fn = losses.distance(options.distance)
     num_scales = options.num_scales or noise.num_scales
@@ -418,10 +423,11 @@ def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -
             params if target_params is None else target_params
         )
         frozen_jump = models.make_jump_fn(unet, frozen_params, noise)
+        weights = frozen["weights"]
         reward_fn = None
         if reward_model is not None:
             reward_fn = models.make_reward_fn(
-                reward_model, frozen["reward"], options.pessimism
+                reward_model, frozen["reward"], weights["pessimism"]
             )
         return losses.student_loss(
             models.make_clean_fn(
@@ -442,9 +448,9 @@ def _student_loss_fn(settings: Settings, dims: Dimensions, unet, reward_model) -
             distance_fn=distance_fn,
             sigma_data=noise.sigma_data,
             max_solver_steps=options.max_solver_steps,
-            ctm_weight=options.ctm_weight,
-            dsm_weight=options.dsm_weight,
-            reward_weight=options.reward_weight,
+            ctm_weight=weights["ctm_weight"],
+            dsm_weight=weights["dsm_weight"],
+            reward_weight=weights["reward_weight"],
             dsm_form=options.dsm_form,
             reward_input=options.reward_input,
         )
@@ -477,7 +483,9 @@ def _student_probe(settings, dims, unet, reward_model, frozen, data, metadata):
             noise.sigma_max,
             noise.sigma_min,
         )
-        reward_fn = models.make_reward_fn(reward_model, reward_params, options.pessimism)
+        reward_fn = models.make_reward_fn(
+            reward_model, reward_params, options.pessimism
+        )
         _, predicted = losses.reward_loss(reward_fn, observations, plans)
         quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
         return normalizer.unnormalize(quantiles)

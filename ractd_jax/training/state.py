@@ -31,9 +31,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: optax.OptState
 
 
-def make_optimizer(
-    settings: Optimizer, num_steps: int
-) -> optax.GradientTransformation:
+def make_optimizer(settings: Optimizer, num_steps: int) -> optax.GradientTransformation:
     """AdamW with linear warm-up, then cosine to 0 or a constant rate."""
     warmup = min(settings.warmup_steps, num_steps)
     if settings.schedule == "cosine":

@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: install test test-slow lint demo clean
+
+# The exact versions that the results in this repository came from.
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-slow: install
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Dataset, teacher, reward models, CTD, RACTD, evaluation, report: see the README.
+demo: install
+	$(BIN)/python -m experiments.pipeline \
+	    --config=configs/hopper_medium_expert.py --workdir=$(DEMO)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

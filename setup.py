@@ -1,0 +1,58 @@
+"""Install with ``pip install .`` or, to work on it, ``pip install -e .[dev]``."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ractd_jax",
+    version="0.1.0",
+    description="Fast diffusion planning for offline reinforcement learning, in JAX",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    # 3.11 and 3.12 are the versions that the tests and the accelerator runs use.
+    python_requires=">=3.11",
+    packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
+    package_data={"ractd_jax.data": ["assets/*.npz"]},
+    install_requires=[
+        # pmap on top of jit and shard_map, and the key types used here: 0.8. The
+        # next minor versions may drop pmap, so an upper bound.
+        "jax>=0.8,<0.12",
+        # Linen with struct and nn.Dropout as used here.
+        "flax>=0.11,<0.13",
+        "optax>=0.2.5,<0.3",
+        # preservation policies of the CheckpointManager.
+        "orbax-checkpoint>=0.11.20,<0.13",
+        "chex>=0.1.90,<0.2",
+        # 1.1 brought AutoresetMode, the -v5 environments 1.0; [mujoco] adds imageio.
+        "gymnasium[mujoco]>=1.1,<1.5",
+        # FrankaKitchen fails an assertion from 3.12 on.
+        "mujoco>=3.1,<3.12",
+        # create_dataset_from_buffers with spaces.
+        "minari[hdf5]>=0.5.2,<0.6",
+        "ml-collections>=1.0,<2",
+        "absl-py>=2.1",
+        "h5py>=3.10",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "tqdm>=4.66",
+        "tensorboardX>=2.6",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]>=0.8,<0.12"],
+        "tpu": ["jax[tpu]>=0.8,<0.12"],
+        "behaviour": ["sbx-rl>=0.20"],
+        "kitchen": ["gymnasium-robotics>=1.4,<1.5"],
+        "maze": ["gymnasium-robotics>=1.4,<1.5"],
+        "torch": ["torch>=2.2"],
+        "wandb": ["wandb>=0.17"],
+        "dev": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.9",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "ipykernel>=6.29",
+        ],
+    },
+)

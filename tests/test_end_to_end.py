@@ -1,0 +1,105 @@
+"""The real mains, as a user runs them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import CONFIG, run_main
+
+
+def test_pipeline_writes_its_report(smoke_run):
+    report = json.loads((smoke_run / "report.json").read_text())
+    assert set(report["planners"]) == {"teacher", "ctd", "ractd"}
+    for label, row in report["planners"].items():
+        files = list((smoke_run / "evaluation").glob(f"{label}_*steps.npz"))
+        with np.load(files[0]) as raw:
+            score = 100 * (raw["returns"].mean() + 20.272305) / (3234.3 + 20.272305)
+        assert row["score_mean"] == pytest.approx(score)
+    text = (smoke_run / "report.md").read_text()
+    assert text in (smoke_run / "stdout.txt").read_text() and "| ractd | 1 |" in text
+    assert (smoke_run / "returns.png").stat().st_size > 5_000
+    assert report["speed_ratio"] > 1.0
+
+
+def test_every_stage_leaves_its_logs(smoke_run):
+    for stage in ("teacher", "reward", "ctd", "ractd"):
+        folder = smoke_run / stage
+        rows = [json.loads(r) for r in (folder / "metrics.jsonl").open()]
+        assert [row["step"] for row in rows] == [4, 8]
+        assert list((folder / "tensorboard").iterdir())
+        assert json.loads((folder / "config.json").read_text())["task"]
+        assert "jax" in json.loads((folder / "environment.json").read_text())
+    assert "reward/student_median" in rows[-1] and "loss/ctm" in rows[-1]
+
+
+def test_evaluate_main_saves_raw_returns_first(smoke_run):
+    done = run_main(
+        "evaluate",
+        f"--checkpoint={smoke_run / 'ractd'}",
+        "--num_steps=2",
+        "--num_episodes=2",
+    )
+    folder = smoke_run / "ractd/evaluation"
+    with np.load(folder / "student_2steps.npz") as raw:
+        assert raw["returns"].shape == (2,)
+    summary = json.loads((folder / "student_2steps.json").read_text())
+    assert json.loads(done.stdout) == summary and summary["nfe"] == 2
+
+
+@pytest.mark.parametrize(
+    ("main", "flags", "message"),
+    [
+        (
+            "train_teacher",
+            [f"--config={CONFIG}", "--workdir={tmp}", "--config.teacher.stepz=3"],
+            "stepz",
+        ),
+        (
+            "train_teacher",
+            [f"--config={CONFIG}", "--workdir={tmp}", "--config.dataset.root={tmp}"],
+            "error: Minari dataset 'ractd/hopper/medium-expert-v0': expected a dataset",
+        ),
+        (
+            "train_teacher",
+            [
+                f"--config={CONFIG}",
+                "--workdir={tmp}",
+                "--config.dataset.source=d4rl",
+                "--config.dataset.path={tmp}/no.hdf5",
+            ],
+            "no.hdf5: expected a D4RL HDF5 file, found no such file",
+        ),
+        (
+            "train_student",
+            [
+                f"--config={CONFIG}",
+                "--workdir={tmp}",
+                "--config.dataset.root={run}/datasets",
+                "--config.task=hopper-medium",
+                "--teacher={run}/teacher",
+                "--reward={run}/reward",
+            ],
+            "task 'hopper-medium', found one of task 'hopper-medium-expert'",
+        ),
+        ("evaluate", ["--checkpoint={tmp}"], "error: {tmp}: expected a folder of a"),
+        (
+            "generate_dataset",
+            ["--task=hopper-hard", "--root={tmp}"],
+            "error: task: expected one of",
+        ),
+        (
+            "train_teacher",
+            ["--config=configs/hopper_medium.py:huge", "--workdir={tmp}"],
+            "preset must be one of",
+        ),
+    ],
+    ids=["key", "dataset", "file", "task", "checkpoint", "kind", "preset"],
+)
+def test_bad_input_is_named(smoke_run, tmp_path, main, flags, message):
+    places = {"tmp": tmp_path, "run": smoke_run}
+    flags = [flag.replace("{tmp}", str(tmp_path)).replace("{run}", str(smoke_run))
+             for flag in flags]  # fmt: skip
+    done = run_main(main, *flags, check=False)
+    assert done.returncode != 0
+    assert message.format(**places) in done.stderr

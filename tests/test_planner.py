@@ -1,0 +1,191 @@
+"""Planners, closed-loop evaluation and statistics, on the smoke run."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+import ractd_jax
+from ractd_jax.errors import CheckpointError, ConfigError, DataError
+from ractd_jax.evaluation.latency import plan_latency
+from ractd_jax.evaluation.rollout import (
+    EpisodeResults,
+    evaluate_planner,
+    load_results,
+    make_vector_env,
+    save_results,
+)
+from ractd_jax.evaluation.statistics import (
+    bootstrap_interval,
+    normalized_score,
+    summarize,
+    two_mode_threshold,
+)
+from ractd_jax.settings import Environment
+from ractd_jax.student import sample_one_step
+
+
+@pytest.fixture(scope="module")
+def student(smoke_run):
+    return ractd_jax.load_planner(smoke_run / "ractd")
+
+
+@pytest.fixture(scope="module")
+def observations():
+    return np.random.default_rng(0).standard_normal((4, 11)).astype(np.float32)
+
+
+def test_plans_are_in_the_environments_units(student, observations):
+    key = jax.random.key(0)
+    plans = student.plan(observations, key)
+    assert plans.shape == (4, 16, 3) and student.nfe == 1
+    np.testing.assert_array_equal(student.act(observations, key), plans[:, 0])
+    assert np.abs(plans).max() <= 1.0 + 1e-5
+
+
+def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
+    """The planner against its parts: normalise, jump from sigma_max, clip, undo."""
+    key = jax.random.key(3)
+    keys = jax.random.split(key, 4)
+    noise = jax.vmap(lambda k: jax.random.normal(k, (1, 16, 3)))(keys)[:, 0]
+    condition = student.observation_normalizer.normalize(observations)
+    x = sample_one_step(
+        lambda x, sigma, stop: student.jump_fn(x, sigma, stop, condition),
+        80.0 * noise,
+        80.0,
+        0.02,
+    )
+    expected = student.action_normalizer.unnormalize(np.clip(x, -1, 1))
+    np.testing.assert_allclose(
+        student.plan(observations, key), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_plan_does_not_depend_on_its_batch(student, observations):
+    keys = jax.random.split(jax.random.key(1), 4)
+    together = student.act(observations, keys)
+    alone = student.act(observations[2:3], keys[2:3])
+    np.testing.assert_allclose(together[2:3], alone, rtol=1e-4, atol=1e-5)
+    again = student.act(observations, keys)
+    np.testing.assert_array_equal(together, again)
+
+
+def test_each_batch_size_compiles_once(student, observations):
+    before = student._plan._cache_size()
+    for seed in range(3):
+        student.act(np.repeat(observations[:1], 7, 0), jax.random.key(seed))
+    assert student._plan._cache_size() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros(11), r"expected shape \[B, 11\], found \[11\]"),
+        (np.zeros((2, 12)), r"expected shape \[B, 11\], found \[2, 12\]"),
+        (np.zeros((0, 11)), r"found \[0, 11\]"),
+        (np.full((1, 11), np.nan), "finite"),
+    ],
+)
+def test_bad_observations_are_refused(student, bad, message):
+    for method in (student.act, student.plan):
+        with pytest.raises(ValueError, match=message):
+            method(bad, jax.random.key(0))
+
+
+def test_wrong_number_of_keys_is_refused(student, observations):
+    with pytest.raises(ValueError, match=r"one key or \[4\] keys"):
+        student.act(observations, jax.random.split(jax.random.key(0), 3))
+
+
+def test_more_steps_of_either_sampler(smoke_run, observations):
+    for folder, steps, nfe in (("ractd", 3, 3), ("teacher", 2, 4)):
+        planner = ractd_jax.load_planner(smoke_run / folder, num_steps=steps)
+        plans = planner.plan(observations, jax.random.key(0))
+        assert planner.nfe == nfe and np.isfinite(plans).all()
+    with pytest.raises(ValueError, match="num_steps"):
+        ractd_jax.load_planner(smoke_run / "ractd", num_steps=0)
+    default = ractd_jax.load_planner(smoke_run / "teacher")
+    assert (default.num_steps, default.nfe) == (79, 158)
+
+
+def test_only_planners_load(smoke_run, tmp_path):
+    with pytest.raises(CheckpointError, match="found a reward checkpoint"):
+        ractd_jax.load_planner(smoke_run / "reward")
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        ractd_jax.load_planner(tmp_path)
+
+
+def test_evaluation_is_the_environments_own_sum(student):
+    """Each episode replayed alone in a plain environment gives the same return."""
+    results = evaluate_planner(student, "Hopper-v5", 3, seed=50)
+    assert results.seeds.tolist() == [50, 51, 52] and (results.lengths > 0).all()
+    for episode in range(3):
+        vector = make_vector_env("Hopper-v5", 1)
+        env = vector.envs[0]
+        observation, _ = env.reset(seed=50 + episode)
+        key = jax.random.fold_in(jax.random.key(50), episode)
+        total, best, running, done, step = 0.0, -np.inf, 0.0, False, 0
+        while not done:
+            keys = jax.random.fold_in(key, step)[None]
+            action = student.act(observation[None].astype(np.float32), keys)[0]
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total, best, step = total + reward, max(best, reward), step + 1
+            running += best
+            done = terminated or truncated
+        assert step == results.lengths[episode]
+        np.testing.assert_allclose(results.returns[episode], total, rtol=1e-3)
+        np.testing.assert_allclose(
+            results.running_max_returns[episode], running, rtol=1e-3
+        )
+    assert (results.running_max_returns >= results.returns - 1e-9).all()
+
+
+def test_an_environment_of_other_shapes_is_refused(student):
+    with pytest.raises(ConfigError, match="11-dimensional observations"):
+        evaluate_planner(student, "Walker2d-v5", 1, seed=0)
+    with pytest.raises(ConfigError, match="Hoper-v5"):
+        evaluate_planner(student, "Hoper-v5", 1, seed=0)
+
+
+def made_up_results(returns):
+    returns = np.asarray(returns, np.float64)
+    count = np.arange(len(returns))
+    return EpisodeResults(returns, count + 1, count, 1.5 * returns, 2.0)
+
+
+def test_results_survive_the_disk_and_damage_is_named(tmp_path):
+    results = made_up_results([1.0, 2.5])
+    save_results(tmp_path / "a/b.npz", results)
+    loaded = load_results(tmp_path / "a/b.npz")
+    for name, value in results._asdict().items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+    (tmp_path / "a/b.npz").write_bytes(b"PK\x03\x04 no")
+    with pytest.raises(DataError, match="b.npz"):
+        load_results(tmp_path / "a/b.npz")
+
+
+def test_scores_and_interval():
+    environment = Environment()
+    np.testing.assert_allclose(
+        normalized_score(np.array([-20.272305, 3234.3]), environment), [0, 100]
+    )
+    values = np.random.default_rng(0).normal(50.0, 10.0, 100)
+    low, high = bootstrap_interval(values)
+    reference = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    np.testing.assert_allclose([low, high], reference, atol=0.25)
+    summary = summarize(made_up_results([0.0, 3000.0]), environment)
+    np.testing.assert_allclose(summary["score_mean"], 46.712, atol=1e-3)
+    np.testing.assert_allclose(summary["running_max_score"], 69.756, atol=1e-3)
+    assert summary["env_steps_per_s"] == 1.5
+
+
+def test_two_mode_threshold_splits_where_the_gap_is():
+    assert two_mode_threshold(np.array([1.0, 1.2, 0.9, 9.0, 9.5])) == 5.1
+    assert two_mode_threshold(np.array([2.0, 2.0])) == 2.0
+
+
+def test_latency_is_measured_per_call(student):
+    timing = plan_latency(student, 5)
+    assert 0.0 < timing["p50"] <= timing["p95"] < 5.0

@@ -1,0 +1,416 @@
+"""The loop: resume, replicas, damaged checkpoints, guards, switches; two devices."""
+
+import dataclasses
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ractd_jax.data.episodes import build_episodes
+from ractd_jax.data.normalizers import fit_min_max
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.settings import Optimizer, from_mapping
+from ractd_jax.training import parallel
+from ractd_jax.training.checkpoint import Checkpointer, StoredModel
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import (
+    reward_stage,
+    split_episodes,
+    student_stage,
+    teacher_stage,
+)
+from ractd_jax.training.state import create_state, ema_decay, make_optimizer
+from tests.conftest import CONFIG, ROOT, run_main
+
+SMALL = {
+    "task": "toy",
+    "plan": {"horizon": 4},
+    "network": {"widths": (8,), "embed_dim": 8},
+    "teacher": {"num_steps": 8, "batch_size": 8},
+    "reward": {
+        "num_steps": 8,
+        "batch_size": 8,
+        "num_members": 2,
+        "widths": (8,),
+    },
+    "student": {"num_steps": 4, "batch_size": 8, "reward_weight": 0.5},
+    "run": {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2},
+}
+
+
+def small_settings(**sections):
+    merged = {**SMALL}
+    for name, value in sections.items():
+        is_section = isinstance(value, dict)
+        merged[name] = {**SMALL.get(name, {}), **value} if is_section else value
+    return from_mapping(merged)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> OfflineDataset:
+    rng = np.random.default_rng(0)
+    timeouts = np.zeros(120, bool)
+    timeouts[11::12] = True
+    episodes = build_episodes(
+        {
+            "observations": rng.standard_normal((120, 3)),
+            "actions": rng.uniform(-1, 1, (120, 2)),
+            "rewards": rng.standard_normal(120),
+            "terminals": np.zeros(120, bool),
+            "timeouts": timeouts,
+        },
+        "toy",
+    )
+    return OfflineDataset(
+        "toy",
+        episodes,
+        fit_min_max(episodes.observations),
+        fit_min_max(episodes.actions),
+    )
+
+
+def same_trees(a, b) -> bool:
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in leaves)
+
+
+def run_steps(settings, dataset, workdir, until=None):
+    """Trains the reward stage to its end, or as if cut off after `until` steps."""
+    stage = reward_stage(settings, dataset)
+    if until is None:
+        return train(stage, settings.run, settings.seed, workdir)
+    real = parallel.make_train_call
+
+    def cut(**options):
+        call = real(**options)
+
+        def counted(state, frozen, data):
+            if int(jax.device_get(state.step)) >= until:
+                raise KeyboardInterrupt
+            return call(state, frozen, data)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "make_train_call", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(stage, settings.run, settings.seed, workdir)
+    return None
+
+
+def test_two_devices_are_in_use():
+    assert jax.local_device_count() == 2
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(dataset, tmp_path):
+    settings = small_settings()
+    whole = run_steps(settings, dataset, tmp_path / "whole")
+    run_steps(settings, dataset, tmp_path / "cut", until=4)
+    resumed = run_steps(settings, dataset, tmp_path / "cut")
+    assert int(resumed.step) == 8
+    assert same_trees(whole, resumed)
+    rows = (tmp_path / "cut/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [2, 4, 6, 8]
+
+
+def test_a_finished_training_is_not_run_again(dataset, tmp_path):
+    settings = small_settings()
+    run_steps(settings, dataset, tmp_path)
+    before = (tmp_path / "metrics.jsonl").stat().st_mtime_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "make_train_call", None)
+        state = run_steps(settings, dataset, tmp_path)
+    assert int(state.step) == 8
+    assert (tmp_path / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def damage(checkpoint, how: str) -> None:
+    """Cuts the largest file of a checkpoint in half, or removes it."""
+    files = [path for path in checkpoint.rglob("*") if path.is_file()]
+    victim = max(files, key=lambda path: path.stat().st_size)
+    if how == "removed":
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("how", ["cut", "removed"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    dataset, tmp_path, caplog, how
+):
+    settings = small_settings()
+    whole = run_steps(settings, dataset, tmp_path / "whole")
+    run_steps(settings, dataset, tmp_path / "run", until=6)
+    damage(tmp_path / "run/checkpoints/6", how)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        resumed = run_steps(settings, dataset, tmp_path / "run")
+    assert "checkpoints/6 is damaged" in caplog.text
+    assert same_trees(whole, resumed)
+
+
+def test_readers_fall_back_too_and_refuse_when_nothing_is_left(dataset, tmp_path):
+    settings = small_settings()
+    run_steps(settings, dataset, tmp_path)
+    stage = reward_stage(settings, dataset)
+    template = jax.eval_shape(stage.init_params, jax.random.key(0))
+    damage(tmp_path / "checkpoints/8", "removed")
+    stored = StoredModel(tmp_path)
+    params = stored.load(template)
+    assert stored.step == 6
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, template)
+    damage(tmp_path / "checkpoints/6", "removed")
+    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[8, 6\]"):
+        StoredModel(tmp_path).load(template)
+    with pytest.raises(CheckpointError, match="checkpoints"):
+        StoredModel(tmp_path / "nowhere")
+
+
+def test_replicas_agree_and_average_their_gradients():
+    """Three pmapped steps leave both devices with the same state, that of the mean."""
+
+    def loss_fn(params, target_params, frozen, data, batch_size, key):
+        rows = jax.random.randint(key, (batch_size,), 0, data.shape[0])
+        loss = jnp.mean(jnp.square(params["w"] - data[rows]))
+        return loss, {"loss/total": loss}
+
+    settings = Optimizer(learning_rate=0.1, warmup_steps=0, schedule="constant")
+    optimizer = make_optimizer(settings, 3)
+    state = parallel.replicate(create_state({"w": jnp.zeros(())}, optimizer, False))
+    data = parallel.replicate(jnp.arange(64.0))
+    call = parallel.make_train_call(
+        steps_per_call=3,
+        seed=0,
+        loss_fn=loss_fn,
+        optimizer=optimizer,
+        settings=settings,
+        target_decay=0.0,
+        batch_size=4,
+    )
+    state, _ = call(state, {}, data)
+    copies = [np.asarray(s.data) for s in state.params["w"].addressable_shards]
+    assert len(copies) == 2 and copies[0] == copies[1] != 0.0
+
+    params, opt_state = {"w": jnp.zeros(())}, optimizer.init({"w": jnp.zeros(())})
+    for step in range(3):
+        key = jax.random.fold_in(jax.random.key(0), step)
+        grads = [
+            jax.grad(lambda p, k: loss_fn(p, None, {}, jnp.arange(64.0), 4, k)[0])(
+                params, jax.random.fold_in(key, replica)
+            )
+            for replica in range(2)
+        ]
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, *grads)
+        updates, opt_state = optimizer.update(mean, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(copies[0], params["w"], rtol=1e-6)
+
+
+def test_ema_starts_as_a_copy_and_follows_the_schedule():
+    settings = Optimizer()
+    decay = [float(ema_decay(jnp.array(step), settings)) for step in (0, 1, 999, 10**7)]
+    np.testing.assert_allclose(
+        decay, [0.0, 1 - 2**-0.75, 1 - 1000**-0.75, 0.9999], rtol=1e-5
+    )
+    params = {"w": jnp.ones(2)}
+    state = create_state(params, make_optimizer(settings, 10), True)
+    pointers = {
+        tree["w"].unsafe_buffer_pointer()
+        for tree in (state.params, state.ema_params, state.target_params)
+    }
+    assert len(pointers) == 3
+
+
+def test_learning_rate_warms_up_and_decays():
+    optimizer = make_optimizer(
+        Optimizer(learning_rate=1.0, weight_decay=0.0, warmup_steps=4), 8
+    )
+    params = {"w": jnp.zeros(())}
+    state, sizes = optimizer.init(params), []
+    for _ in range(8):
+        updates, state = optimizer.update({"w": jnp.ones(())}, state, params)
+        sizes.append(-float(updates["w"]))
+    np.testing.assert_allclose(sizes[:5], [0, 0.25, 0.5, 0.75, 1.0], atol=1e-5)
+    assert 1.0 > sizes[5] > sizes[6] > sizes[7] > 0.0
+
+
+def test_bad_cadence_batch_and_workdir_are_named(dataset, tmp_path):
+    stage = reward_stage(small_settings(), dataset)
+    run = dataclasses.replace(small_settings().run, log_every=3)
+    with pytest.raises(ConfigError, match="config.run.log_every"):
+        train(stage, run, 0, tmp_path / "a")
+    odd = small_settings(reward={"batch_size": 7})
+    with pytest.raises(ConfigError, match=r"config.reward.batch_size.*2 devices"):
+        run_steps(odd, dataset, tmp_path / "b")
+    run_steps(small_settings(), dataset, tmp_path / "c")
+    other = small_settings(reward={"discount": 0.9})
+    with pytest.raises(ConfigError, match=r"reward.discount: 0.997 there, 0.9 now"):
+        run_steps(other, dataset, tmp_path / "c")
+
+
+def test_a_non_finite_loss_stops_the_training(dataset, tmp_path):
+    stage = reward_stage(small_settings(), dataset)
+
+    def broken(*args):
+        loss, info = stage.loss_fn(*args)
+        return loss * jnp.nan, {"loss/mse": info["loss/mse"] * jnp.nan}
+
+    broken_stage = dataclasses.replace(stage, loss_fn=broken)
+    with pytest.raises(FloatingPointError, match=r"loss/mse.*steps 1\.\.2"):
+        train(broken_stage, small_settings().run, 0, tmp_path)
+    assert Checkpointer(tmp_path).latest_step() is None
+
+
+def test_held_out_episodes_are_whole_and_apart():
+    starts = np.array([0, 3, 10, 11, 20])
+    train_rows, held = split_episodes(starts, 0.5, seed=1)
+    assert sorted([*train_rows, *held]) == list(range(20))
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        inside = np.isin(np.arange(start, stop), held)
+        assert inside.all() or not inside.any()
+    assert len(split_episodes(np.array([0, 5]), 0.9, 0)[0]) == 5
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """A tiny teacher and reward ensemble, for student stages."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = small_settings()
+    for name, stage in (("teacher", teacher_stage), ("reward", reward_stage)):
+        train(stage(settings, dataset), settings.run, 0, folder / name)
+    return folder
+
+
+def student_gradient(trained, dataset, **options):
+    settings = small_settings(student=options)
+    stage = student_stage(settings, dataset, trained / "teacher", trained / "reward")
+    params = stage.init_params(jax.random.key(0))
+    target = None
+    if stage.target_decay is not None:
+        target = jax.tree.map(lambda leaf: 0.9 * leaf, params)
+    grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True), static_argnums=4)(
+        params, target, stage.frozen, stage.data, 8, jax.random.key(1)
+    )
+    flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
+    return flat, {name: float(value) for name, value in info.items()}
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"distance": "pseudo_huber"},
+        {"distance": "released"},
+        {"reward_input": "one_step"},
+        {"dsm_form": "jump"},
+        {"teacher_weights": "raw"},
+        {"target_ema": 0.99},
+        {"max_solver_steps": 3},
+        {"num_scales": 0},
+        {"pessimism": 0.0},
+        {"num_members": 1},
+        {"reward_weight": 0.0},
+        {"ctm_weight": 1.0},
+        {"dsm_weight": 0.1},
+        {"dropout_rate": 0.5},
+    ],
+    ids=lambda switch: next(iter(switch)),
+)
+def test_every_switch_of_the_student_changes_its_gradient(trained, dataset, switch):
+    base = base_gradient(trained, dataset)
+    changed, info = student_gradient(trained, dataset, **switch)
+    assert np.isfinite(changed).all() and base.shape == changed.shape
+    assert not np.allclose(base, changed, rtol=1e-5, atol=1e-9)
+    assert ("loss/reward" in info) == (switch.get("reward_weight") != 0.0)
+
+
+_BASE = {}
+
+
+def base_gradient(trained, dataset):
+    if trained not in _BASE:
+        _BASE[trained], _ = student_gradient(trained, dataset)
+    return _BASE[trained]
+
+
+def test_a_students_checkpoints_must_fit(trained, dataset, tmp_path):
+    settings = small_settings()
+    with pytest.raises(CheckpointError, match="expected a teacher checkpoint, found"):
+        student_stage(settings, dataset, trained / "reward", trained / "reward")
+    other = small_settings(task="other")
+    with pytest.raises(CheckpointError, match="task 'other', found one of task 'toy'"):
+        student_stage(other, dataset, trained / "teacher", None)
+    wide = small_settings(network={"widths": (16,)})
+    with pytest.raises(CheckpointError, match="network settings differ"):
+        student_stage(wide, dataset, trained / "teacher", None)
+    with pytest.raises(ConfigError, match="--reward=DIR"):
+        student_stage(settings, dataset, trained / "teacher", None)
+    shifted = dataclasses.replace(
+        dataset, action_normalizer=fit_min_max(2.0 * dataset.episodes.actions)
+    )
+    with pytest.raises(CheckpointError, match="normalizers differ"):
+        student_stage(settings, shifted, trained / "teacher", None)
+
+
+def test_exploiting_the_reward_model_is_warned_of(trained, dataset, caplog):
+    """A student whose plans are predicted above the data's range trips the warning."""
+    stage = student_stage(
+        small_settings(), dataset, trained / "teacher", trained / "reward"
+    )
+    params = stage.init_params(jax.random.key(0))
+    state = create_state(params, make_optimizer(Optimizer(), 4), False)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        scalars = stage.probe(state)
+        assert "exploiting" not in caplog.text
+        stage.metadata["predicted_return"]["data_q99"] = -1e9
+        stage.probe(state)
+    assert "exploiting the reward model" in caplog.text
+    assert scalars["reward/student_median"] <= scalars["reward/student_q99"]
+
+
+def test_a_killed_teacher_resumes_to_the_same_parameters(smoke_run, tmp_path):
+    """kill -9 in the middle of the real main, on two devices, then the same command."""
+    flags = [
+        f"--config={CONFIG}",
+        f"--config.dataset.root={smoke_run / 'datasets'}",
+        f"--workdir={tmp_path}",
+    ]
+    command = [sys.executable, "-m", "experiments.train_teacher", *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "checkpoints/4"
+    deadline = time.monotonic() + 240
+    while not checkpoint.exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = run_main("train_teacher", *flags)
+    assert (
+        "resuming from step" in resumed.stderr or (tmp_path / "checkpoints/8").exists()
+    )
+    stage_dirs = [smoke_run / "teacher", tmp_path]
+    arrays = [_all_params(folder) for folder in stage_dirs]
+    assert same_trees(*arrays)
+
+
+def _all_params(folder):
+    stored = StoredModel(folder)
+    assert stored.step == 8
+    settings = from_mapping(stored.metadata["settings"])
+    from ractd_jax import models
+    from ractd_jax.models import Dimensions
+
+    dims = Dimensions(**stored.metadata["dimensions"])
+    unet = models.make_unet(settings.network, dims)
+    template = jax.eval_shape(
+        lambda: models.init_unet(unet, dims, jax.random.key(0), "teacher")
+    )
+    return stored.load(template, "raw"), stored.load(template, "ema")
