@@ -1,6 +1,7 @@
-"""Hopper-v5, medium, on a locally made dataset.
+"""Hopper-v5, medium, on a dataset made on this machine.
 
-python -m experiments.pipeline --config=configs/hopper_medium.py --workdir=runs/medium
+  python -m experiments.pipeline --config=configs/hopper_medium.py \\
+      --workdir=runs/medium
 """
 
 from configs import base

@@ -1,6 +1,7 @@
-"""Hopper-v5, medium-expert, on a locally made dataset.
+"""Hopper-v5, medium-expert, on a dataset made on this machine.
 
-python -m experiments.pipeline --config=configs/hopper_medium_expert.py --workdir=runs/medium-expert
+  python -m experiments.pipeline --config=configs/hopper_medium_expert.py \\
+      --workdir=runs/medium-expert
 """
 
 from configs import base

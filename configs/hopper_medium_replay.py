@@ -1,6 +1,7 @@
-"""Hopper-v5, medium-replay, on a locally made dataset.
+"""Hopper-v5, medium-replay, on a dataset made on this machine.
 
-python -m experiments.pipeline --config=configs/hopper_medium_replay.py --workdir=runs/medium-replay
+  python -m experiments.pipeline --config=configs/hopper_medium_replay.py \\
+      --workdir=runs/medium-replay
 """
 
 from configs import base

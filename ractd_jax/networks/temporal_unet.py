@@ -62,9 +62,10 @@ class TemporalUNetConfig:
         """Raises ValueError when the levels cannot halve `horizon`."""
         factor = 2 ** (len(self.widths) - 1)
         if horizon % factor:
+            levels = len(self.widths)
             raise ValueError(
-                f"a horizon of {horizon} does not fit {len(self.widths)} levels: it must "
-                f"be a multiple of {factor}"
+                f"a horizon of {horizon} does not fit {levels} levels: it must be a "
+                f"multiple of {factor}"
             )
 
 
