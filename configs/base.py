@@ -23,19 +23,19 @@ _SMOKE = {
 }
 
 _CPU = {
-    "dataset": {"num_transitions": 60_000},
+    "dataset": {"num_transitions": 200_000},
     "network": {"widths": (32, 64, 128)},
     "teacher": {
-        "num_steps": 6_000,
+        "num_steps": 4_000,
         "batch_size": 128,
         "optimizer": {"learning_rate": 3e-4, "warmup_steps": 300},
     },
     "student": {
-        "num_steps": 2_000,
-        "batch_size": 128,
+        "num_steps": 500,
+        "batch_size": 64,
         "optimizer": {"learning_rate": 3e-4, "warmup_steps": 100},
     },
-    "evaluation": {"num_episodes": 100, "teacher_steps": 20},
+    "evaluation": {"num_episodes": 100, "teacher_steps": 10},
 }
 
 _PAPER = {
@@ -45,7 +45,11 @@ _PAPER = {
         "batch_size": 1_024,
         "optimizer": {"warmup_steps": 2_000},
     },
-    "reward": {"num_steps": 50_000, "batch_size": 1_024},
+    "reward": {
+        "num_steps": 50_000,
+        "batch_size": 1_024,
+        "optimizer": {"learning_rate": 2e-4},
+    },
     "student": {"num_steps": 100_000, "batch_size": 4_800, "dropout_rate": 0.2},
     "run": {"log_every": 500, "checkpoint_every": 10_000},
 }
@@ -63,8 +67,10 @@ _RELEASED = {
         "dsm_form": "jump",
         "num_scales": 0,
         "ctm_weight": 1.0,
+        "dsm_weight": 1.0,
         "reward_input": "dsm",
         "pessimism": 0.0,
+        "advantage_cap": 0.0,
         "teacher_weights": "raw",
         "target_ema": 0.0,
         "max_solver_steps": 1,

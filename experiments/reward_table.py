@@ -24,6 +24,7 @@ from experiments import launch
 from ractd_jax.files import write_json
 
 FLAGS = flags.FLAGS
+# Name -> (members, pessimism); None is the config's own.
 _MEMBERS = {"one": (1, 0.0), "ensemble": (0, None)}
 
 
@@ -60,7 +61,8 @@ def run_cell(label, weight, members, kind, cores) -> dict:
     )
     results = sorted((folder / "evaluation").glob("student_1steps.json"))
     if not results:
-        _run(["evaluate", f"--checkpoint={folder}"], folder, cores)
+        episodes = f"--num_episodes={FLAGS.num_episodes}"
+        _run(["evaluate", f"--checkpoint={folder}", episodes], folder, cores)
     summary = json.loads((folder / "evaluation/student_1steps.json").read_text())
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     logging.info("%s: score %.1f", label, summary["score_mean"])
@@ -149,6 +151,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_list("weights", ["0", "0.25", "0.5", "1", "2"], "Reward weights.")
     flags.DEFINE_list("reward_inputs", ["dsm", "one_step"], "Reward inputs.")
-    flags.DEFINE_list("reward_models", ["one", "ensemble"], "one or ensemble.")
+    flags.DEFINE_list("reward_models", ["ensemble", "one"], "one or ensemble.")
+    flags.DEFINE_integer("num_episodes", 50, "Episodes of each evaluation.")
     flags.DEFINE_integer("jobs", 1, "Students to train at a time.", lower_bound=1)
     launch.run(main)

@@ -124,7 +124,7 @@ class Teacher:
 @dataclasses.dataclass(frozen=True)
 class Reward:
     # Optimiser steps.
-    num_steps: int = 1_500
+    num_steps: int = 3_000
     # State-action pairs per step over all devices.
     batch_size: int = 256
     # residual_mlp (released) or conv (paper's text).
@@ -140,7 +140,7 @@ class Reward:
     # Share of the episodes held out to measure the error.
     holdout_fraction: float = 0.1
     optimizer: Optimizer = Optimizer(
-        learning_rate=2e-4, weight_decay=1e-3, beta1=0.9, warmup_steps=0
+        learning_rate=3e-3, weight_decay=1e-3, beta1=0.9, warmup_steps=0
     )
 
 
@@ -154,10 +154,10 @@ class Student:
     distance: str = "squared"
     # Dropout rate of the trained network; frozen networks run without.
     dropout_rate: float = 0.0
-    # alpha, weight of the CTM loss.
-    ctm_weight: float = 10.0
-    # beta, weight of the DSM loss.
-    dsm_weight: float = 1.0
+    # alpha, weight of the CTM loss (papers: 1).
+    ctm_weight: float = 50.0
+    # beta, weight of the DSM loss (papers: 1).
+    dsm_weight: float = 5.0
     # sigma_r, weight of the reward loss; 0 is CTD.
     reward_weight: float = 0.5
     # What the DSM loss compares with data: denoiser (CTM) or jump (released).
@@ -168,6 +168,9 @@ class Student:
     reward_input: str = "dsm"
     # k of reward = mean - k std over the ensemble's members.
     pessimism: float = 4.0
+    # Most that an action may be predicted to gain over the data's own action in the
+    # same state, in units of the normalised return; 0 for no cap (papers).
+    advantage_cap: float = 0.1
     # Members of the ensemble to use, the first ones; 0 for all.
     num_members: int = 0
     # Teacher weights to distil from: ema or raw (released).

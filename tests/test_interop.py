@@ -102,6 +102,10 @@ def random_state(shapes, seed=0):
 # The released forward passes in numpy: [B, C, H], loops over taps, float64.
 
 
+def column(sigma):
+    return sigma[:, None, None]
+
+
 def mish(x):
     return x * np.tanh(np.logaddexp(0.0, x))
 
@@ -187,6 +191,23 @@ class Released:
         x = self.conv("final_conv.1", self.conv_block("final_conv.0", x))
         return x.transpose(0, 2, 1)
 
+    def clean(self, x, sigmas, cond):
+        """c_skip x + c_out F(c_in x, 250 ln sigma): of one level D, of two levels g."""
+        shifted = column(sigmas[0]) - 0.02
+        norm = np.sqrt(column(sigmas[0]) ** 2 + 0.25)
+        raw = self.planner(x / norm, [250 * np.log(sigma) for sigma in sigmas], cond)
+        return 0.25 / (shifted**2 + 0.25) * x + 0.5 * shifted / norm * raw
+
+    def jump(self, x, sigma, stop, cond):
+        ratio = column(stop / sigma)
+        return ratio * x + (1 - ratio) * self.clean(x, [sigma, stop], cond)
+
+    def heun(self, x, sigma, following, cond):
+        slope = (x - self.clean(x, [sigma], cond)) / column(sigma)
+        guess = x + column(following - sigma) * slope
+        other = (guess - self.clean(guess, [following], cond)) / column(following)
+        return x + column(following - sigma) * (slope + other) / 2
+
     def reward(self, x):
         i = 0
         while f"blocks.{i}.0.blocks.0.weight" in self.state:
@@ -209,6 +230,22 @@ def network(state, role, conv="matmul"):
     config = type(config)(**{**vars(config), "compute": Compute(conv)})
     apply = jax.jit(TemporalUNet(config).apply)
     return lambda *inputs: apply({"params": params}, *inputs)
+
+
+def denoiser(network_fn, cond):
+    return lambda x, sigma: diffusion.denoise(
+        lambda scaled, c_noise: network_fn(scaled, c_noise, cond), x, sigma, **NOISE
+    )
+
+
+def jumper(network_fn, cond):
+    return lambda x, sigma, stop: jump(
+        lambda scaled, *levels: network_fn(scaled, levels[0], cond, levels[1]),
+        x,
+        sigma,
+        stop,
+        **NOISE,
+    )
 
 
 def assert_same(ours, expected, tolerance=1e-4):
@@ -250,11 +287,7 @@ def test_parity_teacher(conv):
     raw = teacher(known["x"], known["log_time"], cond)
     assert_same(raw, known["teacher_raw"])
 
-    def denoise_fn(x, sigma):
-        return diffusion.denoise(
-            lambda scaled, c_noise: teacher(scaled, c_noise, cond), x, sigma, **NOISE
-        )
-
+    denoise_fn = denoiser(teacher, cond)
     x_t, sigma = known["x_t"], known["sigma"]
     assert_same(denoise_fn(x_t, sigma), known["denoised"])
     following = diffusion.heun_step(denoise_fn, x_t, sigma, known["heun_next_sigma"])
@@ -269,13 +302,8 @@ def test_parity_student(conv):
     student = network(parity("planner_hopper_small", "student"), "student", conv)
     raw = student(known["x"], known["log_time"], cond, known["log_stop"])
     assert_same(raw, known["student_raw"])
-    jumped = jump(
-        lambda scaled, c_noise, stop: student(scaled, c_noise, cond, stop),
-        known["x_t"],
-        known["sigma"],
-        known["sigma_stop"],
-        **NOISE,
-    )
+    levels = known["sigma"], known["sigma_stop"]
+    jumped = jumper(student, cond)(known["x_t"], *levels)
     assert_same(jumped, known["jump"])
 
 
@@ -325,13 +353,20 @@ def test_converted_planner_is_the_released_function(role, conv):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(3, 4, 3)).astype(np.float32)
     cond = rng.normal(size=(3, 5)).astype(np.float32)
-    levels = [np.array([-900.0, 20.0, 1000.0], np.float32)]
+    sigma, stop = np.array([[70.0, 1.1, 0.03], [40.0, 0.9, 0.02]], np.float32)
+    released, ours = Released(state), network(state, role, conv)
+    sigmas = [sigma, stop] if role == "student" else [sigma]
+    levels = [250 * np.log(sigma) for sigma in sigmas]
+    raw = ours(x, levels[0], cond, *levels[1:])
+    assert_same(raw, released.planner(x, levels, cond), 2e-4)
     if role == "student":
-        levels.append(levels[0] - 70.0)
-    expected = Released(state).planner(x, levels, cond)
-    found = network(state, role, conv)(x, levels[0], cond, *levels[1:])
-    assert found.shape == (3, 4, 3)
-    assert_same(found, expected, 2e-4)
+        jumped = jumper(ours, cond)(x, sigma, stop)
+        assert_same(jumped, released.jump(x, sigma, stop, cond), 2e-4)
+    else:
+        denoise_fn = denoiser(ours, cond)
+        assert_same(denoise_fn(x, sigma), released.clean(x, sigmas, cond), 2e-4)
+        following = diffusion.heun_step(denoise_fn, x, sigma, stop)
+        assert_same(following, released.heun(x, sigma, stop, cond), 2e-4)
 
 
 def test_converted_reward_model_is_the_released_function():
@@ -460,5 +495,7 @@ def test_wrong_roles():
 
 def test_widths_that_groups_do_not_divide():
     state = small_state("teacher", widths=(8, 12))
-    with pytest.raises(ValueError, match="width 12 cannot be split into 8 groups"):
+    with pytest.raises(
+        (CheckpointError, ValueError), match="width 12 cannot be split into 8 groups"
+    ):
         convert_state_dict(state, "teacher")

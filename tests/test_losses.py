@@ -63,11 +63,30 @@ def test_reward_loss_sees_the_first_action_clipped():
     def reward_fn(o, a):
         return o[:, 0] * a[:, 0]
 
-    loss, predicted = losses.reward_loss(reward_fn, observations, plans)
+    data = jnp.array([[0.4], [0.9]])
+
+    def loss_fn(plans, cap):
+        return losses.reward_loss(reward_fn, observations, plans, data, cap)
+
+    loss, predicted = loss_fn(plans, jnp.inf)
     np.testing.assert_allclose(predicted, [0.5, 2.0])
     np.testing.assert_allclose(loss, -1.25)
-    grad = jax.grad(lambda p: losses.reward_loss(reward_fn, observations, p)[0])(plans)
+    grad = jax.grad(lambda p: loss_fn(p, jnp.inf)[0])(plans)
     np.testing.assert_allclose(grad[:, :, 0], [[-0.5, 0.0], [0.0, 0.0]])
+
+
+def test_reward_gradient_ends_at_the_cap_over_the_datas_action():
+    observations, data = jnp.ones((2, 1)), jnp.array([[0.1], [0.45]])
+    plans = jnp.full((2, 3, 1), 0.5)
+
+    def loss_fn(plans):
+        return losses.reward_loss(
+            lambda o, a: o[:, 0] * a[:, 0], observations, plans, data, 0.2
+        )[0]
+
+    np.testing.assert_allclose(loss_fn(plans), -(0.3 + 0.5) / 2, rtol=1e-6)
+    grad = jax.grad(loss_fn)(plans)
+    np.testing.assert_allclose(grad[:, 0, 0], [0.0, -0.5])
 
 
 def test_ensemble_members_get_the_gradient_of_a_model_alone():
@@ -126,13 +145,13 @@ class Mlp(nn.Module):
         return nn.Dense(1)(x)
 
 
-def train_two_bump_student(reward_fn=None, weight=0.0, steps=3_000, **options):
+def train_two_bump_student(reward_fn=None, weight=0.0, steps=4_000, **options):
     """One-step samples [n] of a student trained by the package's own loss."""
     network, batch = Mlp(), 512
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     sigmas = diffusion.karras_sigma(jnp.arange(21), 20, **GRID)
     settings = {
-        "max_solver_steps": 1,
+        "max_solver_steps": 4,
         "reward_input": "dsm",
         "dsm_form": "denoiser",
         "distance_fn": losses.distance("squared"),
@@ -172,9 +191,10 @@ def train_two_bump_student(reward_fn=None, weight=0.0, steps=3_000, **options):
             draws,
             sigmas,
             sigma_data=0.5,
-            ctm_weight=10.0,
+            ctm_weight=30.0,
             dsm_weight=1.0,
             reward_weight=weight,
+            advantage_cap=jnp.inf,
             **settings,
         )
 
@@ -207,11 +227,11 @@ def test_student_reaches_both_bumps_and_little_between():
 
 
 def test_reward_pulls_the_student_to_the_rewarded_bump():
-    """The reward is 0 up to x = 0 and 1 beyond 0.5, flat around both bumps."""
+    """The reward rises up to the bump at 0.6 and is flat beyond it."""
 
     def reward_fn(observations, actions):
-        return jnp.clip(actions[:, 0] * 2.0, 0.0, 1.0)
+        return jnp.minimum(actions[:, 0], MODES[1])
 
-    samples = train_two_bump_student(reward_fn, weight=4.0)
+    samples = train_two_bump_student(reward_fn, weight=20.0)
     rewarded = np.mean(np.abs(samples - MODES[1]) < 0.3)
     assert rewarded > 0.9

@@ -163,12 +163,12 @@ def test_readers_fall_back_too_and_refuse_when_nothing_is_left(dataset, tmp_path
     run_steps(settings, dataset, tmp_path)
     stage = reward_stage(settings, dataset)
     template = jax.eval_shape(stage.init_params, jax.random.key(0))
-    damage(tmp_path / "checkpoints/8", "removed")
+    damage(tmp_path / "checkpoints/8/ema_params", "removed")
     stored = StoredModel(tmp_path)
     params = stored.load(template)
     assert stored.step == 6
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, template)
-    damage(tmp_path / "checkpoints/6", "removed")
+    damage(tmp_path / "checkpoints/6/ema_params", "removed")
     with pytest.raises(CheckpointError, match=r"none of the checkpoints \[8, 6\]"):
         StoredModel(tmp_path).load(template)
     with pytest.raises(CheckpointError, match="checkpoints"):
@@ -316,6 +316,7 @@ def student_gradient(trained, dataset, **options):
         {"max_solver_steps": 3},
         {"num_scales": 0},
         {"pessimism": 0.0},
+        {"advantage_cap": 0.001},
         {"num_members": 1},
         {"reward_weight": 0.0},
         {"ctm_weight": 1.0},

@@ -39,8 +39,15 @@ def reward_loss(
     reward_fn: Callable[[jax.Array, jax.Array], jax.Array],
     observations: jax.Array,
     plans: jax.Array,
+    data_actions: jax.Array,
+    advantage_cap: jax.typing.ArrayLike = jnp.inf,
 ) -> tuple[jax.Array, jax.Array]:
-    """L_R = -mean R(s_n, a_n), a_n the first action of the plan; thesis eq. 3.8.
+    """L_R = -mean min(R(s_n, a_n), R(s_n, a_data) + cap), a_n the plan's first action.
+
+    Thesis eq. 3.8 with a guard against exploiting the reward model: once an action is
+    predicted to return `advantage_cap` more than the data's own action in that state,
+    its gradient is zero. A larger reward weight then arrives at the cap sooner instead
+    of running past what the model knows. An infinite cap is the papers' loss.
 
     Actions are clipped to the data's range first, as the planner clips what it
     executes: beyond it there is nothing to gain.
@@ -49,10 +56,13 @@ def reward_loss(
       reward_fn: R(observations [B, O], actions [B, A]) -> [B], normalised.
       observations: [B, O] normalised current observations.
       plans: [B, H, A] predicted clean plans.
+      data_actions: [B, A] normalised actions that the data has there.
+      advantage_cap: in units of the normalised return.
 
     Returns:
-      (loss, the [B] predicted returns).
+      (loss, the [B] predicted returns before the cap).
     """
-    actions = jnp.clip(plans[:, 0], -1.0, 1.0)
-    predicted = reward_fn(observations, actions)
-    return -jnp.mean(predicted), predicted
+    predicted = reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
+    ceiling = reward_fn(observations, data_actions) + advantage_cap
+    capped = jnp.minimum(predicted, jax.lax.stop_gradient(ceiling))
+    return -jnp.mean(capped), predicted

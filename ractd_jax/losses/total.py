@@ -58,6 +58,7 @@ def student_loss(
     ctm_weight: jax.typing.ArrayLike,
     dsm_weight: jax.typing.ArrayLike,
     reward_weight: jax.typing.ArrayLike,
+    advantage_cap: jax.typing.ArrayLike,
     dsm_form: str,
     reward_input: str,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -79,6 +80,7 @@ def student_loss(
       ctm_weight: alpha.
       dsm_weight: beta.
       reward_weight: sigma_r.
+      advantage_cap: see :func:`ractd_jax.losses.reward_loss`.
       dsm_form: what the DSM loss compares with the data. ``denoiser`` is g(x, t, t),
         as CTM has it. ``jump`` is G(x, t, smin), as released: it pulls the jump
         itself to the posterior mean, between the modes.
@@ -125,7 +127,9 @@ def student_loss(
     loss = ctm_weight * ctm + dsm_weight * dsm
     info = {"loss/ctm": ctm, "loss/dsm": dsm}
     if reward_fn is not None:
-        reward, _ = reward_loss(reward_fn, observations, jumped[-1])
+        reward, _ = reward_loss(
+            reward_fn, observations, jumped[-1], plans[:, 0], advantage_cap
+        )
         loss = loss + reward_weight * reward
         info["loss/reward"] = reward
     return loss, {"loss/total": loss, **info}

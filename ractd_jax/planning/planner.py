@@ -84,6 +84,8 @@ class Planner:
       nfe: network evaluations of a plan.
       unet: the network.
       params: its weights, on the device.
+      observation_normalizer: environment units to the network's.
+      action_normalizer: the same of the actions.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class Planner:
         self.num_steps = num_steps
         self.unet = models.make_unet(settings.network, dims)
         self.params = jax.device_put(params)
+        self.observation_normalizer = observation_normalizer
+        self.action_normalizer = action_normalizer
         sampler, extra, self.nfe = make_sampler(self.unet, settings, role, num_steps)
         shape = (1 + extra, *dims.plan_shape)
 

@@ -78,19 +78,22 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     wandb_config = stage.metadata["settings"] if run.wandb else None
     writer = MetricWriter(workdir, start, wandb_config)
     timer = _Timer(start)
-    with tqdm(total=stage.num_steps, initial=start, desc=stage.name) as bar:
-        for step in range(
-            start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
-        ):
-            with jax.transfer_guard("disallow"):
-                state, info = train_call(state, frozen, data)
-            bar.update(run.steps_per_call)
-            if step % run.log_every == 0 or step == stage.num_steps:
-                _log(stage, state, info, step, run, writer, timer, bar)
-            if step % run.checkpoint_every == 0 or step == stage.num_steps:
-                checkpointer.save(state, stage.metadata)
-    checkpointer.close()
-    writer.close()
+    try:
+        with tqdm(total=stage.num_steps, initial=start, desc=stage.name) as bar:
+            for step in range(
+                start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
+            ):
+                with jax.transfer_guard("disallow"):
+                    state, info = train_call(state, frozen, data)
+                bar.update(run.steps_per_call)
+                if step % run.log_every == 0 or step == stage.num_steps:
+                    _log(stage, state, info, step, run, writer, timer, bar)
+                if step % run.checkpoint_every == 0 or step == stage.num_steps:
+                    checkpointer.save(state, stage.metadata)
+    finally:
+        # Also when interrupted: a save under way is worth waiting for.
+        checkpointer.close()
+        writer.close()
     return state
 
 

@@ -308,7 +308,7 @@ def student_stage(
     frozen["weights"] = {
         name: np.float32(getattr(options, name))
         for name in ("ctm_weight", "dsm_weight", "reward_weight", "pessimism")
-    }
+    } | {"advantage_cap": np.float32(options.advantage_cap or np.inf)}
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
     with_reward = options.reward_weight != 0.0
@@ -451,6 +451,7 @@ def _student_loss_fn(
             ctm_weight=weights["ctm_weight"],
             dsm_weight=weights["dsm_weight"],
             reward_weight=weights["reward_weight"],
+            advantage_cap=weights["advantage_cap"],
             dsm_form=options.dsm_form,
             reward_input=options.reward_input,
         )
@@ -486,7 +487,7 @@ def _student_probe(settings, dims, unet, reward_model, frozen, data, metadata):
         reward_fn = models.make_reward_fn(
             reward_model, reward_params, options.pessimism
         )
-        _, predicted = losses.reward_loss(reward_fn, observations, plans)
+        predicted = reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
         quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
         return normalizer.unnormalize(quantiles)
 
