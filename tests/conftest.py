@@ -5,9 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-_TWO_DEVICES = "--xla_force_host_platform_device_count=2"
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_TWO_DEVICES}"
+# Two devices; and little optimisation, as the tests compile more than they compute.
+_FLAGS = {
+    "xla_force_host_platform_device_count": "2",
+    "xla_backend_optimization_level": "0",
+    "xla_cpu_use_fusion_emitters": "false",
+}
+_given = os.environ.get("XLA_FLAGS", "")
+_more = [f"--{name}={value}" for name, value in _FLAGS.items() if name not in _given]
+os.environ["XLA_FLAGS"] = " ".join([_given, *_more])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest  # noqa: E402

@@ -444,7 +444,6 @@ def test_a_missing_array_is_named(role):
             assert_named_when_missing_or_flat(state, name, role)
 
 
-@pytest.mark.xfail(strict=True, reason="_level_widths looks at no shape")
 @pytest.mark.parametrize("role", ROLES)
 def test_a_missing_first_array_of_a_level_is_named(role):
     state = small_state(role)

@@ -359,7 +359,7 @@ def test_unet_config_names_what_is_wrong(options, message):
         (
             RewardModelConfig,
             {"kind": "conv", "widths": (8, 12)},
-            r"multiples of 8, not \(8, 12\)",
+            r"multiples of 16, not \(8, 12\)",
         ),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 import ractd_jax
+from ractd_jax import models
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.evaluation.rollout import (
@@ -49,8 +50,11 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     keys = jax.random.split(key, 4)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 16, 3)))(keys)[:, 0]
     condition = student.observation_normalizer.normalize(observations)
+    jump_fn = models.make_jump_fn(
+        student.unet, student.params, student.settings.diffusion
+    )
     x = sample_one_step(
-        lambda x, sigma, stop: student.jump_fn(x, sigma, stop, condition),
+        lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
         80.0 * noise,
         80.0,
         0.02,
@@ -143,7 +147,7 @@ def test_evaluation_is_the_environments_own_sum(student):
 def test_an_environment_of_other_shapes_is_refused(student):
     with pytest.raises(ConfigError, match="11-dimensional observations"):
         evaluate_planner(student, "Walker2d-v5", 1, seed=0)
-    with pytest.raises(ConfigError, match="Hoper-v5"):
+    with pytest.raises(ConfigError, match="Hoper"):
         evaluate_planner(student, "Hoper-v5", 1, seed=0)
 
 

@@ -119,13 +119,16 @@ def _planner(source: _Source, num_embeddings: int) -> tuple[TemporalUNetConfig, 
             "is the role right?"
         )
     widths = _level_widths(source, "down_modules.{}.0.blocks.0.block.0.weight")
-    config = TemporalUNetConfig(
-        plan_dim=plan_dim,
-        widths=widths,
-        embed_dim=embed_dim,
-        kernel_size=taps,
-        condition_dim=condition_dim,
-    )
+    try:
+        config = TemporalUNetConfig(
+            plan_dim=plan_dim,
+            widths=widths,
+            embed_dim=embed_dim,
+            kernel_size=taps,
+            condition_dim=condition_dim,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"state_dict: the U-Net's shapes: {error}") from None
 
     def residual(name: str, rows: int, columns: int) -> dict:
         block = {
@@ -191,9 +194,13 @@ def _reward(source: _Source) -> tuple[RewardModelConfig, dict]:
 
 
 def _level_widths(source: _Source, pattern: str) -> tuple[int, ...]:
-    widths = []
-    while pattern.format(len(widths)) in source.arrays:
-        widths.append(source.arrays[pattern.format(len(widths))].shape[0])
-    if not widths:
-        raise CheckpointError(f"state_dict: array '{pattern.format(0)}' is missing")
-    return tuple(widths)
+    """Rows of the array `pattern` of each level that has any array at all."""
+    prefix, rank = pattern.split("{}")[0], 3 if "down_modules" in pattern else 2
+    found = [
+        int(name[len(prefix) :].split(".")[0])
+        for name in source.arrays
+        if name.startswith(prefix) and name[len(prefix) :].split(".")[0].isdigit()
+    ]
+    levels = range(max(found, default=0) + 1)
+    shape = (None,) * rank
+    return tuple(source.get(pattern.format(i), shape).shape[0] for i in levels)

@@ -134,7 +134,7 @@ class Conv(nn.Module):
         x = x.astype(dtype)
         pad = self.kernel_size // 2
         if self.kernel_size == 1:
-            return x @ kernel[0] + bias
+            return x[:, :: self.stride] @ kernel[0] + bias
         if not self.compute.uses_matmul():
             return bias + lax.conv_general_dilated(
                 x, kernel, (self.stride,), [(pad, pad)], dimension_numbers=_CONV_DIMS

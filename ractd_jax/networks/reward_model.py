@@ -30,8 +30,9 @@ class RewardModelConfig:
             raise ValueError(f"kind must be residual_mlp or conv, not {self.kind!r}")
         if not self.widths:
             raise ValueError("widths must name at least one layer")
-        if self.kind == "conv" and any(width % 8 for width in self.widths):
-            raise ValueError(f"conv widths must be multiples of 8, not {self.widths}")
+        # One channel to a group of 8 would normalise to zero on a lone pair.
+        if self.kind == "conv" and any(width % 16 for width in self.widths):
+            raise ValueError(f"conv widths must be multiples of 16, not {self.widths}")
 
 
 class ResidualDense(nn.Module):

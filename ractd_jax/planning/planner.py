@@ -42,9 +42,10 @@ def make_sampler(
         sigmas = diffusion.karras_sigmas(
             num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
         )
-        return diffusion.sample_heun(
+        plans = diffusion.sample_heun(
             diffusion.clip_denoised(denoise_fn), scale * noises[0], sigmas
         )
+        return jnp.clip(plans, -1.0, 1.0)
 
     def student(params, condition, noises):
         jump_fn = models.make_jump_fn(unet, params, noise)

@@ -495,7 +495,12 @@ def _student_probe(settings, dims, unet, reward_model, frozen, data, metadata):
 
     def probe(state: TrainState) -> dict[str, float]:
         median, q99 = predicted(
-            state.ema_params, frozen["reward"], condition, observations, init
+            # The replicas agree; the rest of the probe lives on one device.
+            jax.device_put(state.ema_params, jax.local_devices()[0]),
+            frozen["reward"],
+            condition,
+            observations,
+            init,
         )
         if float(median) > stored["data_q99"] and not warned:
             warned.append(True)
