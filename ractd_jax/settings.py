@@ -159,7 +159,7 @@ class Student:
     # beta, weight of the DSM loss (papers: 1).
     dsm_weight: float = 5.0
     # sigma_r, weight of the reward loss; 0 is CTD.
-    reward_weight: float = 0.5
+    reward_weight: float = 1.0
     # What the DSM loss compares with data: denoiser (CTM) or jump (released).
     dsm_form: str = "denoiser"
     # N of the student's time grid; 0 takes diffusion.num_scales (released).
@@ -170,7 +170,7 @@ class Student:
     pessimism: float = 4.0
     # Most that an action may be predicted to gain over the data's own action in the
     # same state, in units of the normalised return; 0 for no cap (papers).
-    advantage_cap: float = 0.1
+    advantage_cap: float = 0.04
     # Members of the ensemble to use, the first ones; 0 for all.
     num_members: int = 0
     # Teacher weights to distil from: ema or raw (released).
