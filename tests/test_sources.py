@@ -296,3 +296,10 @@ def test_load_dataset_names_the_empty_field(source, field):
     other = {"minari": "path", "d4rl": "id"}[source]
     with pytest.raises(ConfigError, match=rf"config\.dataset\.{field}: "):
         load_dataset(Dataset(source=source, **{other: "something else"}))
+
+
+def test_a_relative_minari_root_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_recorded("some/root")
+    assert_equals_recorded(load_minari(DATASET_ID, "some/root"))
+    assert (tmp_path / "some/root" / DATASET_ID).is_dir()

@@ -25,7 +25,8 @@ def _local_root(root: str) -> Iterator[None]:
     """Points Minari at `root`; an empty one leaves its own choice."""
     before = os.environ.get(_ROOT_VARIABLE)
     if root:
-        os.environ[_ROOT_VARIABLE] = root
+        # Minari joins its parts wrongly when the root is relative.
+        os.environ[_ROOT_VARIABLE] = os.path.abspath(root)
     try:
         yield
     finally:
