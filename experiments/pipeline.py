@@ -19,6 +19,7 @@ from experiments.evaluate import evaluate_with_progress
 from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_source import has_minari
 from ractd_jax.data.sources import load_dataset
+from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.evaluation.report import build_report, draw_returns, format_table
 from ractd_jax.evaluation.rollout import load_results, save_results
@@ -36,6 +37,11 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
     ours = options.source == "minari" and options.id.startswith("ractd/")
     if not ours or options.root:
         return settings
+    if dataset_id(settings.task) != options.id:
+        raise ConfigError(
+            f"config.dataset.id: expected {dataset_id(settings.task)!r} for task "
+            f"{settings.task!r}, found {options.id!r}"
+        )
     root = str(workdir / "datasets")
     if not has_minari(options.id, root):
         logging.info("recording %d transitions", options.num_transitions)
@@ -43,7 +49,6 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
             settings.task, options.num_transitions, options.seed, root=root
         )
         logging.info("%s", recorded)
-    assert dataset_id(settings.task) == options.id, (settings.task, options.id)
     return dataclasses.replace(
         settings, dataset=dataclasses.replace(options, root=root)
     )
