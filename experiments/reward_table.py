@@ -133,13 +133,20 @@ def main():
         finally:
             free.put(share)
 
+    order, rows = cells(), {}
     with concurrent.futures.ThreadPoolExecutor(FLAGS.jobs) as pool:
-        rows = list(pool.map(job, cells()))
-    table = format_rows(rows)
+        waiting = {pool.submit(job, cell): cell[0] for cell in order}
+        for done in concurrent.futures.as_completed(waiting):
+            rows[waiting[done]] = done.result()
+            # Written after each cell: what is there survives an interruption.
+            save([rows[cell[0]] for cell in order if cell[0] in rows])
+    print(format_rows(list(rows.values())))
+
+
+def save(rows: list[dict]) -> None:
     output = Path(FLAGS.output)
     write_json(output.with_suffix(".json"), rows)
-    output.with_suffix(".md").write_text(table)
-    print(table)
+    output.with_suffix(".md").write_text(format_rows(rows))
 
 
 if __name__ == "__main__":
