@@ -19,6 +19,8 @@ from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.student import few_step_bins, sample_few_step
 from ractd_jax.training.checkpoint import StoredModel
 
+_CONSTANT_BYTES = 32 * 2**20
+
 # sampler(params, condition [B, C], noises [1 + extra, B, H, A]) -> plans [B, H, A]
 Sampler = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
@@ -114,7 +116,6 @@ class Planner:
             normalized = observation_normalizer.normalize(observations)
             return normalized.reshape(len(observations), -1)
 
-        @functools.partial(jax.jit, static_argnames="first_only")
         def plan(params, observations, key, first_only):
             batch = observations.shape[0]
             keys = key if key.ndim else jax.random.split(key, batch)
@@ -123,7 +124,16 @@ class Planner:
             plans = plans[:, 0] if first_only else plans
             return action_normalizer.unnormalize(plans)
 
-        self._condition, self._plan = condition, plan
+        # As constants, the weights of a small network need no handling at each call,
+        # which is a fifth of its time; those of a large one would bloat the program.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.params))
+        if size <= _CONSTANT_BYTES:
+            plan = functools.partial(plan, self.params)
+            self._plan = jax.jit(plan, static_argnames="first_only")
+        else:
+            compiled = jax.jit(plan, static_argnames="first_only")
+            self._plan = functools.partial(compiled, self.params)
+        self._condition = condition
 
     def condition(self, observations: np.ndarray) -> np.ndarray:
         """[B, C] what the network is conditioned on; `observations` as :meth:`plan`."""
@@ -144,12 +154,12 @@ class Planner:
           ValueError: the observations or keys have a wrong shape, or are not finite.
         """
         observations, key = self._checked(observations, key)
-        return self._plan(self.params, observations, key, first_only=False)
+        return self._plan(observations, key, first_only=False)
 
     def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
         """[B, A]: the first actions of :meth:`plan`, same arguments."""
         observations, key = self._checked(observations, key)
-        return self._plan(self.params, observations, key, first_only=True)
+        return self._plan(observations, key, first_only=True)
 
     def _checked(self, observations, key):
         observations = self._checked_observations(observations)
