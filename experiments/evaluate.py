@@ -20,7 +20,7 @@ from ractd_jax.files import write_json
 FLAGS = flags.FLAGS
 
 
-def evaluate_with_progress(planner, environment_id, num_episodes, seed, label):
+def evaluate_with_progress(planner, environment_id, num_episodes, seed, noise, label):
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
     with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
 
@@ -28,7 +28,9 @@ def evaluate_with_progress(planner, environment_id, num_episodes, seed, label):
             bar.set_postfix(env_step=step)
             bar.update(num_episodes - running - bar.n)
 
-        return evaluate_planner(planner, environment_id, num_episodes, seed, on_step)
+        return evaluate_planner(
+            planner, environment_id, num_episodes, seed, noise, on_step
+        )
 
 
 def main():
@@ -39,12 +41,18 @@ def main():
     environment_id = FLAGS.environment or settings.environment.id
     episodes = FLAGS.num_episodes or settings.evaluation.num_episodes
     seed = settings.evaluation.seed if FLAGS.seed is None else FLAGS.seed
+    noise = FLAGS.noise or settings.evaluation.noise
     name = f"{planner.role}_{planner.num_steps}steps"
-    results = evaluate_with_progress(planner, environment_id, episodes, seed, name)
+    if noise != "each_step":
+        name += f"_noise_{noise}"
+    results = evaluate_with_progress(
+        planner, environment_id, episodes, seed, noise, name
+    )
     folder = Path(FLAGS.checkpoint) / "evaluation"
     save_results(folder / f"{name}.npz", results)
     summary = summarize(results, settings.environment)
     summary |= {"nfe": planner.nfe, "environment": environment_id, "seed": seed}
+    summary["noise"] = noise
     write_json(folder / f"{name}.json", summary)
     print(json.dumps(summary, indent=2))
 
@@ -62,4 +70,7 @@ if __name__ == "__main__":
         "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1
     )
     flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
+    flags.DEFINE_enum(
+        "noise", None, ["each_step", "each_episode"], "If not the checkpoint's."
+    )
     launch.run(main)

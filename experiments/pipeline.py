@@ -96,6 +96,7 @@ def evaluate_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
                 settings.environment.id,
                 options.num_episodes,
                 options.seed,
+                options.noise,
                 label,
             )
             save_results(path, found)

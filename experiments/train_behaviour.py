@@ -28,6 +28,7 @@ flags.DEFINE_integer("num_replay", 10, "Snapshots to keep for the replay mixture
 flags.DEFINE_list("actor_widths", ["128", "128"], "Hidden widths of the actor.")
 flags.DEFINE_list("critic_widths", ["256", "256"], "Hidden widths of the critics.")
 flags.DEFINE_float("discount", 0.99, "Discount of the behaviour training.")
+flags.DEFINE_integer("update_every", 1, "Environment steps between as many updates.")
 flags.DEFINE_integer("seed", 0, "Seed of the training.")
 flags.DEFINE_string("workdir", None, "Folder for the log of snapshot returns.")
 flags.DEFINE_string("output", None, "The npz with the chosen snapshots.")
@@ -92,6 +93,8 @@ def train(record) -> None:
         seed=FLAGS.seed,
         gamma=FLAGS.discount,
         learning_starts=5_000,
+        train_freq=FLAGS.update_every,
+        gradient_steps=FLAGS.update_every,
         policy_kwargs={"net_arch": widths},
     )
     model.learn(FLAGS.total_steps, callback=Snapshots())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,10 @@ from ractd_jax.networks import (
     RewardModelConfig,
     TemporalUNet,
     TemporalUNetConfig,
+    fold_levels,
 )
 from ractd_jax.settings import Diffusion, Network, Reward
-from ractd_jax.student import clean_estimate, move_towards
+from ractd_jax.student import clean_estimate, jump, move_towards
 
 ROLES = ("teacher", "student", "reward")
 
@@ -149,6 +151,36 @@ def make_jump_fn(
     def jump_fn(x, sigma, sigma_stop, condition):
         clean = clean_fn(x, sigma, sigma_stop, condition)
         return move_towards(x, clean, sigma, sigma_stop)
+
+    return jump_fn
+
+
+def fold_jump(
+    unet: TemporalUNet, params: Any, sigma: float, settings: Diffusion
+) -> Any:
+    """The student's parameters for jumps from `sigma` to sigma_min and no others."""
+    levels = [250.0 * math.log(level) for level in (sigma, settings.sigma_min)]
+    return fold_levels(params, unet.config, levels)
+
+
+def make_folded_jump_fn(
+    unet: TemporalUNet, folded: Any, settings: Diffusion
+) -> Callable[[jax.Array, float, float, jax.Array], jax.Array]:
+    """:func:`make_jump_fn` with the parameters and for the levels of `fold_jump`."""
+
+    def jump_fn(x, sigma, sigma_stop, condition):
+        def network_fn(scaled, c_noise, c_noise_stop):
+            del c_noise, c_noise_stop  # folded into the parameters
+            return unet.apply({"params": folded}, scaled, None, condition)
+
+        return jump(
+            network_fn,
+            x,
+            sigma,
+            sigma_stop,
+            sigma_min=settings.sigma_min,
+            sigma_data=settings.sigma_data,
+        )
 
     return jump_fn
 

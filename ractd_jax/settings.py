@@ -170,7 +170,7 @@ class Student:
     pessimism: float = 4.0
     # Most that an action may be predicted to gain over the data's own action in the
     # same state, in units of the normalised return; 0 for no cap (papers).
-    advantage_cap: float = 0.04
+    advantage_cap: float = 0.03
     # Members of the ensemble to use, the first ones; 0 for all.
     num_members: int = 0
     # Teacher weights to distil from: ema or raw (released).
@@ -192,6 +192,8 @@ class Evaluation:
     teacher_steps: int = 79
     # Jumps of the student's sampler when evaluated, 1 to 4.
     student_steps: int = 1
+    # Noise that plans start from: drawn anew at each_step, or once for each_episode.
+    noise: str = "each_step"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +234,7 @@ _CHOICES = {
     "network.conv": ("auto", "matmul", "lax"),
     "network.dtype": ("float32", "bfloat16"),
     "reward.kind": ("residual_mlp", "conv"),
+    "evaluation.noise": ("each_step", "each_episode"),
     "student.dsm_form": ("denoiser", "jump"),
     "student.reward_input": ("dsm", "one_step"),
     "student.teacher_weights": ("ema", "raw"),

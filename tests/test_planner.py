@@ -144,6 +144,24 @@ def test_evaluation_is_the_environments_own_sum(student):
     assert (results.running_max_returns >= results.returns - 1e-9).all()
 
 
+def test_noise_drawn_once_for_each_episode(student, monkeypatch):
+    """The keys that the planner gets: one per episode, or one per episode and step."""
+    seen = {}
+    for noise in ("each_step", "each_episode"):
+        keys = []
+
+        def act(observations, key, keys=keys):
+            keys.append(jax.random.key_data(key))
+            return np.zeros((len(observations), 3), np.float32)
+
+        monkeypatch.setattr(student, "act", act)
+        evaluate_planner(student, "Hopper-v5", 2, seed=50, noise=noise)
+        seen[noise] = np.array([k[0] for k in keys if len(k) == 2])
+    assert len(np.unique(seen["each_episode"], axis=0)) == 1
+    # The call that compiles ahead of the loop shares step 0's key.
+    assert len(np.unique(seen["each_step"], axis=0)) == len(seen["each_step"]) - 1
+
+
 def test_an_environment_of_other_shapes_is_refused(student):
     with pytest.raises(ConfigError, match="11-dimensional observations"):
         evaluate_planner(student, "Walker2d-v5", 1, seed=0)

@@ -91,7 +91,7 @@ def test_few_step_samples_of_an_exact_jump_have_the_datas_spread(num_steps):
     x = 80.0 * jax.random.normal(jax.random.key(0), (20_000, 1, 1))
     noises = jax.random.normal(jax.random.key(1), (num_steps - 1, 20_000, 1, 1))
     plans = student.sample_few_step(
-        exact_gaussian_jump, x, noises, sigmas[jnp.array(bins, int)], 80.0, 0.02
+        exact_gaussian_jump, x, noises, [sigmas[i] for i in bins], 80.0, 0.02
     )
     assert np.std(plans) == pytest.approx(np.sqrt(0.25 + 0.02**2), rel=0.02)
 
@@ -122,3 +122,22 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level():
     np.testing.assert_allclose(
         jumped, ratio * x + (1 - ratio) * denoised, rtol=1e-4, atol=1e-5
     )
+
+
+def test_folded_jump_is_the_jump():
+    """Random weights, FiLM rows of s and biases included: at smin and in between."""
+    dims = Dimensions(observation=3, action=2, horizon=4, history=2)
+    unet = models.make_unet(Network(widths=(8, 16), embed_dim=8), dims)
+    params = models.init_unet(unet, dims, jax.random.key(0), "student")
+    noise = Diffusion()
+    x = jax.random.normal(jax.random.key(1), (5, 4, 2))
+    condition = jax.random.normal(jax.random.key(2), (5, 6))
+    for sigma in (80.0, 0.9):
+        folded = models.fold_jump(unet, params, sigma, noise)
+        assert "noise_embedding" not in folded
+        found = models.make_folded_jump_fn(unet, folded, noise)(
+            sigma * x, sigma, noise.sigma_min, condition
+        )
+        full = models.make_jump_fn(unet, params, noise)
+        expected = full(sigma * x, sigma, noise.sigma_min, condition)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

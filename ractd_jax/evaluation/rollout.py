@@ -68,12 +68,15 @@ def evaluate_planner(
     environment_id: str,
     num_episodes: int,
     seed: int,
+    noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
 ) -> EpisodeResults:
     """Runs one episode in each of `num_episodes` environments, replanning each step.
 
     Episode e is reset with ``seed + e`` and draws its noise from
     fold_in(fold_in(key(seed), e), step), so its result does not depend on the others.
+    With ``noise="each_episode"`` the step is left out: every plan of an episode starts
+    from the same noise, which sampling maps to the same mode in nearby states.
     Finished environments leave the batch; the planner's batch halves with them.
 
     Args:
@@ -81,6 +84,7 @@ def evaluate_planner(
       environment_id: Gymnasium id.
       num_episodes: E.
       seed: first reset's seed.
+      noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
     """
     vector = make_vector_env(environment_id, num_episodes)
@@ -89,7 +93,11 @@ def evaluate_planner(
     episode_keys = jax.vmap(jax.random.fold_in, (None, 0))(
         jax.random.key(seed), np.arange(num_episodes)
     )
-    step_keys = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
+    fold_step = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
+
+    def step_keys(keys, step):
+        return fold_step(keys, step if noise == "each_step" else 0)
+
     observations, _ = vector.reset(seed=seeds.tolist())
     history = np.repeat(
         observations[:, None].astype(np.float32), planner.dims.history, axis=1

@@ -2,7 +2,11 @@
 
 from ractd_jax.networks.blocks import Compute
 from ractd_jax.networks.reward_model import RewardModel, RewardModelConfig
-from ractd_jax.networks.temporal_unet import TemporalUNet, TemporalUNetConfig
+from ractd_jax.networks.temporal_unet import (
+    TemporalUNet,
+    TemporalUNetConfig,
+    fold_levels,
+)
 
 __all__ = [
     "Compute",
@@ -10,4 +14,5 @@ __all__ = [
     "RewardModelConfig",
     "TemporalUNet",
     "TemporalUNetConfig",
+    "fold_levels",
 ]

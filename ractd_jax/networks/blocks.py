@@ -264,7 +264,8 @@ class ConvBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Two conv blocks with a FiLM y = scale * y + bias between them, and a skip.
 
-    ``[scale | bias] = Dense(mish(condition))``, plain scale (not 1 + scale).
+    ``[scale | bias] = Dense(mish(condition))``, plain scale (not 1 + scale), unless
+    the caller computed `film` [B, 2 features] itself.
     Dropout follows the first conv block and the residual sum.
     """
 
@@ -276,7 +277,11 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, activated_condition: jax.Array, deterministic: bool
+        self,
+        x: jax.Array,
+        activated_condition: jax.Array,
+        deterministic: bool,
+        film: jax.Array | None = None,
     ) -> jax.Array:
         def block(name):
             return ConvBlock(
@@ -288,7 +293,9 @@ class ResidualBlock(nn.Module):
             )
 
         dropout = nn.Dropout(self.dropout_rate, deterministic=deterministic)
-        film = Dense(2 * self.features, self.compute, name="film")(activated_condition)
+        if film is None:
+            dense = Dense(2 * self.features, self.compute, name="film")
+            film = dense(activated_condition)
         scale, bias = jnp.split(film[:, None, :], 2, axis=-1)
         hidden = dropout(block("block_in")(x))
         hidden = block("block_out")(scale * hidden + bias)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ractd_jax.networks.blocks import (
     Compute,
@@ -58,6 +60,22 @@ class TemporalUNetConfig:
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
 
+    @property
+    def block_features(self) -> dict[str, int]:
+        """Name and channels of every residual block, in the order they run."""
+        down = {
+            f"down_{i}_{ab}": width
+            for i, width in enumerate(self.widths)
+            for ab in "ab"
+        }
+        middle = {f"middle_{ab}": self.widths[-1] for ab in "ab"}
+        up = {
+            f"up_{i}_{ab}": self.widths[i - 1]
+            for i in range(len(self.widths) - 1, 0, -1)
+            for ab in "ab"
+        }
+        return down | middle | up
+
     def check_horizon(self, horizon: int) -> None:
         """Raises ValueError when the levels cannot halve `horizon`."""
         factor = 2 ** (len(self.widths) - 1)
@@ -105,7 +123,7 @@ class TemporalUNet(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        c_noise: jax.Array,
+        c_noise: jax.Array | None,
         cond: jax.Array,
         c_noise_stop: jax.Array | None = None,
         *,
@@ -115,7 +133,8 @@ class TemporalUNet(nn.Module):
 
         Args:
           x: [B, H, D] scaled noisy plans; H is a multiple of 2^(levels - 1).
-          c_noise: [B] noise input, 250 ln sigma.
+          c_noise: [B] noise input, 250 ln sigma; None with parameters from
+            :func:`fold_levels`.
           cond: [B, ...] conditions, flattened.
           c_noise_stop: [B] noise input of the level to jump to, or None.
           deterministic: False draws dropout masks from the ``dropout`` rng.
@@ -124,16 +143,24 @@ class TemporalUNet(nn.Module):
           [B, H, D] float32.
         """
         config = self.config
-        chex.assert_rank([x, c_noise], [3, 1])
+        chex.assert_rank(x, 3)
         config.check_horizon(x.shape[1])
         embed = NoiseEmbedding(config.embed_dim, config.compute, name="noise_embedding")
-        levels = [c_noise] if c_noise_stop is None else [c_noise, c_noise_stop]
+        levels = [level for level in (c_noise, c_noise_stop) if level is not None]
+        chex.assert_rank(levels, 1)
         parts = [embed(level) for level in levels]
         cond = cond.reshape(cond.shape[0], -1).astype(config.compute.dtype)
         if config.condition_dim is not None:
             chex.assert_axis_dimension(cond, 1, config.condition_dim)
         parts.append(cond)
         condition = mish(jnp.concatenate(parts, axis=-1))
+        films = {}
+        if c_noise is None:
+            sizes = [2 * features for features in config.block_features.values()]
+            joined = Dense(sum(sizes), config.compute, name="films")(condition)
+            bounds = np.cumsum(sizes)[:-1]
+            split = jnp.split(joined, bounds, axis=-1)
+            films = dict(zip(config.block_features, split, strict=True))
 
         def residual(name, features, hidden):
             return ResidualBlock(
@@ -143,7 +170,7 @@ class TemporalUNet(nn.Module):
                 config.dropout_rate,
                 config.compute,
                 name=name,
-            )(hidden, condition, deterministic)
+            )(hidden, condition, deterministic, films.get(name))
 
         skips = []
         last = len(config.widths) - 1
@@ -170,3 +197,34 @@ class TemporalUNet(nn.Module):
         )(x)
         x = Conv(config.plan_dim, 1, compute=config.compute, name="head")(x)
         return x.astype(jnp.float32)
+
+
+def fold_levels(
+    params: dict, config: TemporalUNetConfig, c_noises: Sequence[float]
+) -> dict:
+    """Parameters of the network at fixed noise levels, for ``c_noise=None``.
+
+    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]; at fixed
+    levels the first rows give a constant, which is added to its bias here, once,
+    instead of at every call. What is left of all FiLM layers reads the observations
+    alone and is joined into the one layer ``films``.
+
+    Args:
+      params: of :class:`TemporalUNet`.
+      config: its shape.
+      c_noises: 250 ln t, or 250 ln t and 250 ln s for a student's network.
+    """
+    embed = NoiseEmbedding(config.embed_dim, config.compute)
+    levels = jnp.asarray(c_noises, jnp.float32)
+    embedded = embed.apply({"params": params["noise_embedding"]}, levels)
+    row = mish(embedded).reshape(-1).astype(jnp.float32)
+    films = [params[name]["film"] for name in config.block_features]
+    kernel = jnp.concatenate([film["kernel"] for film in films], axis=-1)
+    bias = jnp.concatenate([film["bias"] for film in films])
+    bias = bias + row @ kernel[: len(row)]
+    rest = {
+        name: {key: value for key, value in layer.items() if key != "film"}
+        for name, layer in params.items()
+        if name != "noise_embedding"
+    }
+    return rest | {"films": {"kernel": kernel[len(row) :], "bias": bias}}

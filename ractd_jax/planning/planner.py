@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,55 +21,73 @@ from ractd_jax.training.checkpoint import StoredModel
 
 _CONSTANT_BYTES = 32 * 2**20
 
-# sampler(params, condition [B, C], noises [1 + extra, B, H, A]) -> plans [B, H, A]
-Sampler = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
+class Sampler(NamedTuple):
+    """A sampler of normalised plans.
+
+    Attributes:
+      prepare: params -> weights; what is the same for every plan, computed once.
+      sample: (weights, condition [B, C], noises [N, B, H, A]) -> plans [B, H, A].
+      num_noises: N, standard normal draws of a plan's shape that it reads.
+      nfe: network evaluations of a plan.
+    """
+
+    prepare: Callable[[Any], Any]
+    sample: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    num_noises: int
+    nfe: int
 
 
-def make_sampler(
-    unet, settings: Settings, role: str, num_steps: int
-) -> tuple[Sampler, int, int]:
-    """(sampler of normalised plans, extra noises that it reads, its NFE).
+def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler:
+    """The sampler of a role.
 
     Args:
       unet: the network.
       settings: of the training.
       role: ``teacher`` (Heun steps over the Karras grid) or ``student`` (jumps).
       num_steps: Heun steps, or jumps.
+
+    Raises:
+      ValueError: an impossible number of steps.
     """
     noise = settings.diffusion
     scale = models.init_noise_scale(noise)
-
-    def teacher(params, condition, noises):
-        denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
-        sigmas = diffusion.karras_sigmas(
-            num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
-        )
-        plans = diffusion.sample_heun(
-            diffusion.clip_denoised(denoise_fn), scale * noises[0], sigmas
-        )
-        return jnp.clip(plans, -1.0, 1.0)
-
-    def student(params, condition, noises):
-        jump_fn = models.make_jump_fn(unet, params, noise)
-        sigmas = models.bin_sigmas(noise)
-        levels = sigmas[jnp.array(few_step_bins(num_steps, noise.num_scales), int)]
-        return sample_few_step(
-            lambda x, sigma, stop: jnp.clip(
-                jump_fn(x, sigma, stop, condition), -1.0, 1.0
-            ),
-            scale * noises[0],
-            noises[1:],
-            levels,
-            noise.sigma_max,
-            noise.sigma_min,
-        )
-
     if role == "teacher":
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, not {num_steps}")
-        return teacher, 0, 2 * num_steps
-    few_step_bins(num_steps, noise.num_scales)
-    return student, num_steps - 1, num_steps
+
+        def teacher(params, condition, noises):
+            denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
+            sigmas = diffusion.karras_sigmas(
+                num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
+            )
+            plans = diffusion.sample_heun(
+                diffusion.clip_denoised(denoise_fn), scale * noises[0], sigmas
+            )
+            return jnp.clip(plans, -1.0, 1.0)
+
+        return Sampler(lambda params: params, teacher, 1, 2 * num_steps)
+
+    bins = np.array(few_step_bins(num_steps, noise.num_scales), int)
+    levels = [float(sigma) for sigma in np.asarray(models.bin_sigmas(noise))[bins]]
+
+    def prepare(params):
+        return {
+            sigma: models.fold_jump(unet, params, sigma, noise)
+            for sigma in (noise.sigma_max, *levels)
+        }
+
+    def student(weights, condition, noises):
+        def jump_fn(x, sigma, sigma_stop):
+            folded = models.make_folded_jump_fn(unet, weights[sigma], noise)
+            return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
+
+        x_init = scale * noises[0]
+        return sample_few_step(
+            jump_fn, x_init, noises[1:], levels, noise.sigma_max, noise.sigma_min
+        )
+
+    return Sampler(prepare, student, num_steps, num_steps)
 
 
 class Planner:
@@ -109,30 +127,32 @@ class Planner:
         self.params = jax.device_put(params)
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
-        sampler, extra, self.nfe = make_sampler(self.unet, settings, role, num_steps)
-        shape = (1 + extra, *dims.plan_shape)
+        sampler = make_sampler(self.unet, settings, role, num_steps)
+        self.nfe = sampler.nfe
+        weights = jax.jit(sampler.prepare)(self.params)
+        shape = (sampler.num_noises, *dims.plan_shape)
 
         def condition(observations):
             normalized = observation_normalizer.normalize(observations)
             return normalized.reshape(len(observations), -1)
 
-        def plan(params, observations, key, first_only):
+        def plan(weights, observations, key, first_only):
             batch = observations.shape[0]
             keys = key if key.ndim else jax.random.split(key, batch)
             noises = jax.vmap(lambda k: jax.random.normal(k, shape), out_axes=1)(keys)
-            plans = sampler(params, condition(observations), noises)
+            plans = sampler.sample(weights, condition(observations), noises)
             plans = plans[:, 0] if first_only else plans
             return action_normalizer.unnormalize(plans)
 
         # As constants, the weights of a small network need no handling at each call,
         # which is a fifth of its time; those of a large one would bloat the program.
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(self.params))
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
         if size <= _CONSTANT_BYTES:
-            plan = functools.partial(plan, self.params)
+            plan = functools.partial(plan, weights)
             self._plan = jax.jit(plan, static_argnames="first_only")
         else:
             compiled = jax.jit(plan, static_argnames="first_only")
-            self._plan = functools.partial(compiled, self.params)
+            self._plan = functools.partial(compiled, weights)
         self._condition = condition
 
     def condition(self, observations: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +92,7 @@ def sample_few_step(
     jump_fn: JumpFn,
     x_init: jax.Array,
     noises: jax.Array,
-    sigmas: jax.Array,
+    sigmas: Sequence[float],
     sigma_max: float,
     sigma_min: float,
 ) -> jax.Array:
@@ -102,21 +102,18 @@ def sample_few_step(
     noise of variance sigma^2 - sigma_min^2, so that its level is sigma.
 
     Args:
-      jump_fn: G(x, sigma, sigma_stop).
+      jump_fn: G(x, sigma, sigma_stop), called with the levels as given here.
       x_init: [B, ...] noise at `sigma_max`.
       noises: [S, B, ...] standard normal draws.
-      sigmas: [S] decreasing levels between `sigma_max` and `sigma_min`; S may be 0.
+      sigmas: S decreasing levels between `sigma_max` and `sigma_min`; S may be 0.
       sigma_max: level of `x_init`.
       sigma_min: level of the result.
     """
-
-    def body(x, level):
-        sigma, noise = level
-        noisy = x + jnp.sqrt(sigma**2 - sigma_min**2) * noise
-        return jump_fn(noisy, sigma, sigma_min), None
-
     plan = sample_one_step(jump_fn, x_init, sigma_max, sigma_min)
-    return jax.lax.scan(body, plan, (sigmas, noises))[0]
+    for sigma, noise in zip(sigmas, noises, strict=True):
+        noisy = plan + jnp.sqrt(sigma**2 - sigma_min**2) * noise
+        plan = jump_fn(noisy, sigma, sigma_min)
+    return plan
 
 
 def few_step_bins(num_steps: int, num_scales: int) -> tuple[int, ...]:
