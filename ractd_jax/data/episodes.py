@@ -24,6 +24,7 @@ class Episodes:
       terminals: [N] bool, the environment ended the episode (a fall).
       timeouts: [N] bool, the time limit ended it.
       starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.
+      goals: [N, G] float32 goal in force at each step, where the data has them.
     """
 
     observations: np.ndarray
@@ -32,6 +33,7 @@ class Episodes:
     terminals: np.ndarray
     timeouts: np.ndarray
     starts: np.ndarray
+    goals: np.ndarray | None = None
 
     @property
     def num_transitions(self) -> int:

@@ -28,6 +28,7 @@ class RecordedEpisode(NamedTuple):
       terminated: whether the environment ended it.
       truncated: whether the time limit ended it.
       seed: seed of the reset and of the policy's noise.
+      goals: [T + 1, G] float32 goal in force at each observation, or None.
     """
 
     observations: np.ndarray
@@ -36,6 +37,7 @@ class RecordedEpisode(NamedTuple):
     terminated: bool
     truncated: bool
     seed: int
+    goals: np.ndarray | None = None
 
 
 _worker_env: gymnasium.Env | None = None
