@@ -17,14 +17,14 @@ from absl import app, flags
 import ractd_jax
 from ractd_jax import models
 from ractd_jax.data.episodes import build_episodes
-from ractd_jax.data.normalizers import fit_min_max
-from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.sources import OfflineDataset, make_dataset
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.files import write_json
 from ractd_jax.planning import Planner
-from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.settings import Environment, Settings, from_mapping
 from ractd_jax.training import parallel, stages
+from ractd_jax.training.loop import make_sample_fn
 from ractd_jax.training.state import create_state, make_optimizer
 
 FLAGS = flags.FLAGS
@@ -49,12 +49,7 @@ def made_up_dataset() -> OfflineDataset:
         },
         "benchmark",
     )
-    return OfflineDataset(
-        "benchmark",
-        episodes,
-        fit_min_max(episodes.observations),
-        fit_min_max(episodes.actions),
-    )
+    return make_dataset("benchmark", episodes)
 
 
 def settings_for(widths, batch_size) -> Settings:
@@ -71,11 +66,13 @@ def teacher_step_seconds(widths, batch_size, dataset) -> dict:
     call = parallel.make_train_call(
         steps_per_call=_STEPS,
         seed=0,
+        sample_fn=make_sample_fn(
+            stage, parallel.per_device_batch(batch_size, "teacher.batch_size")
+        ),
         loss_fn=stage.loss_fn,
         optimizer=optimizer,
         settings=stage.optimizer,
         target_decay=0.0,
-        batch_size=parallel.per_device_batch(batch_size, "teacher.batch_size"),
     )
     params = jax.jit(stage.init_params)(jax.random.key(0))
     state = parallel.replicate(create_state(params, optimizer, False))
@@ -104,7 +101,7 @@ def random_student(widths, dataset) -> Planner:
 
 def evaluation_throughput(planner: Planner) -> dict:
     """100 Hopper episodes; compiled by a first, short evaluation."""
-    results = evaluate_planner(planner, "Hopper-v5", 100, seed=0)
+    results = evaluate_planner(planner, Environment("Hopper-v5"), 100, seed=0)
     return {
         "env_steps_per_s": results.steps_per_second,
         "env_steps": int(results.lengths.sum()),

@@ -92,3 +92,36 @@ def get_preset(preset: str) -> ConfigDict:
     config = ConfigDict(to_dict(Settings()))
     config.update(PRESETS[preset])
     return config
+
+
+# (preset paper, preset released) of the thesis's table B.4 and the released code.
+_REWARD_WEIGHTS = {
+    "hopper-medium-replay": (1.0, 1.0),
+    "hopper-medium": (3.0, 1.0),
+    "hopper-medium-expert": (0.0, 0.5),
+    "halfcheetah-medium-replay": (1.0, 1.0),
+    "halfcheetah-medium": (0.5, 0.5),
+    "halfcheetah-medium-expert": (0.0, 0.0),
+    "walker2d-medium-replay": (1.0, 0.5),
+    "walker2d-medium": (0.4, 0.4),
+    "walker2d-medium-expert": (0.2, 0.2),
+}
+# Of the return-to-go (thesis B.2.2).
+_DISCOUNTS = {"hopper": 0.997, "walker2d": 0.99, "halfcheetah": 0.9}
+
+
+def get_locomotion(task: str, preset: str) -> ConfigDict:
+    """The locked config of a locomotion task on the dataset that is made here.
+
+    Args:
+      task: such as ``hopper-medium-expert``.
+      preset: see the top of this file.
+    """
+    config = get_preset(preset)
+    environment, _, kind = task.partition("-")
+    config.task = task
+    config.dataset.id = f"ractd/{environment}/{kind}-v0"
+    config.reward.discount = _DISCOUNTS[environment]
+    if preset in ("paper", "released"):
+        config.student.reward_weight = _REWARD_WEIGHTS[task][preset == "released"]
+    return config.lock()

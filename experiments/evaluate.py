@@ -5,6 +5,7 @@
 Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ractd_jax.files import write_json
 FLAGS = flags.FLAGS
 
 
-def evaluate_with_progress(planner, environment_id, num_episodes, seed, noise, label):
+def evaluate_with_progress(planner, environment, num_episodes, seed, noise, label):
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
     with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
 
@@ -29,7 +30,7 @@ def evaluate_with_progress(planner, environment_id, num_episodes, seed, noise, l
             bar.update(num_episodes - running - bar.n)
 
         return evaluate_planner(
-            planner, environment_id, num_episodes, seed, noise, on_step
+            planner, environment, num_episodes, seed, noise, on_step
         )
 
 
@@ -38,20 +39,20 @@ def main():
         FLAGS.checkpoint, num_steps=FLAGS.num_steps, weights=FLAGS.weights
     )
     settings = planner.settings
-    environment_id = FLAGS.environment or settings.environment.id
+    environment = settings.environment
+    if FLAGS.environment:
+        environment = dataclasses.replace(environment, id=FLAGS.environment, spec="")
     episodes = FLAGS.num_episodes or settings.evaluation.num_episodes
     seed = settings.evaluation.seed if FLAGS.seed is None else FLAGS.seed
     noise = FLAGS.noise or settings.evaluation.noise
     name = f"{planner.role}_{planner.num_steps}steps"
     if noise != "each_step":
         name += f"_noise_{noise}"
-    results = evaluate_with_progress(
-        planner, environment_id, episodes, seed, noise, name
-    )
+    results = evaluate_with_progress(planner, environment, episodes, seed, noise, name)
     folder = Path(FLAGS.checkpoint) / "evaluation"
     save_results(folder / f"{name}.npz", results)
-    summary = summarize(results, settings.environment)
-    summary |= {"nfe": planner.nfe, "environment": environment_id, "seed": seed}
+    summary = summarize(results, environment)
+    summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
     summary["noise"] = noise
     write_json(folder / f"{name}.json", summary)
     print(json.dumps(summary, indent=2))

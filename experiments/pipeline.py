@@ -18,15 +18,21 @@ from experiments import launch
 from experiments.evaluate import evaluate_with_progress
 from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_source import has_minari
-from ractd_jax.data.sources import load_dataset
+from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.evaluation.report import build_report, draw_returns, format_table
 from ractd_jax.evaluation.rollout import load_results, save_results
 from ractd_jax.files import write_json
 from ractd_jax.settings import Settings
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import (
+    dimensions,
+    reward_stage,
+    student_stage,
+    teacher_stage,
+)
 
 FLAGS = flags.FLAGS
 
@@ -93,7 +99,7 @@ def evaluate_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
         if not path.exists():
             found = evaluate_with_progress(
                 planner,
-                settings.environment.id,
+                settings.environment,
                 options.num_episodes,
                 options.seed,
                 options.noise,
@@ -135,7 +141,8 @@ def speed_text(latency: dict, steps: int) -> str:
 def main():
     workdir = Path(FLAGS.workdir)
     settings = prepare_dataset(launch.settings_from_flags(), workdir)
-    dataset = load_dataset(settings.dataset)
+    settings, dataset = load_resolved(settings)
+    check_environment(settings.environment, dimensions(settings, dataset))
     train_all(settings, dataset, workdir)
     loaded = planners(settings, workdir)
     results = evaluate_all(settings, loaded, workdir)
@@ -148,7 +155,9 @@ def main():
     text = (
         f"{settings.task}, {len(returns)} episodes of data, "
         f"mean score {report['dataset']['score_mean']:.1f}, "
-        f"{100 * report['dataset']['upper_mode_share']:.0f}% in the upper mode\n\n"
+        f"{100 * report['dataset']['upper_mode_share']:.0f}% in the upper mode\n"
+        f"{settings.environment.id}, reference returns: "
+        f"{settings.environment.score_source}\n\n"
         f"{format_table(report)}\n\n"
         f"{speed_text(latency, settings.diffusion.num_scales - 1)}\n"
     )

@@ -9,7 +9,7 @@ With --config.student.reward_weight=0 no reward model is needed (CTD).
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data.sources import load_dataset
+from ractd_jax.data.sources import load_resolved
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import student_stage
 
@@ -17,8 +17,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    settings = launch.settings_from_flags()
-    dataset = load_dataset(settings.dataset)
+    settings, dataset = load_resolved(launch.settings_from_flags())
     stage = student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
     train(stage, settings.run, settings.seed, FLAGS.workdir)
 

@@ -7,7 +7,7 @@
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data.sources import load_dataset
+from ractd_jax.data.sources import load_resolved
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import teacher_stage
 
@@ -15,8 +15,8 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    settings = launch.settings_from_flags()
-    stage = teacher_stage(settings, load_dataset(settings.dataset))
+    settings, dataset = load_resolved(launch.settings_from_flags())
+    stage = teacher_stage(settings, dataset)
     train(stage, settings.run, settings.seed, FLAGS.workdir)
 
 

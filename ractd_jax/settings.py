@@ -16,24 +16,37 @@ from ractd_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    # Gymnasium id of the environment that the plans act in.
-    id: str = "Hopper-v5"
-    # True return that scores 0 (D4RL's random policy).
-    score_min: float = -20.272305
-    # True return that scores 100 (D4RL's expert).
-    score_max: float = 3234.3
+    # Gymnasium id to evaluate in; empty takes the one that the dataset names.
+    id: str = ""
+    # EnvSpec as JSON, filled in where a dataset's environment has options of its own.
+    spec: str = ""
+    # How Dict observations become vectors: auto, observation or all.
+    flatten: str = "auto"
+    # True return that scores 0.
+    score_min: float = 0.0
+    # True return that scores 100; no more than score_min takes the dataset's reference
+    # returns, else D4RL's, else scores are raw returns.
+    score_max: float = 0.0
+    # Where the two come from, filled in.
+    score_source: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    # Where the data comes from: minari (a local root) or d4rl (an HDF5 file).
+    # Where the data comes from: minari (any id) or d4rl (an HDF5 file).
     source: str = "minari"
-    # Minari id, used when source is minari.
+    # Minari id, or several with commas, used when source is minari.
     id: str = ""
     # Folder of Minari datasets; empty for Minari's own default.
     root: str = ""
+    # Whether to download a Minari dataset that is not in the root.
+    download: bool = True
     # HDF5 file, used when source is d4rl.
     path: str = ""
+    # Time limit of an episode, for D4RL files without timeouts; 0: by the file's name.
+    max_episode_steps: int = 0
+    # Draw batches on the host (grain) for data larger than the device's memory.
+    streaming: bool = False
     # Transitions that experiments.generate_dataset and the pipeline record.
     num_transitions: int = 1_000_000
     # Seed of the recording.
@@ -230,6 +243,7 @@ class Settings:
 
 _CHOICES = {
     "dataset.source": ("minari", "d4rl"),
+    "environment.flatten": ("auto", "observation", "all"),
     "plan.padding": ("repeat_last", "drop"),
     "network.conv": ("auto", "matmul", "lax"),
     "network.dtype": ("float32", "bfloat16"),
@@ -253,6 +267,25 @@ _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "embed_dim",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
              "num_transitions", "sigma_min", "sigma_data", "rho",
              "reward.num_members", "diffusion.num_scales")  # fmt: skip
+
+_LARGE = float("inf")
+# Lowest and highest value, and whether the highest itself is too much.
+_RANGES = {
+    "learning_rate": (0.0, _LARGE, True),
+    "weight_decay": (0.0, _LARGE, True),
+    "beta1": (0.0, 1.0, True),
+    "beta2": (0.0, 1.0, True),
+    "warmup_steps": (0, _LARGE, True),
+    "max_grad_norm": (0.0, _LARGE, True),
+    "ema_power": (0.0, _LARGE, True),
+    "ema_max_decay": (0.0, 1.0, True),
+    "dropout_rate": (0.0, 1.0, True),
+    "discount": (0.0, 1.0, False),
+    "holdout_fraction": (0.0, 1.0, True),
+    "target_ema": (0.0, 1.0, True),
+    "max_episode_steps": (0, _LARGE, True),
+    "init_noise_scale": (0.0, _LARGE, True),
+}
 
 
 def to_dict(settings: Settings) -> dict:
@@ -302,4 +335,9 @@ def _checked(name: str, key: str, value, hint):
         raise ConfigError(f"config.{name}: expected {_CHOICES[name]}, found {value!r}")
     if (key in _POSITIVE or name in _POSITIVE) and not value > 0:
         raise ConfigError(f"config.{name}: expected more than 0, found {value!r}")
+    if key in _RANGES:
+        low, high, open_above = _RANGES[key]
+        if not low <= value <= high or (open_above and value == high):
+            bound = f"{low} <= value {'<' if open_above else '<='} {high}"
+            raise ConfigError(f"config.{name}: expected {bound}, found {value!r}")
     return value

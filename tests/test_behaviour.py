@@ -343,7 +343,7 @@ def test_generated_dataset(tmp_path, hopper):
     root, hdf5 = str(tmp_path / "root"), tmp_path / "medium.hdf5"
     options = {"root": root, "hdf5": hdf5, "num_workers": 1}
     summary = generate_dataset("hopper-medium", 300, SEED, **options)
-    local, stored = load_minari(summary.dataset_id, root), load_d4rl_hdf5(hdf5)
+    local, stored = load_minari(summary.dataset_id, root)[0], load_d4rl_hdf5(hdf5)[0]
     for name in (*EPISODE_ARRAYS, "terminals", "timeouts", "starts"):
         np.testing.assert_array_equal(getattr(local, name), getattr(stored, name))
     assert summary.dataset_id == "ractd/hopper/medium-v0"

@@ -8,12 +8,12 @@ import scipy.stats
 import ractd_jax
 from ractd_jax import models
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
+from ractd_jax.evaluation.environments import make_vector_env
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.evaluation.rollout import (
     EpisodeResults,
     evaluate_planner,
     load_results,
-    make_vector_env,
     save_results,
 )
 from ractd_jax.evaluation.statistics import (
@@ -121,10 +121,10 @@ def test_only_planners_load(smoke_run, tmp_path):
 
 def test_evaluation_is_the_environments_own_sum(student):
     """Each episode replayed alone in a plain environment gives the same return."""
-    results = evaluate_planner(student, "Hopper-v5", 3, seed=50)
+    results = evaluate_planner(student, Environment("Hopper-v5"), 3, seed=50)
     assert results.seeds.tolist() == [50, 51, 52] and (results.lengths > 0).all()
     for episode in range(3):
-        vector = make_vector_env("Hopper-v5", 1)
+        vector = make_vector_env(Environment("Hopper-v5"), 1)
         env = vector.envs[0]
         observation, _ = env.reset(seed=50 + episode)
         key = jax.random.fold_in(jax.random.key(50), episode)
@@ -155,7 +155,7 @@ def test_noise_drawn_once_for_each_episode(student, monkeypatch):
             return np.zeros((len(observations), 3), np.float32)
 
         monkeypatch.setattr(student, "act", act)
-        evaluate_planner(student, "Hopper-v5", 2, seed=50, noise=noise)
+        evaluate_planner(student, Environment("Hopper-v5"), 2, seed=50, noise=noise)
         seen[noise] = np.array([k[0] for k in keys if len(k) == 2])
     assert len(np.unique(seen["each_episode"], axis=0)) == 1
     # The call that compiles ahead of the loop shares step 0's key.
@@ -164,9 +164,9 @@ def test_noise_drawn_once_for_each_episode(student, monkeypatch):
 
 def test_an_environment_of_other_shapes_is_refused(student):
     with pytest.raises(ConfigError, match="11-dimensional observations"):
-        evaluate_planner(student, "Walker2d-v5", 1, seed=0)
+        evaluate_planner(student, Environment("Walker2d-v5"), 1, seed=0)
     with pytest.raises(ConfigError, match="Hoper"):
-        evaluate_planner(student, "Hoper-v5", 1, seed=0)
+        evaluate_planner(student, Environment("Hoper-v5"), 1, seed=0)
 
 
 def made_up_results(returns):
@@ -187,7 +187,7 @@ def test_results_survive_the_disk_and_damage_is_named(tmp_path):
 
 
 def test_scores_and_interval():
-    environment = Environment()
+    environment = Environment(score_min=-20.272305, score_max=3234.3)
     np.testing.assert_allclose(
         normalized_score(np.array([-20.272305, 3234.3]), environment), [0, 100]
     )

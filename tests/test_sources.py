@@ -4,18 +4,15 @@ import os
 from pathlib import Path
 
 import h5py
-import minari
 import numpy as np
 import pytest
-from gymnasium import spaces
-from minari.data_collector import EpisodeBuffer
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.minari_source import has_minari, load_minari, save_minari
 from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.settings import Dataset
+from ractd_jax.settings import Settings, from_mapping
 
 KITCHEN = Path(__file__).parents[2] / "shared/data/kitchen-complete-v0.hdf5"
 FIELDS = ("observations", "actions", "rewards", "terminals", "timeouts")
@@ -33,6 +30,10 @@ def make_episode(length: int, terminated: bool, seed: int) -> RecordedEpisode:
         not terminated,
         seed,
     )
+
+
+def dataset_settings(**options) -> Settings:
+    return from_mapping({"dataset": options})
 
 
 RECORDED = [
@@ -74,8 +75,8 @@ def replace_field(path: Path, name: str, values) -> None:
 
 def test_hdf5_round_trip(hdf5):
     """What was recorded is loaded, and nothing but the file is left behind."""
-    assert_equals_recorded(load_d4rl_hdf5(hdf5))
-    assert_equals_recorded(load_d4rl_hdf5(str(hdf5)))
+    assert_equals_recorded(load_d4rl_hdf5(hdf5)[0])
+    assert_equals_recorded(load_d4rl_hdf5(str(hdf5))[0])
     assert os.listdir(hdf5.parent) == ["data.hdf5"]
 
 
@@ -167,20 +168,21 @@ def test_failed_save_leaves_the_file_before(hdf5):
     assert hdf5.read_bytes() == before
     assert not hdf5.with_name("new.hdf5").exists()
     save_d4rl_hdf5(hdf5, RECORDED, {})
-    assert_equals_recorded(load_d4rl_hdf5(hdf5))
+    assert_equals_recorded(load_d4rl_hdf5(hdf5)[0])
 
 
 @pytest.mark.skipif(not KITCHEN.exists(), reason=f"{KITCHEN} is not there")
 def test_official_kitchen_file():
     """D4RL's kitchen-complete: 19 demonstrations that solve up to 4 tasks."""
-    dataset = load_dataset(Dataset(source="d4rl", path=str(KITCHEN)))
+    dataset = load_dataset(dataset_settings(source="d4rl", path=str(KITCHEN)))
     episodes = dataset.episodes
     assert episodes.num_episodes == 19
     assert episodes.num_transitions == 3680
     assert episodes.observations.shape == (3680, 60)
     assert episodes.actions.shape == (3680, 9)
     assert set(episodes.rewards.tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
-    observations, actions = dataset.normalized()
+    observations = dataset.observation_normalizer.normalize(episodes.observations)
+    actions = dataset.action_normalizer.normalize(episodes.actions)
     constant = np.ptp(episodes.observations, axis=0) == 0
     assert constant[30:].all(), "the goal of every demonstration is the same"
     assert (observations[:, constant] == 0).all()
@@ -211,10 +213,10 @@ def test_minari_round_trip(minari_root, monkeypatch):
     """Equal to what was recorded, and Minari's own root is what it was."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", "/before")
     assert has_minari(DATASET_ID, str(minari_root))
-    assert_equals_recorded(load_minari(DATASET_ID, str(minari_root)))
+    assert_equals_recorded(load_minari(DATASET_ID, str(minari_root))[0])
     assert os.environ["MINARI_DATASETS_PATH"] == "/before"
     monkeypatch.delenv("MINARI_DATASETS_PATH")
-    load_minari(DATASET_ID, str(minari_root))
+    load_minari(DATASET_ID, str(minari_root))[0]
     assert "MINARI_DATASETS_PATH" not in os.environ
 
 
@@ -237,51 +239,26 @@ def test_damaged_minari_dataset_is_refused(tmp_path):
     for size in (0, 1000, len(whole) // 2, len(whole) - 1):
         (folder / "main_data.hdf5").write_bytes(whole[:size])
         with pytest.raises(DataError, match="a whole Minari dataset") as caught:
-            load_minari(DATASET_ID, str(tmp_path))
+            load_minari(DATASET_ID, str(tmp_path))[0]
         assert DATASET_ID in caught.value.path
     (folder / "metadata.json").unlink()
     assert not has_minari(DATASET_ID, str(tmp_path))
     save_recorded(tmp_path)
-    assert_equals_recorded(load_minari(DATASET_ID, str(tmp_path)))
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:minari")
-def test_minari_observations_must_be_flat(tmp_path, monkeypatch):
-    """A goal-conditioned dataset with dict observations is refused by field."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    box = spaces.Box(-1, 1, (2,), np.float32)
-    minari.create_dataset_from_buffers(
-        "tests/dict-v0",
-        [
-            EpisodeBuffer(
-                id=0,
-                observations={"goal": np.zeros((3, 2), np.float32)},
-                actions=np.zeros((2, 2), np.float32),
-                rewards=[0.0, 1.0],
-                terminations=[False, True],
-                truncations=[False, False],
-                infos={},
-            )
-        ],
-        observation_space=spaces.Dict({"goal": box}),
-        action_space=box,
-    )
-    with pytest.raises(DataError, match="expected flat arrays, found dict") as caught:
-        load_minari("tests/dict-v0", str(tmp_path))
-    assert caught.value.field == "observations"
+    assert_equals_recorded(load_minari(DATASET_ID, str(tmp_path))[0])
 
 
 def test_load_dataset_reads_either_source(hdf5, minari_root):
     """The same episodes from both, named after where they came from."""
     path = str(hdf5)
-    stored = load_dataset(Dataset(source="d4rl", path=path))
-    local = load_dataset(Dataset(id=DATASET_ID, root=str(minari_root)))
+    stored = load_dataset(dataset_settings(source="d4rl", path=path))
+    local = load_dataset(dataset_settings(id=DATASET_ID, root=str(minari_root)))
     assert (stored.name, local.name) == (path, DATASET_ID)
     assert_equals_recorded(stored.episodes)
     assert_equals_recorded(local.episodes)
     assert stored.observation_normalizer.equals(local.observation_normalizer)
     assert stored.action_normalizer.equals(local.action_normalizer)
-    observations, actions = stored.normalized()
+    observations = stored.observation_normalizer.normalize(stored.episodes.observations)
+    actions = stored.action_normalizer.normalize(stored.episodes.actions)
     for unit, raw in (
         (observations, stored.episodes.observations),
         (actions, stored.episodes.actions),
@@ -295,11 +272,11 @@ def test_load_dataset_names_the_empty_field(source, field):
     """An empty name is a matter of the configuration, and is said as such."""
     other = {"minari": "path", "d4rl": "id"}[source]
     with pytest.raises(ConfigError, match=rf"config\.dataset\.{field}: "):
-        load_dataset(Dataset(source=source, **{other: "something else"}))
+        load_dataset(dataset_settings(source=source, **{other: "something else"}))
 
 
 def test_a_relative_minari_root_works(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_recorded("some/root")
-    assert_equals_recorded(load_minari(DATASET_ID, "some/root"))
+    assert_equals_recorded(load_minari(DATASET_ID, "some/root")[0])
     assert (tmp_path / "some/root" / DATASET_ID).is_dir()

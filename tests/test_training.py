@@ -17,12 +17,12 @@ import pytest
 
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.normalizers import fit_min_max
-from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.sources import OfflineDataset, make_dataset
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.settings import Optimizer, from_mapping
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer, StoredModel
-from ractd_jax.training.loop import train
+from ractd_jax.training.loop import make_sample_fn, train
 from ractd_jax.training.stages import (
     reward_stage,
     split_episodes,
@@ -30,6 +30,7 @@ from ractd_jax.training.stages import (
     teacher_stage,
 )
 from ractd_jax.training.state import create_state, ema_decay, make_optimizer
+from ractd_jax.training.streaming import batches_of_call
 from tests.conftest import CONFIG, ROOT, run_main
 
 SMALL = {
@@ -71,12 +72,7 @@ def dataset() -> OfflineDataset:
         },
         "toy",
     )
-    return OfflineDataset(
-        "toy",
-        episodes,
-        fit_min_max(episodes.observations),
-        fit_min_max(episodes.actions),
-    )
+    return make_dataset("toy", episodes)
 
 
 def same_trees(a, b) -> bool:
@@ -182,9 +178,11 @@ def test_readers_fall_back_too_and_refuse_when_nothing_is_left(dataset, tmp_path
 def test_replicas_agree_and_average_their_gradients():
     """Three pmapped steps leave both devices with the same state, that of the mean."""
 
-    def loss_fn(params, target_params, frozen, data, batch_size, key):
-        rows = jax.random.randint(key, (batch_size,), 0, data.shape[0])
-        loss = jnp.mean(jnp.square(params["w"] - data[rows]))
+    def sample_fn(data, key):
+        return data[jax.random.randint(key, (4,), 0, data.shape[0])]
+
+    def loss_fn(params, target_params, frozen, batch, key):
+        loss = jnp.mean(jnp.square(params["w"] - batch))
         return loss, {"loss/total": loss}
 
     settings = Optimizer(learning_rate=0.1, warmup_steps=0, schedule="constant")
@@ -194,21 +192,24 @@ def test_replicas_agree_and_average_their_gradients():
     call = parallel.make_train_call(
         steps_per_call=3,
         seed=0,
+        sample_fn=sample_fn,
         loss_fn=loss_fn,
         optimizer=optimizer,
         settings=settings,
         target_decay=0.0,
-        batch_size=4,
     )
     state, _ = call(state, {}, data)
     copies = [np.asarray(s.data) for s in state.params["w"].addressable_shards]
     assert len(copies) == 2 and copies[0] == copies[1] != 0.0
 
+    def drawn(key):
+        return sample_fn(jnp.arange(64.0), jax.random.split(key)[0])
+
     params, opt_state = {"w": jnp.zeros(())}, optimizer.init({"w": jnp.zeros(())})
     for step in range(3):
         key = jax.random.fold_in(jax.random.key(0), step)
         grads = [
-            jax.grad(lambda p, k: loss_fn(p, None, {}, jnp.arange(64.0), 4, k)[0])(
+            jax.grad(lambda p, k: loss_fn(p, None, {}, drawn(k), k)[0])(
                 params, jax.random.fold_in(key, replica)
             )
             for replica in range(2)
@@ -274,6 +275,55 @@ def test_a_non_finite_loss_stops_the_training(dataset, tmp_path):
     assert Checkpointer(tmp_path).latest_step() is None
 
 
+def streaming_settings():
+    return small_settings(dataset={"streaming": True})
+
+
+def test_streamed_batches_follow_the_resident_law(dataset):
+    """Every window is drawn, equally often; batches are the windows they name."""
+    stage = teacher_stage(streaming_settings(), dataset)
+    assert stage.streaming and stage.num_rows == 120
+    batch = batches_of_call(stage, 0, 0, 400, 2)
+    assert batch.plans.shape == (2, 400, 4, 4, 2)
+    flat = batch.observations.reshape(-1, 3)
+    everything = stage.gather(stage.data, np.arange(120))
+    matches = (flat[:, None] == everything.observations[None]).all(-1)
+    assert (matches.sum(axis=1) == 1).all()
+    plans = batch.plans.reshape(-1, 4, 2)
+    np.testing.assert_array_equal(plans, everything.plans[matches.argmax(axis=1)])
+    counts = matches.sum(axis=0)
+    # 3,200 uniform draws over 120 windows: 119 degrees of freedom.
+    chi_square = ((counts - 3200 / 120) ** 2 / (3200 / 120)).sum()
+    assert 60 < chi_square < 200
+    again = batches_of_call(stage, 0, 200, 1, 2)
+    np.testing.assert_array_equal(again.plans[:, 0], batch.plans[:, 200])
+
+
+def test_streaming_resumes_bit_for_bit_and_learns_the_same(dataset, tmp_path):
+    settings = streaming_settings()
+    whole = run_steps(settings, dataset, tmp_path / "whole")
+    run_steps(settings, dataset, tmp_path / "cut", until=4)
+    assert same_trees(whole, run_steps(settings, dataset, tmp_path / "cut"))
+    resident = run_steps(small_settings(), dataset, tmp_path / "resident")
+    assert not same_trees(whole.params, resident.params)
+    initial = reward_stage(settings, dataset).init_params(jax.random.key(0))
+    assert jax.tree.map(jnp.shape, whole.params) == jax.tree.map(jnp.shape, initial)
+
+
+def test_gather_on_the_device_equals_gather_on_the_host(dataset):
+    """One function, numpy or traced: what the two paths train on is the same."""
+    rows = np.arange(0, 108, 7)
+    for stage in (
+        teacher_stage(small_settings(), dataset),
+        reward_stage(small_settings(), dataset),
+    ):
+        host = stage.gather(stage.data, rows)
+        device = jax.jit(stage.gather)(jax.device_put(stage.data), rows)
+        for a, b in zip(host, device, strict=True):
+            assert a.dtype == b.dtype == np.float32
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
 def test_held_out_episodes_are_whole_and_apart():
     starts = np.array([0, 3, 10, 11, 20])
     train_rows, held = split_episodes(starts, 0.5, seed=1)
@@ -301,8 +351,9 @@ def student_gradient(trained, dataset, **options):
     target = None
     if stage.target_decay is not None:
         target = jax.tree.map(lambda leaf: 0.9 * leaf, params)
-    grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True), static_argnums=4)(
-        params, target, stage.frozen, stage.data, 8, jax.random.key(1)
+    batch = make_sample_fn(stage, 8)(stage.data, jax.random.key(0))
+    grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True))(
+        params, target, stage.frozen, batch, jax.random.key(1)
     )
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
     return flat, {name: float(value) for name, value in info.items()}

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import h5py
 import numpy as np
+from absl import logging
 
-from ractd_jax.data.episodes import Episodes, build_episodes
+from ractd_jax.data.episodes import Episodes, as_float32, build_episodes
+from ractd_jax.data.origin import Origin, d4rl_time_limit, origin_of_file
 from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.errors import DataError
 
-_FIELDS = ("observations", "actions", "rewards", "terminals", "timeouts")
+_FLOATS = {"observations": 2, "actions": 2, "rewards": 1, "infos/goal": 2}
+_FLAGS = ("terminals", "timeouts")
+_ATTRIBUTES = {"infos/goal": "goals"}
+_DIGESTS, _ABOUT = "sha256", "ractd_jax"
+# What zlib and HDF5's fill values can make of stored bytes; beyond it a size is damage.
+_MAX_EXPANSION, _FREE_BYTES = 1100, 2**24
 
 
-def load_d4rl_hdf5(path: str | os.PathLike) -> Episodes:
-    """Reads a D4RL file into episodes.
+def load_d4rl_hdf5(
+    path: str | os.PathLike, max_episode_steps: int = 0
+) -> tuple[Episodes, Origin]:
+    """Reads a D4RL file: MuJoCo -v0, -v1 and -v2, maze2d, kitchen or antmaze.
+
+    Values are converted to float32 in blocks. Files written by this package carry a
+    digest of each field, which is checked.
+
+    Args:
+      path: the file.
+      max_episode_steps: time limit of an episode, for files without ``timeouts``
+        (MuJoCo -v0); 0 takes D4RL's own where the file's name says which task it is.
 
     Raises:
       DataError: the file is missing, is not HDF5 or is cut off, lacks a field, or
@@ -24,18 +43,94 @@ def load_d4rl_hdf5(path: str | os.PathLike) -> Episodes:
     """
     if not os.path.isfile(path):
         raise DataError(path, expected="a D4RL HDF5 file", found="no such file")
-    fields = {}
     try:
         with h5py.File(path, "r") as file:
-            for name in _FIELDS:
-                if isinstance(file.get(name), h5py.Dataset):
-                    fields[name] = file[name][()]
+            fields = _read_fields(file, path)
+            about = file.attrs.get(_ABOUT)
+            digests = file.attrs.get(_DIGESTS)
+            about = json.loads(about) if about else {}
+            digests = json.loads(digests) if digests else {}
+            environment_id = str(about.get("environment", ""))
+    except DataError:
+        raise
     # h5py reports damage as whatever its C library trips over.
     except Exception as error:
         raise DataError(
             path, expected="a whole HDF5 file", found=f"{type(error).__name__}: {error}"
         ) from None
-    return build_episodes(fields, path)
+    if "timeouts" not in fields and "terminals" in fields:
+        limit = max_episode_steps or d4rl_time_limit(os.fspath(path))
+        fields["timeouts"] = _derived_timeouts(fields["terminals"], limit, path)
+    episodes = build_episodes(fields, path)
+    _check_digests(episodes, digests, path)
+    return episodes, origin_of_file(os.fspath(path), environment_id)
+
+
+def _read_fields(file: h5py.File, path) -> dict[str, np.ndarray]:
+    fields = {}
+    for name in (*_FLOATS, *_FLAGS):
+        stored = file.get(name)
+        if not isinstance(stored, h5py.Dataset):
+            continue
+        size = stored.size * stored.dtype.itemsize
+        if size > _FREE_BYTES + _MAX_EXPANSION * stored.id.get_storage_size():
+            raise DataError(
+                path,
+                field=name,
+                expected="no more values than the file can hold",
+                found=f"shape {stored.shape}",
+            )
+        if stored.dtype.kind not in "fiub" or stored.ndim == 0:
+            fields[name] = stored[()]  # build_episodes says what is wrong with it
+        elif name in _FLOATS:
+            fields[name] = as_float32(stored)
+        else:
+            fields[name] = stored[()]
+    return {_ATTRIBUTES.get(name, name): array for name, array in fields.items()}
+
+
+def _derived_timeouts(terminals: np.ndarray, limit: int, path) -> np.ndarray:
+    """Timeouts of a file that has none: every `limit` steps after an episode began."""
+    if limit < 1:
+        raise DataError(
+            path,
+            field="timeouts",
+            expected="the field, or config.dataset.max_episode_steps to derive it from",
+            found="nothing",
+        )
+    logging.warning(
+        "%s has no timeouts: an episode ends at a terminal or after %d steps",
+        path,
+        limit,
+    )
+    terminals = np.asarray(terminals).reshape(-1) != 0
+    steps = np.arange(len(terminals))
+    # First step of the episode that each step lies in, as terminals alone end them.
+    begins = np.where(np.concatenate([[True], terminals[:-1]]), steps, 0)
+    within = steps - np.maximum.accumulate(begins)
+    return (within % limit == limit - 1) & ~terminals
+
+
+def digest(array: np.ndarray) -> str:
+    """Hash of an array's dtype, shape and values."""
+    array = np.ascontiguousarray(array)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()
+
+
+def _check_digests(episodes: Episodes, digests: Mapping[str, str], path) -> None:
+    """Raises DataError when a field is not what was written."""
+    if not isinstance(digests, dict):
+        raise DataError(path, expected="digests by field", found=repr(digests)[:40])
+    for name, expected in digests.items():
+        array = getattr(episodes, _ATTRIBUTES.get(name, name), None)
+        if array is None or digest(array) != expected:
+            raise DataError(
+                path,
+                field=name,
+                expected="the values that were written (sha256)",
+                found="others: the file is damaged or was edited",
+            )
 
 
 def save_d4rl_hdf5(
@@ -57,10 +152,16 @@ def save_d4rl_hdf5(
         "terminals": terminals,
         "timeouts": timeouts,
     }
+    read = ("observations", "actions", "rewards", *_FLAGS)
+    digests = {name: digest(flat[name]) for name in read}
     temporary = f"{os.fspath(path)}.tmp"
-    with h5py.File(temporary, "w") as file:
-        for name, array in flat.items():
-            file.create_dataset(name, data=array, compression="gzip")
-        for name, value in attributes.items():
-            file.attrs[name] = value
-    os.replace(temporary, path)
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, array in flat.items():
+                file.create_dataset(name, data=array, compression="gzip")
+            for name, value in {**attributes, _DIGESTS: json.dumps(digests)}.items():
+                file.attrs[name] = value
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

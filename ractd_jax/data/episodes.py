@@ -11,6 +11,7 @@ from ractd_jax.errors import DataError
 
 _MATRICES = ("observations", "actions")
 _VECTORS = ("rewards", "terminals", "timeouts")
+_BLOCK_VALUES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +59,12 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
     """Checks flat fields and finds where episodes end.
 
     An episode ends at a terminal or a timeout; what follows the last end is an
-    episode that the recording cut off.
+    episode that the recording cut off. Arrays that are float32 already are kept, not
+    copied.
 
     Args:
-      fields: ``observations`` [N, O], ``actions`` [N, A], ``rewards``,
-        ``terminals`` and ``timeouts`` [N].
+      fields: ``observations`` [N, O], ``actions`` [N, A], ``rewards``, ``terminals``
+        and ``timeouts`` [N]; ``goals`` [N, G] where there are some.
       source: the file or dataset id, named in errors.
 
     Raises:
@@ -74,6 +76,8 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
         if name not in fields:
             raise DataError(source, field=name, expected="an array", found="nothing")
         arrays[name] = _checked(np.asarray(fields[name]), name, source)
+    if fields.get("goals") is not None:
+        arrays["goals"] = _checked(np.asarray(fields["goals"]), "goals", source)
     length = len(arrays["observations"])
     for name, array in arrays.items():
         if len(array) != length:
@@ -83,6 +87,8 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
                 expected=f"{length} rows, as observations have",
                 found=f"{len(array)}",
             )
+    if length >= 2**31:
+        raise DataError(source, expected="fewer than 2^31 transitions", found=length)
     ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]) + 1
     if len(ends) == 0 or ends[-1] != length:
         ends = np.append(ends, length)
@@ -90,8 +96,25 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
     return Episodes(**arrays, starts=starts)
 
 
+def as_float32(array) -> np.ndarray:
+    """A contiguous float32 array, converted in blocks; no copy where it is one already.
+
+    Args:
+      array: a numpy array or h5py dataset of numbers, of rank 1 or more. What float32
+        cannot hold becomes infinite.
+    """
+    if isinstance(array, np.ndarray) and array.dtype == np.float32:
+        return np.ascontiguousarray(array)
+    result = np.empty(array.shape, np.float32)
+    rows = max(1, _BLOCK_VALUES // max(1, int(np.prod(array.shape[1:]))))
+    with np.errstate(over="ignore"):
+        for start in range(0, len(result), rows):
+            result[start : start + rows] = array[start : start + rows]
+    return result
+
+
 def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
-    rank = 2 if name in _MATRICES else 1
+    rank = 1 if name in _VECTORS else 2
     if rank == 1 and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind not in "fiub":
@@ -104,15 +127,12 @@ def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
             found=f"shape {array.shape}",
         )
     if name in ("terminals", "timeouts"):
-        if not np.isin(array, (0, 1)).all():
+        if not ((array == 0) | (array == 1)).all():
             raise DataError(source, field=name, expected="0 or 1", found="other values")
         return array.astype(bool)
-    # Overflow to infinity in the conversion is caught by the check behind it.
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, np.float32)
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
+    array = as_float32(array)
+    row = _first_bad_row(array)
+    if row is not None:
         values = array[row].ravel()
         raise DataError(
             source,
@@ -123,11 +143,26 @@ def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
     return array
 
 
+def _first_bad_row(array: np.ndarray) -> int | None:
+    """The first row with a number that is not finite."""
+    rows = max(1, _BLOCK_VALUES // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        block = array[start : start + rows]
+        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if not finite.all():
+            return start + int(np.flatnonzero(~finite)[0])
+    return None
+
+
 def concatenate(parts: list[Episodes]) -> Episodes:
-    """The episodes of all `parts`, in order."""
+    """The episodes of all `parts`, in order; of one part, that part."""
+    if len(parts) == 1:
+        return parts[0]
+    names = _MATRICES + _VECTORS
+    if all(part.goals is not None for part in parts):
+        names += ("goals",)
     flat = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in _MATRICES + _VECTORS
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
     }
     offsets = np.cumsum([0] + [part.num_transitions for part in parts])
     starts = [part.starts[:-1] + off for part, off in zip(parts, offsets, strict=False)]

@@ -13,7 +13,7 @@ from ractd_jax.data.minari_source import has_minari, save_minari
 from ractd_jax.data.rollouts import DATASET_KINDS, mixture, record_mixture
 from ractd_jax.errors import ConfigError, DataError
 
-_ENVIRONMENTS = ("hopper",)
+_ENVIRONMENTS = ("hopper", "walker2d", "halfcheetah")
 
 
 @dataclasses.dataclass(frozen=True)

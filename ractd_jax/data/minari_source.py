@@ -1,8 +1,9 @@
-"""Minari datasets in a local root."""
+"""Minari datasets: any id, from the local root or downloaded into it."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,17 @@ from pathlib import Path
 import gymnasium
 import minari
 import numpy as np
+from absl import logging
 from minari.data_collector import EpisodeBuffer
 
-from ractd_jax.data.episodes import Episodes, build_episodes
+from ractd_jax.data.episodes import Episodes, build_episodes, concatenate
+from ractd_jax.data.flatten import desired_goals, flatten_observations
+from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.errors import DataError
 
 _ROOT_VARIABLE = "MINARI_DATASETS_PATH"
+_DIGEST = "ractd_sha256"
 
 
 @contextlib.contextmanager
@@ -38,63 +43,217 @@ def _local_root(root: str) -> Iterator[None]:
 
 def has_minari(dataset_id: str, root: str) -> bool:
     """Whether `dataset_id` lies in the local root."""
+    if root and not os.path.isdir(root):
+        return False  # asking Minari would make the folder
     with _local_root(root):
         return dataset_id in minari.list_local_datasets()
 
 
-def load_minari(dataset_id: str, root: str = "") -> Episodes:
-    """Reads a local Minari dataset with array observations into episodes.
+def load_minari(
+    dataset_ids: str, root: str = "", *, flatten: str = "auto", download: bool = True
+) -> tuple[Episodes, Origin]:
+    """Reads Minari datasets into episodes, one after the other.
 
     Args:
-      dataset_id: such as ``ractd/hopper/medium-expert-v0``.
+      dataset_ids: such as ``ractd/hopper/medium-expert-v0``, or several ids with
+        commas, such as ``mujoco/hopper/medium-v0,mujoco/hopper/expert-v0``.
       root: folder of Minari datasets; empty for Minari's own default.
+      flatten: rule for Dict observations, see :mod:`ractd_jax.data.flatten`.
+      download: whether to fetch a dataset that is not in the root.
 
     Raises:
-      DataError: it is not there, or its observations are not flat arrays.
+      DataError: one is not there, cannot be read, or does not fit the first one.
     """
+    parts, origins = [], []
     with _local_root(root):
-        if dataset_id not in minari.list_local_datasets():
+        for dataset_id in filter(None, map(str.strip, dataset_ids.split(","))):
+            _fetch(dataset_id, root, download)
+            source = f"Minari dataset '{dataset_id}'"
+            try:
+                dataset = minari.load_dataset(dataset_id)
+                fields = _read(dataset, flatten, source)
+                origins.append(_origin(dataset))
+            except DataError:
+                raise
+            except Exception as error:
+                raise DataError(
+                    source,
+                    expected="a whole Minari dataset",
+                    found=f"{type(error).__name__}: {error}",
+                ) from None
+            parts.append(build_episodes(fields, source))
+            _check_fits(parts, origins, source)
+    return concatenate(parts), origins[0]
+
+
+def _fetch(dataset_id: str, root: str, download: bool) -> None:
+    """Makes sure that the dataset is in the local root."""
+    source = f"Minari dataset '{dataset_id}'"
+    if root and not os.path.isdir(root):
+        raise DataError(
+            source, expected=f"a folder {root} (config.dataset.root)", found="none"
+        )
+    if dataset_id in minari.list_local_datasets():
+        return
+    where = f"a dataset in {root or 'the default Minari root'}"
+    made_here = dataset_id.startswith("ractd/")
+    if not download or made_here:
+        advice = "; make it with experiments.generate_dataset" if made_here else ""
+        raise DataError(source, expected=where, found=f"none of that id{advice}")
+    logging.info("%s is not in the local root: downloading", source)
+    try:
+        minari.download_dataset(dataset_id)
+    except Exception as error:  # requests, huggingface_hub and minari raise their own
+        reason = str(error).strip().splitlines() or [""]
+        raise DataError(
+            source,
+            expected=where,
+            found="none of that id, and the download failed: "
+            f"{type(error).__name__}: {reason[0][:200]}",
+        ) from None
+
+
+def _check_fits(parts: list[Episodes], origins: list[Origin], source: str) -> None:
+    for name in ("observations", "actions"):
+        sizes = [getattr(part, name).shape[1] for part in (parts[0], parts[-1])]
+        if sizes[0] != sizes[1]:
             raise DataError(
-                f"Minari dataset '{dataset_id}'",
-                expected=f"a dataset in {root or 'the default Minari root'}",
-                found="none of that id; make it with experiments.generate_dataset",
+                source,
+                field=name,
+                expected=f"{sizes[0]} dimensions, as the first dataset has",
+                found=sizes[1],
             )
-        try:
-            dataset = minari.load_dataset(dataset_id)
-            fields = _flatten(dataset)
-        except DataError:
-            raise
-        except Exception as error:
-            raise DataError(
-                f"Minari dataset '{dataset_id}'",
-                expected="a whole Minari dataset",
-                found=f"{type(error).__name__}: {error}",
-            ) from None
-    return build_episodes(fields, f"Minari dataset '{dataset_id}'")
+    first, last = origins[0], origins[-1]
+    if (first.environment_id, first.environment_spec) != (
+        last.environment_id,
+        last.environment_spec,
+    ):
+        raise DataError(
+            source,
+            field="eval_env",
+            expected=f"{first.environment_id or 'none'}, as the first dataset has",
+            found=last.environment_id or "none",
+        )
 
 
-def _flatten(dataset: minari.MinariDataset) -> dict[str, np.ndarray]:
-    columns = {name: [] for name in ("observations", "actions", "rewards")}
-    ends = {name: [] for name in ("terminals", "timeouts")}
+def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
+    """Flat fields, filled episode by episode into arrays of the final size."""
+    total = int(dataset.total_steps)
+    fields, begin = {}, 0
+    hasher = hashlib.sha256()
     for episode in dataset.iterate_episodes():
         length = len(episode.rewards)
-        if not isinstance(episode.observations, np.ndarray):
+        if begin + length > total:
+            raise DataError(source, expected=f"{total} steps", found="more")
+        _hash_episode(hasher, episode)
+        try:
+            observations = flatten_observations(episode.observations, flatten)
+        except (KeyError, TypeError) as error:
             raise DataError(
-                f"Minari dataset '{dataset.id}'",
+                source,
                 field="observations",
-                expected="flat arrays",
-                found=type(episode.observations).__name__,
-            )
-        columns["observations"].append(episode.observations[:length])
-        columns["actions"].append(episode.actions)
-        columns["rewards"].append(episode.rewards)
+                expected=f"numbers that the rule {flatten!r} can flatten "
+                "(config.environment.flatten)",
+                found=error,
+            ) from None
         terminals = np.asarray(episode.terminations, bool)
         timeouts = np.zeros(length, bool)
         # An episode that neither ended nor timed out was cut by the recorder.
-        timeouts[-1] = not terminals[-1]
-        ends["terminals"].append(terminals)
-        ends["timeouts"].append(timeouts)
-    return {name: np.concatenate(parts) for name, parts in {**columns, **ends}.items()}
+        timeouts[-1:] = not terminals[-1]
+        parts = {
+            "observations": observations[:length],
+            "actions": _flat_actions(episode.actions, source),
+            "rewards": np.asarray(episode.rewards),
+            "terminals": terminals,
+            "timeouts": timeouts,
+            "goals": desired_goals(episode.observations),
+        }
+        for name, part in parts.items():
+            if part is None:
+                continue
+            part = part[:length]
+            if begin == 0:
+                dtype = bool if part.dtype == bool else np.float32
+                fields[name] = np.empty((total, *part.shape[1:]), dtype)
+            with np.errstate(over="ignore"):
+                fields[name][begin : begin + length] = part
+        begin += length
+    if begin != total or total == 0:
+        raise DataError(source, expected=f"{total or 'some'} steps", found=begin)
+    expected = dataset.storage.metadata.get(_DIGEST)
+    if expected and expected != hasher.hexdigest():
+        raise DataError(
+            source,
+            expected="the values that were written (sha256)",
+            found="others: a file is damaged or was edited",
+        )
+    return fields
+
+
+def _flat_actions(actions, source: str) -> np.ndarray:
+    actions = np.asarray(actions)
+    if actions.dtype.kind != "f":
+        raise DataError(
+            source,
+            field="actions",
+            expected="continuous actions (floating point)",
+            found=actions.dtype,
+        )
+    return actions.reshape(len(actions), -1)
+
+
+def _hash_episode(hasher, episode) -> None:
+    """Updates `hasher` with everything of an episode that is ever read."""
+
+    def update(tree):
+        if isinstance(tree, dict):
+            for key in sorted(tree):
+                hasher.update(key.encode())
+                update(tree[key])
+        elif isinstance(tree, (tuple, list)):
+            for item in tree:
+                update(item)
+        else:
+            array = np.ascontiguousarray(tree)
+            hasher.update(f"{array.dtype.str}{array.shape}".encode())
+            hasher.update(array.data)
+
+    update(episode.observations)
+    for name in ("actions", "rewards", "terminations"):
+        update(np.asarray(getattr(episode, name)))
+
+
+def _origin(dataset: minari.MinariDataset) -> Origin:
+    spec = dataset._eval_env_spec or dataset.env_spec
+    if spec is None:
+        return Origin()
+    stored = dataset.storage.metadata
+    low, high = stored.get("ref_min_score"), stored.get("ref_max_score")
+    origin = Origin(spec.id, _spec_json(spec))
+    if low is not None and high is not None:
+        origin = origin._replace(
+            score_min=float(low),
+            score_max=float(high),
+            score_source=f"the reference returns of Minari dataset '{dataset.id}'",
+        )
+    return with_reference(origin)
+
+
+def _spec_json(spec) -> str:
+    """The spec as JSON where making its id would not make the same environment."""
+    with contextlib.suppress(Exception):
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
+    try:
+        registered = gymnasium.spec(spec.id)
+    except gymnasium.error.Error:
+        return ""  # making the id will say what is missing
+    same = (
+        registered.kwargs == spec.kwargs
+        and registered.max_episode_steps == spec.max_episode_steps
+    )
+    return "" if same else spec.to_json()
 
 
 def save_minari(
@@ -133,7 +292,7 @@ def save_minari(
         if dataset_id not in minari.list_local_datasets():
             folder = minari.storage.get_dataset_path(dataset_id)
             shutil.rmtree(folder, ignore_errors=True)
-        minari.create_dataset_from_buffers(
+        dataset = minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
             env=environment_id,
@@ -147,3 +306,7 @@ def save_minari(
             code_permalink="ractd_jax/experiments/generate_dataset.py",
             author_email="none",
         )
+        hasher = hashlib.sha256()
+        for episode in dataset.iterate_episodes():
+            _hash_episode(hasher, episode)
+        dataset.storage.update_metadata({_DIGEST: hasher.hexdigest()})

@@ -1,17 +1,19 @@
-"""From settings to the arrays that a stage trains on."""
+"""From settings to checked episodes, their normalisers and their environment."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
+from ractd_jax.data.origin import Origin
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings import Dataset
+from ractd_jax.settings import Settings
+
+_UNKNOWN = Origin()
+RAW_SCORES = "none: scores are raw returns"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,42 +25,79 @@ class OfflineDataset:
       episodes: in environment units.
       observation_normalizer: of the observations.
       action_normalizer: of the actions.
+      origin: the environment and reference returns that the data names.
     """
 
     name: str
     episodes: Episodes
     observation_normalizer: MinMaxNormalizer
     action_normalizer: MinMaxNormalizer
-
-    def normalized(self) -> tuple[np.ndarray, np.ndarray]:
-        """(observations [N, O], actions [N, A]) in [-1, 1], float32."""
-        return (
-            self.observation_normalizer.normalize(self.episodes.observations),
-            self.action_normalizer.normalize(self.episodes.actions),
-        )
+    origin: Origin = _UNKNOWN
 
 
-def load_dataset(settings: Dataset) -> OfflineDataset:
-    """Loads what `settings` names.
+def load_dataset(settings: Settings) -> OfflineDataset:
+    """Loads what `settings.dataset` names.
 
     Raises:
       ConfigError: the field that should name it is empty.
       DataError: it is missing or unusable.
     """
-    field = {"minari": "id", "d4rl": "path"}[settings.source]
-    name = getattr(settings, field)
+    options = settings.dataset
+    field = {"minari": "id", "d4rl": "path"}[options.source]
+    name = getattr(options, field)
     if not name:
         raise ConfigError(
             f"config.dataset.{field}: expected a dataset, as config.dataset.source is "
-            f"{settings.source!r}, found nothing"
+            f"{options.source!r}, found nothing"
         )
-    if settings.source == "minari":
-        episodes = load_minari(name, settings.root)
+    if options.source == "minari":
+        episodes, origin = load_minari(
+            name,
+            options.root,
+            flatten=settings.environment.flatten,
+            download=options.download,
+        )
     else:
-        episodes = load_d4rl_hdf5(name)
+        episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
+    return make_dataset(name, episodes, origin)
+
+
+def make_dataset(
+    name: str, episodes: Episodes, origin: Origin = _UNKNOWN
+) -> OfflineDataset:
+    """`episodes` with normalisers fitted to them."""
     return OfflineDataset(
         name,
         episodes,
         fit_min_max(episodes.observations),
         fit_min_max(episodes.actions),
+        origin,
     )
+
+
+def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings:
+    """`settings` with what they leave to the dataset filled in from it."""
+    given, origin = settings.environment, dataset.origin
+    found = given
+    if not given.id:
+        found = dataclasses.replace(
+            found, id=origin.environment_id, spec=origin.environment_spec
+        )
+    if given.score_max <= given.score_min:
+        known = origin.score_max > origin.score_min
+        found = dataclasses.replace(
+            found,
+            score_min=origin.score_min if known else 0.0,
+            # 100 (R - 0) / (100 - 0) is R itself.
+            score_max=origin.score_max if known else 100.0,
+            score_source=origin.score_source if known else RAW_SCORES,
+        )
+    elif not given.score_source:
+        found = dataclasses.replace(found, score_source="the configuration")
+    return dataclasses.replace(settings, environment=found)
+
+
+def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
+    """The dataset, and the settings with its environment filled in."""
+    dataset = load_dataset(settings)
+    return resolve_environment(settings, dataset), dataset

@@ -1,11 +1,9 @@
-"""Windows of episodes: an int32 index on the host, a gather inside the step."""
+"""Windows of episodes: an int32 index, and a gather of what a batch needs."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.data.episodes import Episodes
@@ -64,20 +62,20 @@ def index_windows(
     )
 
 
-def window_actions(
-    actions: jax.Array, index: WindowIndex, rows: jax.Array, horizon: int
-) -> jax.Array:
-    """[B, H, A] plans of the windows `rows` [B]; past the end the last repeats."""
-    steps = index.start[rows][:, None] + jnp.arange(horizon)
-    return actions[jnp.minimum(steps, index.last[rows][:, None])]
+def window_actions(actions, index: WindowIndex, rows, horizon: int):
+    """[B, H, A] plans of the windows `rows` [B]; past the end the last repeats.
+
+    Of numpy arrays a numpy array, of JAX arrays a JAX array.
+    """
+    steps = index.start[rows][:, None] + np.arange(horizon, dtype=np.int32)
+    return actions[steps.clip(max=index.last[rows][:, None])]
 
 
-def window_history(
-    observations: jax.Array, index: WindowIndex, rows: jax.Array, history: int
-) -> jax.Array:
+def window_history(observations, index: WindowIndex, rows, history: int):
     """[B, h, O] observations up to each window's start, oldest first.
 
-    Before the episode's beginning its first observation repeats.
+    Before the episode's beginning its first observation repeats. Of numpy arrays a
+    numpy array, of JAX arrays a JAX array.
     """
-    steps = index.start[rows][:, None] + jnp.arange(1 - history, 1)
-    return observations[jnp.maximum(steps, index.first[rows][:, None])]
+    steps = index.start[rows][:, None] + np.arange(1 - history, 1, dtype=np.int32)
+    return observations[steps.clip(min=index.first[rows][:, None])]

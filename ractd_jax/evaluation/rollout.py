@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import gymnasium
 import jax
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.errors import DataError
+from ractd_jax.evaluation.environments import (
+    as_vector,
+    check_spaces,
+    make_vector_env,
+)
 from ractd_jax.planning import Planner
+from ractd_jax.settings import Environment
 
 
 class EpisodeResults(NamedTuple):
@@ -41,31 +45,9 @@ class EpisodeResults(NamedTuple):
         return float(self.lengths.sum() / self.seconds)
 
 
-def make_vector_env(environment_id: str, num_envs: int) -> SyncVectorEnv:
-    """`num_envs` environments that are never reset behind our back.
-
-    Raises:
-      ConfigError: Gymnasium does not know the id.
-    """
-    try:
-        envs = [
-            gymnasium.make(environment_id, disable_env_checker=True)
-            for _ in range(num_envs)
-        ]
-    except gymnasium.error.Error as error:
-        raise ConfigError(f"config.environment.id: {error}") from None
-    return _vector(envs)
-
-
-def _vector(envs: list[gymnasium.Env]) -> SyncVectorEnv:
-    # A default argument binds each live environment: nothing is made or reset.
-    makers = [lambda env=env: env for env in envs]
-    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
-
-
 def evaluate_planner(
     planner: Planner,
-    environment_id: str,
+    environment: Environment,
     num_episodes: int,
     seed: int,
     noise: str = "each_step",
@@ -81,14 +63,16 @@ def evaluate_planner(
 
     Args:
       planner: executes the first action of each plan.
-      environment_id: Gymnasium id.
+      environment: what to make.
       num_episodes: E.
       seed: first reset's seed.
       noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
     """
-    vector = make_vector_env(environment_id, num_episodes)
-    _check_spaces(vector, planner)
+    vector = make_vector_env(environment, num_episodes)
+    check_spaces(
+        vector.single_observation_space, vector.single_action_space, planner.dims
+    )
     seeds = seed + np.arange(num_episodes)
     episode_keys = jax.vmap(jax.random.fold_in, (None, 0))(
         jax.random.key(seed), np.arange(num_episodes)
@@ -136,7 +120,7 @@ def evaluate_planner(
                 if not on:
                     env.close()
             if live:
-                vector = _vector(live)
+                vector = as_vector(live)
         if on_step is not None:
             on_step(step, len(alive))
     seconds = time.perf_counter() - begin - compiling
@@ -151,19 +135,6 @@ def _pad(size: int, history: np.ndarray, keys: jax.Array):
 def _act(planner: Planner, history: np.ndarray, keys: jax.Array) -> np.ndarray:
     observations = history[:, 0] if planner.dims.history == 1 else history
     return np.asarray(planner.act(observations, keys))
-
-
-def _check_spaces(vector: SyncVectorEnv, planner: Planner) -> None:
-    spaces = {
-        "observations": (vector.single_observation_space, planner.dims.observation),
-        "actions": (vector.single_action_space, planner.dims.action),
-    }
-    for name, (space, size) in spaces.items():
-        if space.shape != (size,):
-            raise ConfigError(
-                f"config.environment.id: the planner has {size}-dimensional {name}, "
-                f"the environment {space}"
-            )
 
 
 def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
@@ -21,6 +23,7 @@ from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.logging import MetricWriter, check_finite
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import TrainState, create_state, make_optimizer
+from ractd_jax.training.streaming import stream_batches
 
 # Steps fold in 0, 1, ...; the initial parameters fold in what no step reaches.
 _INIT_FOLD = 2**32 - 1
@@ -61,20 +64,20 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
         checkpointer.close()
         return state
 
+    batch_size = parallel.per_device_batch(stage.batch_size, f"{stage.name}.batch_size")
+    sample_fn = None if stage.streaming else make_sample_fn(stage, batch_size)
     train_call = parallel.make_train_call(
         steps_per_call=run.steps_per_call,
         seed=seed,
+        sample_fn=sample_fn,
         loss_fn=stage.loss_fn,
         optimizer=optimizer,
         settings=stage.optimizer,
         target_decay=stage.target_decay or 0.0,
-        batch_size=parallel.per_device_batch(
-            stage.batch_size, f"{stage.name}.batch_size"
-        ),
     )
     frozen = parallel.replicate(stage.frozen)
-    data = parallel.replicate(stage.data)
     start = int(state.step)
+    data_of_calls = _data_of_calls(stage, run, seed, start)
     wandb_config = stage.metadata["settings"] if run.wandb else None
     writer = MetricWriter(workdir, start, wandb_config)
     timer = _Timer(start)
@@ -83,6 +86,7 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
             for step in range(
                 start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
             ):
+                data = next(data_of_calls)
                 with jax.transfer_guard("disallow"):
                     state, info = train_call(state, frozen, data)
                 bar.update(run.steps_per_call)
@@ -95,6 +99,25 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
         checkpointer.close()
         writer.close()
     return state
+
+
+def make_sample_fn(stage: Stage, batch_size: int) -> Callable[[Any, jax.Array], Any]:
+    """(data on the device, key) -> a batch of `batch_size`, inside the step."""
+
+    def sample_fn(data, key):
+        shape = stage.rows_shape(batch_size)
+        return stage.gather(data, jax.random.randint(key, shape, 0, stage.num_rows))
+
+    return sample_fn
+
+
+def _data_of_calls(stage: Stage, run: Run, seed: int, start: int) -> Iterator[Any]:
+    """What each compiled call reads: the same resident arrays, or its own batches."""
+    if not stage.streaming:
+        yield from itertools.repeat(parallel.replicate(stage.data))
+    devices = jax.local_device_count()
+    calls = stream_batches(stage, seed, start, run.steps_per_call, devices)
+    yield from map(parallel.split_over_devices, calls)
 
 
 def _init_fn(stage: Stage, seed: int, optimizer) -> Callable[[], TrainState]:

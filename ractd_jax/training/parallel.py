@@ -21,7 +21,7 @@ from ractd_jax.training.state import TrainState, ema_decay
 
 AXIS = "devices"
 
-# loss_fn(params, target_params, frozen, data, batch_size, key) -> (loss, info)
+# loss_fn(params, target_params, frozen, batch, key) -> (loss, info)
 LossFn = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 
 
@@ -32,6 +32,11 @@ def mesh() -> Mesh:
 def replicate(tree: Any) -> Any:
     """Places a tree on every device, so that no call copies it again."""
     return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+
+
+def split_over_devices(tree: Any) -> Any:
+    """Places leaves [devices, ...] with one slice on each device."""
+    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec(AXIS)))
 
 
 def replicated_template(shapes: Any) -> Any:
@@ -61,20 +66,17 @@ def per_device_batch(batch_size: int, field: str) -> int:
 def train_step(
     state: TrainState,
     frozen: Any,
-    data: Any,
+    batch: Any,
     key: jax.Array,
     *,
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     settings: Optimizer,
     target_decay: float,
-    batch_size: int,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step of one replica; gradients are averaged over AXIS."""
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (_, info), grads = grad_fn(
-        state.params, state.target_params, frozen, data, batch_size, key
-    )
+    (_, info), grads = grad_fn(state.params, state.target_params, frozen, batch, key)
     grads, info = jax.lax.pmean((grads, info), AXIS)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -95,9 +97,14 @@ def make_train_call(
     *,
     steps_per_call: int,
     seed: int,
+    sample_fn: Callable[[Any, jax.Array], Any] | None,
     **step_options: Any,
 ) -> Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """The compiled call ``(state, frozen, data) -> (state, mean info)``.
+
+    `data` is either what `sample_fn` draws each step's batch from, on every device, or,
+    without a `sample_fn`, the batches themselves [devices, K, ...], by
+    :func:`split_over_devices`.
 
     Keys are derived, never carried: fold_in(fold_in(key(seed), step), replica), so
     that a resumed run draws what the uninterrupted one would have drawn. The state
@@ -106,23 +113,28 @@ def make_train_call(
     Args:
       steps_per_call: K, steps under one scan.
       seed: seed of every draw.
+      sample_fn: (data, key) -> batch of one replica.
       **step_options: see :func:`train_step`.
     """
     step_fn = functools.partial(train_step, **step_options)
 
     def call(replica, state, frozen, data):
-        def body(state, _):
+        def body(state, batch):
             key = jax.random.fold_in(jax.random.key(seed), state.step)
             key = jax.random.fold_in(key, replica)
-            return step_fn(state, frozen, data, key)
+            if sample_fn is not None:
+                sample_key, key = jax.random.split(key)
+                batch = sample_fn(data, sample_key)
+            return step_fn(state, frozen, batch, key)
 
-        state, infos = jax.lax.scan(body, state, length=steps_per_call)
+        batches = data if sample_fn is None else None
+        state, infos = jax.lax.scan(body, state, batches, length=steps_per_call)
         return state, jax.tree.map(jnp.mean, infos)
 
     p_call = jax.pmap(
         call,
         AXIS,
-        in_axes=(0, None, None, None),
+        in_axes=(0, None, None, None if sample_fn is not None else 0),
         out_axes=(None, None),
         donate_argnums=(1,),
     )

@@ -1,0 +1,11 @@
+"""HalfCheetah-v5, medium, on a dataset made on this machine.
+
+  python -m experiments.pipeline --config=configs/halfcheetah_medium.py \\
+      --workdir=runs/halfcheetah-medium
+"""
+
+from configs import base
+
+
+def get_config(preset: str = "cpu"):
+    return base.get_locomotion("halfcheetah-medium", preset)

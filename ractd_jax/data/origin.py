@@ -1,0 +1,93 @@
+"""Where data comes from: its environment, and the returns that score 0 and 100."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+# Returns of D4RL's random and expert policies (Fu et al. 2020).
+D4RL_REFERENCE = {
+    "hopper": (-20.272305, 3234.3),
+    "halfcheetah": (-280.178953, 12135.0),
+    "walker2d": (1.629008, 4592.3),
+    "maze2d-umaze": (23.85, 161.86),
+    "maze2d-medium": (13.13, 277.39),
+    "maze2d-large": (6.7, 273.99),
+    "kitchen": (0.0, 4.0),
+    "antmaze": (0.0, 1.0),
+}
+# The environments that D4RL-v2 data pairs with, and the time limit of a D4RL episode.
+_D4RL_ENVIRONMENTS = {
+    "hopper": ("Hopper-v4", 1000),
+    "halfcheetah": ("HalfCheetah-v4", 1000),
+    "walker2d": ("Walker2d-v4", 1000),
+}
+_REFERENCED_IDS = {
+    "Hopper": "hopper",
+    "HalfCheetah": "halfcheetah",
+    "Walker2d": "walker2d",
+    "FrankaKitchen": "kitchen",
+}
+
+
+class Origin(NamedTuple):
+    """What a dataset says about itself.
+
+    Attributes:
+      environment_id: Gymnasium id to evaluate in; empty when unknown.
+      environment_spec: EnvSpec as JSON, where the id alone would not make it.
+      score_min: true return that scores 0.
+      score_max: true return that scores 100; equal to `score_min` when unknown.
+      score_source: where these two come from, in words.
+    """
+
+    environment_id: str = ""
+    environment_spec: str = ""
+    score_min: float = 0.0
+    score_max: float = 0.0
+    score_source: str = ""
+
+
+def d4rl_family(name: str) -> str:
+    """``hopper`` of ``hopper-medium-v2.hdf5``; empty for other names."""
+    stem = Path(name).name.lower().replace("_", "-")
+    if "kitchen" in stem:
+        return "kitchen"
+    for family in D4RL_REFERENCE:
+        if re.match(rf"{family}(-|$|\.)", stem):
+            return family
+    return ""
+
+
+def d4rl_time_limit(name: str) -> int:
+    """Steps of a full D4RL episode, by the file's name; 0 when unknown."""
+    return _D4RL_ENVIRONMENTS.get(d4rl_family(name), ("", 0))[1]
+
+
+def origin_of_file(name: str, environment_id: str = "") -> Origin:
+    """Of a D4RL file, by its name, or by the environment that it names inside."""
+    family = d4rl_family(name)
+    known = _D4RL_ENVIRONMENTS.get(family, ("", 0))[0]
+    return with_reference(Origin(environment_id or known), family)
+
+
+def with_reference(origin: Origin, family: str = "") -> Origin:
+    """`origin` with D4RL's reference returns, where they apply and it has none.
+
+    Args:
+      origin: of the dataset.
+      family: key of :data:`D4RL_REFERENCE`; by default the environment's.
+    """
+    if origin.score_max > origin.score_min:
+        return origin
+    name = origin.environment_id.split("/")[-1].rpartition("-v")[0]
+    family = family or _REFERENCED_IDS.get(name, "")
+    if family not in D4RL_REFERENCE:
+        return origin
+    low, high = D4RL_REFERENCE[family]
+    return origin._replace(
+        score_min=low,
+        score_max=high,
+        score_source=f"D4RL's reference returns of {family}",
+    )

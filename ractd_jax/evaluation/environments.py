@@ -1,0 +1,77 @@
+"""The environments that plans act in."""
+
+from __future__ import annotations
+
+import contextlib
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ractd_jax.data.flatten import FlattenObservation
+from ractd_jax.errors import ConfigError
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Environment
+
+
+def make_environment(settings: Environment) -> gymnasium.Env:
+    """One environment, with flat observations.
+
+    Raises:
+      ConfigError: no environment is named, or Gymnasium cannot make it.
+    """
+    if not settings.id:
+        raise ConfigError(
+            "config.environment.id: expected a Gymnasium id, as the dataset names no "
+            "environment, found nothing"
+        )
+    with contextlib.suppress(ImportError):
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
+    try:
+        what = EnvSpec.from_json(settings.spec) if settings.spec else settings.id
+        env = gymnasium.make(what, disable_env_checker=True)
+    except (gymnasium.error.Error, ValueError) as error:
+        raise ConfigError(f"config.environment.id: {error}") from None
+    if not isinstance(env.observation_space, gymnasium.spaces.Box):
+        env = FlattenObservation(env, settings.flatten)
+    return env
+
+
+def make_vector_env(settings: Environment, num_envs: int) -> SyncVectorEnv:
+    """`num_envs` environments that are never reset behind our back.
+
+    Raises:
+      ConfigError: see :func:`make_environment`.
+    """
+    return as_vector([make_environment(settings) for _ in range(num_envs)])
+
+
+def as_vector(envs: list[gymnasium.Env]) -> SyncVectorEnv:
+    """Live environments as one; nothing is made or reset."""
+    makers = [lambda env=env: env for env in envs]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def check_spaces(
+    observation_space: gymnasium.Space, action_space: gymnasium.Space, dims: Dimensions
+) -> None:
+    """Raises ConfigError when an environment's spaces are not those of the data."""
+    spaces = {
+        "observations": (observation_space, dims.observation),
+        "actions": (action_space, dims.action),
+    }
+    for name, (space, size) in spaces.items():
+        if space.shape != (size,):
+            raise ConfigError(
+                f"config.environment.id: the planner has {size}-dimensional {name}, "
+                f"the environment {space}"
+            )
+
+
+def check_environment(settings: Environment, dims: Dimensions) -> None:
+    """Makes the environment once, to fail before a training rather than after it."""
+    env = make_environment(settings)
+    check_spaces(env.observation_space, env.action_space, dims)
+    env.close()

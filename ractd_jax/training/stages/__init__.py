@@ -1,0 +1,24 @@
+"""The three stages: what each one trains, on what, with which loss."""
+
+from ractd_jax.training.stages.base import Stage, base_metadata, dimensions
+from ractd_jax.training.stages.reward import reward_stage, split_episodes
+from ractd_jax.training.stages.student import (
+    load_reward_members,
+    load_stage_model,
+    predicted_return_range,
+    student_stage,
+)
+from ractd_jax.training.stages.teacher import teacher_stage
+
+__all__ = [
+    "Stage",
+    "base_metadata",
+    "dimensions",
+    "load_reward_members",
+    "load_stage_model",
+    "predicted_return_range",
+    "reward_stage",
+    "split_episodes",
+    "student_stage",
+    "teacher_stage",
+]

@@ -1,0 +1,163 @@
+"""What a stage is, and what the stages on plans share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.windows import (
+    WindowIndex,
+    index_windows,
+    window_actions,
+    window_history,
+)
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Optimizer, Settings, to_dict
+from ractd_jax.training.parallel import LossFn
+from ractd_jax.training.state import TrainState
+
+
+class PlanData(NamedTuple):
+    """The dataset's arrays, in environment units, and the windows over them."""
+
+    observations: jax.Array
+    actions: jax.Array
+    index: WindowIndex
+
+
+class PlanBatch(NamedTuple):
+    """Normalised windows.
+
+    Attributes:
+      plans: [B, H, A].
+      condition: [B, h O], the latest observations, flat.
+      observations: [B, O], the current one.
+    """
+
+    plans: jax.Array
+    condition: jax.Array
+    observations: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One training.
+
+    A batch is ``gather(data, rows)`` for rows drawn uniformly from ``num_rows``, by the
+    compiled step from arrays on the device, or on the host when streaming.
+
+    Attributes:
+      name: ``teacher``, ``reward`` or ``student``.
+      num_steps: optimiser steps.
+      batch_size: items per step over all devices.
+      optimizer: its settings.
+      init_params: key -> parameters at step 0.
+      loss_fn: see :mod:`ractd_jax.training.parallel`.
+      frozen: parameters that the loss reads and does not train.
+      data: arrays that batches are gathered from.
+      num_rows: items in the data.
+      gather: (data, rows) -> batch, of numpy and of JAX arrays alike.
+      metadata: JSON-able, saved with every checkpoint.
+      draws_per_item: independent rows for each item, on a leading axis; 0 for one
+        row without that axis.
+      streaming: gather on the host.
+      target_decay: decay of the target network; None for no target network.
+      probe: state -> extra scalars at each log line.
+    """
+
+    name: str
+    num_steps: int
+    batch_size: int
+    optimizer: Optimizer
+    init_params: Callable[[jax.Array], Any]
+    loss_fn: LossFn
+    frozen: Any
+    data: Any
+    num_rows: int
+    gather: Callable[[Any, Any], Any]
+    metadata: dict
+    draws_per_item: int = 0
+    streaming: bool = False
+    target_decay: float | None = None
+    probe: Callable[[TrainState], dict[str, jax.Array]] | None = None
+
+    def rows_shape(self, batch_size: int) -> tuple[int, ...]:
+        """Shape of the rows of a batch."""
+        lead = (self.draws_per_item,) if self.draws_per_item else ()
+        return (*lead, batch_size)
+
+
+def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
+    return Dimensions(
+        observation=dataset.episodes.observations.shape[1],
+        action=dataset.episodes.actions.shape[1],
+        horizon=settings.plan.horizon,
+        history=settings.plan.history,
+    )
+
+
+def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> dict:
+    """What every checkpoint says about itself."""
+    return {
+        "stage": stage,
+        "settings": to_dict(settings),
+        "dimensions": dataclasses.asdict(dimensions(settings, dataset)),
+        "normalizers": {
+            "observations": dataset.observation_normalizer.to_dict(),
+            "actions": dataset.action_normalizer.to_dict(),
+        },
+        "dataset": {
+            "name": dataset.name,
+            "transitions": dataset.episodes.num_transitions,
+            "episodes": dataset.episodes.num_episodes,
+        },
+    }
+
+
+def plan_data(settings: Settings, dataset: OfflineDataset) -> PlanData:
+    """The dataset's own arrays: nothing is copied."""
+    index = index_windows(
+        dataset.episodes, settings.plan.horizon, settings.plan.padding, dataset.name
+    )
+    return PlanData(dataset.episodes.observations, dataset.episodes.actions, index)
+
+
+def make_gather_plans(
+    dims: Dimensions,
+    observation_normalizer: MinMaxNormalizer,
+    action_normalizer: MinMaxNormalizer,
+) -> Callable[[PlanData, np.ndarray], PlanBatch]:
+    """(data, rows [B]) -> normalised batch."""
+
+    def gather(data: PlanData, rows) -> PlanBatch:
+        plans = window_actions(data.actions, data.index, rows, dims.horizon)
+        history = window_history(data.observations, data.index, rows, dims.history)
+        history = observation_normalizer.normalize(history)
+        return PlanBatch(
+            action_normalizer.normalize(plans),
+            history.reshape(len(rows), -1),
+            history[:, -1],
+        )
+
+    return gather
+
+
+def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
+    """The fields of a Stage that say how it draws plans."""
+    data = plan_data(settings, dataset)
+    return {
+        "data": data,
+        "num_rows": len(data.index.start),
+        "gather": make_gather_plans(
+            dimensions(settings, dataset),
+            dataset.observation_normalizer,
+            dataset.action_normalizer,
+        ),
+        "streaming": settings.dataset.streaming,
+    }

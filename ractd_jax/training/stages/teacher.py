@@ -1,0 +1,61 @@
+"""Stage 1: the EDM teacher."""
+
+from __future__ import annotations
+
+import jax
+
+from ractd_jax import diffusion, losses, models
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.settings import Settings
+from ractd_jax.training.stages.base import (
+    Stage,
+    base_metadata,
+    dimensions,
+    plan_sampling,
+)
+
+
+def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
+    """The EDM teacher, by denoising score matching."""
+    dims = dimensions(settings, dataset)
+    options = settings.teacher
+    unet = models.make_unet(settings.network, dims, options.dropout_rate)
+    distance_fn = losses.distance(options.distance)
+    noise = settings.diffusion
+
+    def loss_fn(params, target_params, frozen, batch, key):
+        del target_params, frozen
+        sigma_key, noise_key, dropout_key = jax.random.split(key, 3)
+        plans, condition, _ = batch
+        denoise_fn = models.make_denoise_fn(
+            unet,
+            params,
+            condition,
+            noise,
+            deterministic=options.dropout_rate == 0.0,
+            rngs={"dropout": dropout_key},
+        )
+        sigma = diffusion.sample_log_normal_sigma(
+            sigma_key, len(plans), noise.log_sigma_mean, noise.log_sigma_std
+        )
+        loss = losses.dsm_loss(
+            denoise_fn,
+            plans,
+            sigma,
+            jax.random.normal(noise_key, plans.shape),
+            distance_fn=distance_fn,
+            sigma_data=noise.sigma_data,
+        )
+        return loss, {"loss/dsm": loss}
+
+    return Stage(
+        name="teacher",
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        init_params=lambda key: models.init_unet(unet, dims, key, "teacher"),
+        loss_fn=loss_fn,
+        frozen={},
+        metadata=base_metadata("teacher", settings, dataset),
+        **plan_sampling(settings, dataset),
+    )
