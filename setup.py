@@ -47,6 +47,8 @@ setup(
         "torch": ["torch>=2.2"],
         "wandb": ["wandb>=0.17"],
         "dev": [
+            # The mazes' tests.
+            "gymnasium-robotics>=1.4,<1.5",
             "pytest>=8",
             "hypothesis>=6.100",
             "ruff>=0.9",

@@ -1,7 +1,8 @@
-"""Records a dataset with the packaged behaviour policies (D4RL's recipes).
+"""Records a dataset by D4RL's recipes: packaged policies, or a driver in a maze.
 
   python -m experiments.generate_dataset --task=hopper-medium-expert \
       --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
+  python -m experiments.generate_dataset --task=pointmaze-umaze
 """
 
 from absl import flags
@@ -31,7 +32,10 @@ def main():
 
 if __name__ == "__main__":
     flags.DEFINE_string(
-        "task", None, "ENVIRONMENT-KIND such as hopper-medium-expert.", required=True
+        "task",
+        None,
+        "ENVIRONMENT-KIND such as hopper-medium-expert or pointmaze-umaze.",
+        required=True,
     )
     flags.DEFINE_integer(
         "num_transitions", 1_000_000, "Transitions to record.", lower_bound=1

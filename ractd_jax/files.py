@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from ractd_jax.errors import DataError
+
 
 def write_json(path: str | os.PathLike, content) -> None:
     """Writes JSON that appears only when complete."""
@@ -14,3 +16,23 @@ def write_json(path: str | os.PathLike, content) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(temporary, path)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Makes the folders above `path`, and finds out whether it can be written.
+
+    Raises:
+      DataError: it cannot; the file itself is neither made nor touched.
+    """
+    path = Path(path)
+    probe = path.with_name(f"{path.name}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(
+            path, expected="a file that can be written", found=error
+        ) from None

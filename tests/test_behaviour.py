@@ -361,7 +361,7 @@ def test_generated_dataset(tmp_path, hopper):
     assert hdf5.read_bytes() == before
 
 
-@pytest.mark.parametrize("task", ["hopper", "hopper-random", "walker2d-medium", ""])
+@pytest.mark.parametrize("task", ["hopper", "hopper-random", "ant-medium", ""])
 def test_unknown_task_is_refused(tmp_path, task):
     """Before anything is recorded; the tasks that can be made are listed."""
     with pytest.raises(ConfigError, match="'hopper-medium-replay'"):

@@ -138,7 +138,10 @@ def save_d4rl_hdf5(
     episodes: Sequence[RecordedEpisode],
     attributes: dict[str, str],
 ) -> None:
-    """Writes recorded episodes in D4RL's layout; appears only when complete."""
+    """Writes recorded episodes in D4RL's layout; appears only when complete.
+
+    Episodes with goals are written as D4RL's maze2d files are, with ``infos``.
+    """
     lengths = [len(episode.rewards) for episode in episodes]
     last = np.cumsum(lengths) - 1
     terminals, timeouts = np.zeros((2, sum(lengths)), bool)
@@ -149,11 +152,11 @@ def save_d4rl_hdf5(
         "next_observations": np.concatenate([e.observations[1:] for e in episodes]),
         "actions": np.concatenate([e.actions for e in episodes]),
         "rewards": np.concatenate([e.rewards for e in episodes]),
+        **_maze_infos(episodes),
         "terminals": terminals,
         "timeouts": timeouts,
     }
-    read = ("observations", "actions", "rewards", *_FLAGS)
-    digests = {name: digest(flat[name]) for name in read}
+    digests = {name: digest(flat[name]) for name in (*_FLOATS, *_FLAGS) if name in flat}
     temporary = f"{os.fspath(path)}.tmp"
     try:
         with h5py.File(temporary, "w") as file:
@@ -165,3 +168,14 @@ def save_d4rl_hdf5(
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def _maze_infos(episodes: Sequence[RecordedEpisode]) -> dict[str, np.ndarray]:
+    """What maze2d files say of each step, where observations are (x, y, vx, vy)."""
+    if any(episode.goals is None for episode in episodes):
+        return {}
+    return {
+        "infos/goal": np.concatenate([e.goals[:-1] for e in episodes]),
+        "infos/qpos": np.concatenate([e.observations[:-1, :2] for e in episodes]),
+        "infos/qvel": np.concatenate([e.observations[:-1, 2:] for e in episodes]),
+    }

@@ -6,7 +6,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import gymnasium
@@ -102,6 +102,16 @@ def mixture(
     return list(zip(policies, shares, strict=True))
 
 
+def worker_pool(
+    num_workers: int | None, start: Callable[[str], None], environment: str
+) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes, by default one for each core, that each began with ``start``."""
+    # Spawned: a fork of a process that runs JAX's threads may hang.
+    spawn = multiprocessing.get_context("spawn")
+    workers = num_workers or os.cpu_count() or 1
+    return concurrent.futures.ProcessPoolExecutor(workers, spawn, start, (environment,))
+
+
 def record_mixture(
     environment_id: str,
     parts: Sequence[tuple[BehaviourPolicy, int]],
@@ -119,10 +129,7 @@ def record_mixture(
       num_workers: processes; by default one for each core.
     """
     num_workers = num_workers or os.cpu_count() or 1
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        num_workers, spawn, _start_worker, (environment_id,)
-    ) as pool:
+    with worker_pool(num_workers, _start_worker, environment_id) as pool:
         for policy, wanted in parts:
             ahead = 4 * num_workers
             for episode in _record_part(pool, policy, wanted, seed, ahead):

@@ -1,0 +1,129 @@
+"""The PointMaze environments: their specs, their walls, and shortest paths in them."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import io
+from typing import NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from ractd_jax.errors import ConfigError
+
+MAZES = {
+    "umaze": "PointMaze_UMaze-v3",
+    "medium": "PointMaze_Medium-v3",
+    "large": "PointMaze_Large-v3",
+}
+_WALL = 1
+
+
+def _pair(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two columns of an array [..., 2]."""
+    array = np.asarray(array)
+    return array[..., 0], array[..., 1]
+
+
+class MazeMap(NamedTuple):
+    """Square cells of 1 m, walls or free, around the origin of the plane.
+
+    A cell is (row, column); row 0 is at the top, where y is largest. Metres are the
+    environment's unit of length.
+
+    Attributes:
+      walls: [rows, columns] bool; True all along the border.
+    """
+
+    walls: np.ndarray
+
+    @property
+    def free_cells(self) -> np.ndarray:
+        """[F, 2] cells that are no walls, row by row."""
+        return np.argwhere(~self.walls)
+
+    def cell_to_xy(self, cells: np.ndarray) -> np.ndarray:
+        """[..., 2] centres (x, y) of `cells` [..., 2]."""
+        rows, columns = self.walls.shape
+        row, column = _pair(cells)
+        return np.stack([column + 0.5 - columns / 2, rows / 2 - row - 0.5], axis=-1)
+
+    def xy_to_cell(self, xy: np.ndarray) -> np.ndarray:
+        """[..., 2] int cells that the positions `xy` [..., 2] lie in."""
+        rows, columns = self.walls.shape
+        x, y = _pair(xy)
+        cells = np.stack([rows / 2 - y, x + columns / 2], axis=-1)
+        return np.floor(cells).astype(int)
+
+    def is_wall(self, xy: np.ndarray) -> np.ndarray:
+        """[...] bool, whether positions [..., 2] lie in a wall or outside the maze."""
+        # Outside is what the nearest cell of the border is.
+        cells = np.clip(self.xy_to_cell(xy), 0, np.array(self.walls.shape) - 1)
+        return self.walls[_pair(cells)]
+
+
+def evaluation_spec(name: str) -> EnvSpec:
+    """The environment as registered: the goal stays, and pays at every step there.
+
+    Args:
+      name: one of :data:`MAZES`.
+
+    Raises:
+      ConfigError: an unknown maze, or gymnasium-robotics is not installed.
+    """
+    if name not in MAZES:
+        raise ConfigError(f"maze: expected one of {list(MAZES)}, found {name!r}")
+    try:
+        # Its import prints a notice about environments that are not used here.
+        with contextlib.redirect_stderr(io.StringIO()):
+            import gymnasium_robotics
+    except ImportError as error:
+        raise ConfigError(
+            "maze: expected gymnasium-robotics (pip install ractd_jax[maze]), found "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    gymnasium.register_envs(gymnasium_robotics)
+    return gymnasium.spec(MAZES[name])
+
+
+def maze_map(name: str) -> MazeMap:
+    """The walls of a maze, read from the environment.
+
+    Raises:
+      ConfigError: see :func:`evaluation_spec`.
+    """
+    cells = evaluation_spec(name).kwargs["maze_map"]
+    return MazeMap(np.array([[cell == _WALL for cell in row] for row in cells]))
+
+
+def shortest_path(
+    maze: MazeMap, start: tuple[int, int], goal: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Free cells from `start` to `goal`, both included, each beside the one before.
+
+    Of several shortest paths always the same one.
+
+    Raises:
+      ValueError: there is none.
+    """
+    after = {goal: goal}
+    queue = collections.deque([goal])
+    while queue and start not in after:
+        row, column = cell = queue.popleft()
+        for beside in (
+            (row - 1, column),
+            (row, column - 1),
+            (row, column + 1),
+            (row + 1, column),
+        ):
+            if beside not in after and not maze.walls[beside]:
+                after[beside] = cell
+                queue.append(beside)
+    if start not in after or maze.walls[start] or maze.walls[goal]:
+        raise ValueError(f"no way from cell {start} to cell {goal}")
+    path = [start]
+    while path[-1] != goal:
+        path.append(after[path[-1]])
+    return path

@@ -1,0 +1,416 @@
+"""The mazes' walls, the driver that records in them, and the datasets it makes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import gymnasium
+import h5py
+import minari
+import numpy as np
+import pytest
+import scipy.sparse.csgraph
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ractd_jax.data import point_maze
+from ractd_jax.data.generate import generate_dataset
+from ractd_jax.data.maze_map import (
+    MAZES,
+    MazeMap,
+    evaluation_spec,
+    maze_map,
+    shortest_path,
+)
+from ractd_jax.data.point_maze import (
+    WaypointController,
+    pd_action,
+    record_maze,
+    record_run,
+    recording_spec,
+)
+from ractd_jax.errors import ConfigError, DataError
+
+pytest.importorskip("gymnasium_robotics")
+
+SEED, STEPS = 7, 3000
+ARRAYS = ("observations", "actions", "rewards", "goals")
+REACH = 0.45  # m, from a goal at which the environment pays
+
+
+@pytest.fixture(scope="module", params=MAZES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def maze(name) -> MazeMap:
+    return maze_map(name)
+
+
+@pytest.fixture(scope="module")
+def env(name):
+    """The whole stack of wrappers, as any user would make it."""
+    env = gymnasium.make(recording_spec(name))
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="module")
+def run(env, maze):
+    return record_run(env, maze, STEPS, SEED)
+
+
+def same_runs(one, other) -> bool:
+    return [run.seed for run in one] == [run.seed for run in other] and all(
+        np.array_equal(getattr(a, field), getattr(b, field))
+        for a, b in zip(one, other, strict=True)
+        for field in ARRAYS
+    )
+
+
+# --- walls
+
+
+def test_map_is_the_environment(name, maze, env):
+    """Every cell: wall or free, its centre, and the cell that the centre lies in."""
+    world = env.unwrapped.maze
+    cells = np.argwhere(np.ones_like(maze.walls))
+    assert maze.walls.shape == (world.map_length, world.map_width)
+    centres = maze.cell_to_xy(cells)
+    for cell, centre in zip(cells, centres, strict=True):
+        np.testing.assert_array_equal(centre, world.cell_rowcol_to_xy(cell))
+        assert maze.is_wall(centre) == (world.maze_map[cell[0]][cell[1]] == 1)
+    np.testing.assert_array_equal(maze.xy_to_cell(centres), cells)
+    np.testing.assert_array_equal(maze.xy_to_cell(centres + [0.49, -0.49]), cells)
+    free = maze.cell_to_xy(maze.free_cells)
+    np.testing.assert_array_equal(free, world.unique_goal_locations)
+    assert len(free) == {"umaze": 7, "medium": 26, "large": 46}[name]
+
+
+def test_outside_is_wall(maze):
+    far = [[1e6, 0], [-1e6, 0], [0, 1e6], [0, -1e6]]
+    assert maze.is_wall(far).all()
+
+
+def test_unknown_maze_is_refused():
+    for function in (maze_map, evaluation_spec, recording_spec):
+        with pytest.raises(
+            ConfigError, match=r"\['umaze', 'medium', 'large'\].*'huge'"
+        ):
+            function("huge")
+
+
+def test_missing_extra_is_named(monkeypatch, tmp_path):
+    """Before anything is recorded or made."""
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    with pytest.raises(ConfigError, match=r"pip install ractd_jax\[maze\]"):
+        generate_dataset("pointmaze-umaze", 10, 0, hdf5=tmp_path / "new" / "x.hdf5")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the planner
+
+
+def cell_graph(maze: MazeMap) -> tuple[list, np.ndarray]:
+    """(free cells, [F, F] steps between any two), by Dijkstra's algorithm."""
+    cells = maze.free_cells
+    beside = np.abs(cells[:, None] - cells).sum(axis=-1) == 1
+    steps = scipy.sparse.csgraph.shortest_path(beside.astype(float), unweighted=True)
+    return [tuple(cell.tolist()) for cell in cells], steps
+
+
+def assert_shortest(maze: MazeMap, cells: list, steps: np.ndarray, i: int, j: int):
+    path = shortest_path(maze, cells[i], cells[j])
+    assert (path[0], path[-1]) == (cells[i], cells[j])
+    assert len(path) == steps[i, j] + 1
+    assert not maze.walls[tuple(np.transpose(path))].any()
+    assert (np.abs(np.diff(path, axis=0)).sum(axis=1) == 1).all()
+
+
+def test_every_path_of_the_mazes_is_a_shortest(maze):
+    cells, steps = cell_graph(maze)
+    assert np.isfinite(steps).all()
+    for i in range(len(cells)):
+        for j in range(0, len(cells), 3):
+            assert_shortest(maze, cells, steps, i, j)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_paths_of_any_maze(data):
+    """Shortest, or refused when the cells are not connected or are walls."""
+    shape = data.draw(st.tuples(st.integers(3, 7), st.integers(3, 8)))
+    size = shape[0] * shape[1]
+    inner = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    maze = MazeMap(np.pad(np.reshape(inner, shape), 1, constant_values=True))
+    cells, steps = cell_graph(maze)
+    assume(cells)
+    i, j = (data.draw(st.integers(0, len(cells) - 1)) for _ in range(2))
+    if np.isfinite(steps[i, j]):
+        assert_shortest(maze, cells, steps, i, j)
+    else:
+        with pytest.raises(ValueError, match="no way"):
+            shortest_path(maze, cells[i], cells[j])
+    for start, goal in (((0, 0), cells[i]), (cells[i], (0, 0)), ((0, 0), (0, 0))):
+        with pytest.raises(ValueError, match="no way"):
+            shortest_path(maze, start, goal)
+
+
+# --- the controller
+
+
+def test_waypoint_is_always_in_sight(maze):
+    """Wherever the ball is, also when it was pushed away, no wall is in between."""
+    rng = np.random.default_rng(SEED)
+    centres = maze.cell_to_xy(maze.free_cells)
+    along = np.linspace(0, 1, 50)[:, None]
+    controller = WaypointController(maze)
+    for _ in range(30):
+        goal = rng.choice(centres) + rng.uniform(-0.25, 0.25, 2)
+        controller.set_goal(rng.choice(centres), goal)
+        for _ in range(10):
+            position = rng.choice(centres) + rng.uniform(-0.4, 0.4, 2)
+            waypoint = controller.waypoint(position)
+            assert not maze.is_wall(position + along * (waypoint - position)).any()
+
+
+def test_waypoints_lead_to_the_goal(maze):
+    """A ball that is put on each waypoint passes the path's cells, in order."""
+    start, goal = map(tuple, maze.free_cells[[0, -1]].tolist())
+    path = shortest_path(maze, start, goal)
+    target = maze.cell_to_xy(goal) + [0.2, -0.1]
+    controller = WaypointController(maze)
+    position = maze.cell_to_xy(start)
+    controller.set_goal(position, target)
+    for cell in path[1:-1]:
+        position = controller.waypoint(position)
+        np.testing.assert_array_equal(position, maze.cell_to_xy(cell))
+    for _ in range(3):
+        position = controller.waypoint(position)
+        np.testing.assert_array_equal(position, target)
+
+
+def test_action_by_hand():
+    """10 per metre against 1 per metre a second, within [-1, 1]."""
+    observations = np.array([[1.0, 2.0, 0.5, -3.0], [0.0, 0.0, 0.1, 0.0]])
+    targets = np.array([[1.1, 2.1], [0.05, 0.0]])
+    np.testing.assert_allclose(pd_action(observations, targets), [[0.5, 1], [0.4, 0]])
+
+
+# --- recording
+
+
+def test_recorded_run(run):
+    """One more observation and goal than steps; cut at its end, never terminated."""
+    assert run.observations.shape == (STEPS + 1, 4)
+    assert run.goals.shape == (STEPS + 1, 2)
+    assert run.actions.shape == (STEPS, 2)
+    assert run.rewards.shape == (STEPS,)
+    assert {getattr(run, field).dtype for field in ARRAYS} == {np.dtype(np.float32)}
+    assert np.abs(run.actions).max() <= 1
+    assert (run.terminated, run.truncated, run.seed) == (False, True, SEED)
+
+
+def test_replay_is_bit_exact(run, env):
+    """The recorded actions through ``env.step``, from the reset of the run's seed."""
+    observation, _ = env.reset(seed=SEED)
+    for step, action in enumerate(run.actions):
+        state, goal = observation["observation"], observation["desired_goal"]
+        np.testing.assert_array_equal(run.observations[step], state.astype(np.float32))
+        # An observation still shows the goal that was in force as the step began.
+        before = run.goals[max(step - 1, 0)]
+        np.testing.assert_array_equal(before, goal.astype(np.float32))
+        observation, reward, terminated, truncated, _ = env.step(action)
+        assert run.rewards[step] == reward
+        assert not terminated and not truncated
+        paid = env.unwrapped.compute_reward(
+            observation["achieved_goal"], run.goals[step], {}
+        )
+        assert paid == reward
+    final = observation["observation"].astype(np.float32)
+    np.testing.assert_array_equal(run.observations[-1], final)
+
+
+def test_ball_stays_out_of_the_walls(run, maze):
+    """Its middle keeps most of the ball's radius of 0.1 m away from them."""
+    positions = run.observations[:, :2]
+    for shift in ([0, 0], [0.07, 0], [-0.07, 0], [0, 0.07], [0, -0.07]):
+        assert not maze.is_wall(positions + np.float32(shift)).any()
+
+
+def test_goals_are_reached_and_replaced(run, name, maze):
+    """A reward is an arrival; the next goal is another, free and not yet reached."""
+    assert run.rewards.sum() >= {"umaze": 20, "medium": 12, "large": 7}[name]
+    assert set(run.rewards.tolist()) == {0.0, 1.0}
+    distance = np.linalg.norm(run.observations[1:, :2] - run.goals[:-1], axis=1)
+    np.testing.assert_array_equal(run.rewards, distance <= REACH)
+    changed = (run.goals[1:] != run.goals[:-1]).any(axis=1)
+    np.testing.assert_array_equal(changed, run.rewards > 0)
+    assert not maze.is_wall(run.goals).any()
+    assert (np.linalg.norm(run.observations[:, :2] - run.goals, axis=1) > REACH).all()
+    offsets = run.goals - maze.cell_to_xy(maze.xy_to_cell(run.goals))
+    assert 0.05 < np.abs(offsets).max() <= 0.25
+
+
+def test_actions_are_the_controllers_with_noise(run, maze):
+    """Where it would do nothing: normal with deviation 0.5, clipped to [-1, 1]."""
+    controller, own = WaypointController(maze), []
+    for step, observation in enumerate(run.observations[:-1]):
+        if step == 0 or run.rewards[step - 1]:
+            controller.set_goal(observation[:2], run.goals[step])
+        own.append(controller.act(observation))
+    own, idle = np.array(own), np.abs(own) < 0.1
+    assert idle.sum() > 100
+    assert np.std(run.actions[idle]) == pytest.approx(0.47, abs=0.07)
+    limit = (np.abs(own) == 1) & (np.abs(run.actions) < 1)
+    assert (np.sign(own) * run.actions)[limit].mean() > 0.5
+
+
+def test_seed_decides_and_a_short_run_begins_a_long_one(run, env, maze):
+    short = record_run(env, maze, 200, SEED)
+    for field in ("actions", "rewards"):
+        np.testing.assert_array_equal(getattr(short, field), getattr(run, field)[:200])
+    np.testing.assert_array_equal(short.observations, run.observations[:201])
+    np.testing.assert_array_equal(short.goals, run.goals[:201])
+    other = record_run(env, maze, 200, SEED + 1)
+    assert not np.array_equal(short.actions[0], other.actions[0])
+    assert not np.array_equal(short.goals[0], other.goals[0])
+
+
+def test_recording_does_not_depend_on_the_workers(monkeypatch):
+    """Exactly the steps asked for, in equal runs of consecutive seeds."""
+    monkeypatch.setattr(point_maze, "RUN_STEPS", 300)
+    one, two = (list(record_maze("umaze", 1001, SEED, workers)) for workers in (1, 2))
+    assert [len(run.rewards) for run in one] == [251, 250, 250, 250]
+    assert [run.seed for run in one] == [SEED, SEED + 1, SEED + 2, SEED + 3]
+    assert same_runs(one, two)
+    env = gymnasium.make(recording_spec("umaze"))
+    maze = maze_map("umaze")
+    assert same_runs(one[1:2], [record_run(env, maze, 250, SEED + 1)])
+    env.close()
+
+
+# --- whole datasets
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(folder, summary, runs) of a dataset in root/ and not/there/medium.hdf5."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(point_maze, "RUN_STEPS", 250)
+        summary = generate_dataset(
+            "pointmaze-medium",
+            500,
+            SEED,
+            root=str(folder / "root"),
+            hdf5=folder / "not" / "there" / "medium.hdf5",
+            num_workers=1,
+        )
+    env = gymnasium.make(recording_spec("medium"))
+    maze = maze_map("medium")
+    expected = [record_run(env, maze, 250, SEED + i) for i in range(2)]
+    env.close()
+    return folder, summary, expected
+
+
+def test_summary(made):
+    _, summary, runs = made
+    assert summary.dataset_id == "ractd/pointmaze/medium-v0"
+    assert (summary.episodes, summary.transitions) == (2, 500)
+    assert summary.return_mean == np.mean([run.rewards.sum() for run in runs])
+
+
+def test_hdf5_has_the_layout_of_maze2d(made):
+    """Field by field, with the folders above it made and no other file left."""
+    folder, _, runs = made
+    path = folder / "not" / "there" / "medium.hdf5"
+    assert list(path.parent.iterdir()) == [path]
+    states = np.concatenate([run.observations[:-1] for run in runs])
+    ends = np.arange(500) % 250 == 249
+    expected = {
+        "observations": states,
+        "next_observations": np.concatenate([run.observations[1:] for run in runs]),
+        "actions": np.concatenate([run.actions for run in runs]),
+        "rewards": np.concatenate([run.rewards for run in runs]),
+        "terminals": np.zeros(500, bool),
+        "timeouts": ends,
+        "infos/goal": np.concatenate([run.goals[:-1] for run in runs]),
+        "infos/qpos": states[:, :2],
+        "infos/qvel": states[:, 2:],
+    }
+    with h5py.File(path) as file:
+        for field, values in expected.items():
+            assert file[field].dtype == values.dtype
+            np.testing.assert_array_equal(file[field][()], values)
+        assert set(file) == {field.split("/")[0] for field in expected}
+        about = json.loads(file.attrs["ractd_jax"])
+    assert about["environment"] == "PointMaze_Medium-v3"
+    assert about["behaviour"]["action_noise"] == point_maze.ACTION_NOISE
+
+
+def test_minari_has_the_observations_of_point_maze(made, monkeypatch):
+    folder, _, runs = made
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder / "root"))
+    dataset = minari.load_dataset("ractd/pointmaze/medium-v0")
+    assert list(dataset.observation_space) == [
+        "achieved_goal",
+        "desired_goal",
+        "observation",
+    ]
+    for episode, run in zip(dataset.iterate_episodes(), runs, strict=True):
+        found = episode.observations
+        np.testing.assert_array_equal(found["observation"], run.observations)
+        np.testing.assert_array_equal(found["achieved_goal"], run.observations[:, :2])
+        np.testing.assert_array_equal(found["desired_goal"], run.goals)
+        np.testing.assert_array_equal(episode.actions, run.actions)
+        np.testing.assert_array_equal(episode.rewards, run.rewards)
+        assert not episode.terminations.any()
+        np.testing.assert_array_equal(episode.truncations, np.arange(250) == 249)
+    env = dataset.recover_environment()
+    assert env.spec.max_episode_steps == 250
+    assert env.unwrapped.reset_target
+    env.close()
+
+
+def test_environment_is_recovered_in_a_fresh_process(made):
+    """Minari alone, which has not heard of gymnasium-robotics, makes it."""
+    program = (
+        "import sys, minari\n"
+        "dataset = minari.load_dataset('ractd/pointmaze/medium-v0')\n"
+        "assert 'gymnasium_robotics' not in sys.modules\n"
+        "env = dataset.recover_environment(eval_env=True)\n"
+        "observation, _ = env.reset(seed=0)\n"
+        "assert set(observation) == set(dataset.observation_space)\n"
+        "assert not env.unwrapped.reset_target\n"
+        "print(env.spec.id, env.spec.max_episode_steps)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "MINARI_DATASETS_PATH": str(made[0] / "root")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "PointMaze_Medium-v3 600"
+
+
+@pytest.mark.parametrize("option", ["hdf5", "root"])
+def test_unwritable_place_is_refused_before_recording(tmp_path, monkeypatch, option):
+    """Below a file there can be no file, and a folder is none either."""
+
+    def recorded_nonetheless(*_):
+        raise AssertionError("recorded before it knew where to write")
+
+    monkeypatch.setattr(point_maze, "record_maze", recorded_nonetheless)
+    (tmp_path / "file").touch()
+    places = [tmp_path / "file" / "below"]
+    if option == "hdf5":
+        places.append(tmp_path)
+    for place in places:
+        options = {"root": str(tmp_path / "root"), option: str(place)}
+        with pytest.raises(DataError, match="can be written") as caught:
+            generate_dataset("pointmaze-umaze", 10, 0, **options)
+        assert str(place) in str(caught.value)
