@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from logging import WARNING
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from ractd_jax.settings import Settings, from_mapping
 FLAGS = flags.FLAGS
 
 
-def define_config_flags() -> None:
-    """``--config`` with ``--config.x.y=`` overrides, and ``--workdir``."""
+def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None:
+    """``--config`` with ``--config.x.y=`` overrides, and ``--workdir``.
+
+    Args:
+      required: which of the two must be given.
+    """
     config_flags.DEFINE_config_file(
         "config",
         None,
@@ -27,7 +32,7 @@ def define_config_flags() -> None:
         lock_config=True,
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flags_as_required(required)
 
 
 def settings_from_flags() -> Settings:

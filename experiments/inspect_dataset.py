@@ -1,0 +1,79 @@
+"""A look at a dataset before anything is trained on it.
+
+  python -m experiments.inspect_dataset --config=configs/hopper_medium_expert.py \
+      --config.dataset.source=d4rl --config.dataset.path=FILE.hdf5
+
+Prints the report and writes it as DIR/inspection.md, .json and .png, where DIR is
+--output. Takes the dataset, the horizon and the reference returns from the config.
+What it finds odd is a warning in the report, never an error.
+"""
+
+from pathlib import Path
+
+import gymnasium
+from absl import flags
+
+from experiments import launch
+from ractd_jax.data.inspection import inspect_episodes
+from ractd_jax.data.inspection_report import draw_inspection, format_inspection
+from ractd_jax.data.sources import load_dataset
+from ractd_jax.errors import ConfigError
+from ractd_jax.files import write_json
+
+FLAGS = flags.FLAGS
+
+
+def time_limit(environment_id: str) -> int | None:
+    """Steps of the environment's time limit, where Gymnasium knows it."""
+    spec = gymnasium.registry.get(environment_id)
+    return spec.max_episode_steps if spec else None
+
+
+def main():
+    settings = launch.settings_from_flags()
+    dataset = load_dataset(settings.dataset)
+    references = {
+        "score_min": settings.environment.score_min,
+        "score_max": settings.environment.score_max,
+    }
+    found = inspect_episodes(
+        dataset.episodes,
+        settings.plan.horizon,
+        name=dataset.name,
+        **references,
+        action_low=FLAGS.action_low,
+        action_high=FLAGS.action_high,
+        limit=FLAGS.time_limit or time_limit(settings.environment.id),
+    )
+    report = format_inspection(found)
+    print(report)
+    folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
+    try:
+        write_json(folder / "inspection.json", found.to_dict())
+        (folder / "inspection.md").write_text(report + "\n")
+        draw_inspection(
+            folder / "inspection.png",
+            dataset.episodes,
+            title=dataset.name,
+            **references,
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"--output={folder}: expected a folder to write in, found {error}"
+        ) from None
+    print(f"\nwritten: {folder}/inspection.md, .json and .png")
+
+
+if __name__ == "__main__":
+    launch.define_config_flags(required=["config"])
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Folder of the results; default: inspection in --workdir or runs.",
+    )
+    flags.DEFINE_float("action_low", -1.0, "Lower bound of every action dimension.")
+    flags.DEFINE_float("action_high", 1.0, "Upper bound of every action dimension.")
+    flags.DEFINE_integer(
+        "time_limit", None, "Steps, if not the environment's.", lower_bound=1
+    )
+    launch.run(main)
