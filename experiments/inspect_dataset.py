@@ -16,7 +16,8 @@ from absl import flags
 from experiments import launch
 from ractd_jax.data.inspection import inspect_episodes
 from ractd_jax.data.inspection_report import draw_inspection, format_inspection
-from ractd_jax.data.sources import load_dataset
+from ractd_jax.data.maze_map import MAZES, maze_map
+from ractd_jax.data.sources import RAW_SCORES, load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
 
@@ -29,13 +30,24 @@ def time_limit(environment_id: str) -> int | None:
     return spec.max_episode_steps if spec else None
 
 
+def maze_of(environment_id: str) -> dict:
+    """``walls`` and ``extent`` of a PointMaze environment; nothing of others."""
+    names = [name for name, known in MAZES.items() if known == environment_id]
+    if not names:
+        return {}
+    found = maze_map(names[0])
+    return {"walls": found.walls, "extent": found.extent}
+
+
 def main():
-    settings = launch.settings_from_flags()
-    dataset = load_dataset(settings.dataset)
+    settings, dataset = load_resolved(launch.settings_from_flags())
+    environment = settings.environment
     references = {
-        "score_min": settings.environment.score_min,
-        "score_max": settings.environment.score_max,
+        "score_min": environment.score_min,
+        "score_max": environment.score_max,
     }
+    if environment.score_source == RAW_SCORES:
+        references = {"score_min": None, "score_max": None}
     found = inspect_episodes(
         dataset.episodes,
         settings.plan.horizon,
@@ -43,7 +55,7 @@ def main():
         **references,
         action_low=FLAGS.action_low,
         action_high=FLAGS.action_high,
-        limit=FLAGS.time_limit or time_limit(settings.environment.id),
+        limit=FLAGS.time_limit or time_limit(environment.id),
     )
     report = format_inspection(found)
     print(report)
@@ -56,6 +68,7 @@ def main():
             dataset.episodes,
             title=dataset.name,
             **references,
+            **maze_of(environment.id),
         )
     except OSError as error:
         raise ConfigError(

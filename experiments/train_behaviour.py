@@ -100,6 +100,13 @@ def train(record) -> None:
     model.learn(FLAGS.total_steps, callback=Snapshots())
 
 
+def command(arguments) -> str:
+    """What was run, without the folders of the machine that ran it."""
+    folders = ("--workdir", "--output")
+    kept = [argument for argument in arguments if not argument.startswith(folders)]
+    return shlex.join(["python", "-m", "experiments.train_behaviour", *kept])
+
+
 def main(_):
     workdir = Path(FLAGS.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -128,7 +135,7 @@ def save(steps, policies, returns) -> None:
         "environment": FLAGS.env,
         "algorithm": FLAGS.algorithm,
         "seed": FLAGS.seed,
-        "command": shlex.join(["python -m experiments.train_behaviour", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "roles": {role: names[chosen[role]] for role in ("medium", "expert")},
         "snapshots": {
             name: {"env_steps": steps[i], "return_mean": returns[i]}

@@ -44,6 +44,12 @@ class MazeMap(NamedTuple):
         """[F, 2] cells that are no walls, row by row."""
         return np.argwhere(~self.walls)
 
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """(left, right, bottom, top) in metres."""
+        rows, columns = self.walls.shape
+        return -columns / 2, columns / 2, -rows / 2, rows / 2
+
     def cell_to_xy(self, cells: np.ndarray) -> np.ndarray:
         """[..., 2] centres (x, y) of `cells` [..., 2]."""
         rows, columns = self.walls.shape
