@@ -28,7 +28,8 @@ setup(
         # FrankaKitchen fails an assertion from 3.12 on.
         "mujoco>=3.1,<3.12",
         # create_dataset_from_buffers with spaces.
-        "minari[hdf5]>=0.5.2,<0.6",
+        # [hf] downloads datasets from the Hugging Face hub.
+        "minari[hdf5,hf]>=0.5.2,<0.6",
         "ml-collections>=1.0,<2",
         "absl-py>=2.1",
         "h5py>=3.10",
@@ -45,8 +46,10 @@ setup(
         "kitchen": ["gymnasium-robotics>=1.4,<1.5"],
         "maze": ["gymnasium-robotics>=1.4,<1.5"],
         "torch": ["torch>=2.2"],
+        "stream": ["grain>=0.2.10"],
         "wandb": ["wandb>=0.17"],
         "dev": [
+            "grain>=0.2.10",
             # The mazes' tests.
             "gymnasium-robotics>=1.4,<1.5",
             "pytest>=8",

@@ -27,6 +27,7 @@ flags.DEFINE_integer("eval_episodes", 10, "Stochastic episodes that rate a snaps
 flags.DEFINE_integer("num_replay", 10, "Snapshots to keep for the replay mixture.")
 flags.DEFINE_list("actor_widths", ["128", "128"], "Hidden widths of the actor.")
 flags.DEFINE_list("critic_widths", ["256", "256"], "Hidden widths of the critics.")
+flags.DEFINE_float("learning_rate", 3e-4, "Learning rate of the behaviour training.")
 flags.DEFINE_float("discount", 0.99, "Discount of the behaviour training.")
 flags.DEFINE_integer("update_every", 1, "Environment steps between as many updates.")
 flags.DEFINE_integer("seed", 0, "Seed of the training.")
@@ -92,6 +93,7 @@ def train(record) -> None:
         FLAGS.env,
         seed=FLAGS.seed,
         gamma=FLAGS.discount,
+        learning_rate=FLAGS.learning_rate,
         learning_starts=5_000,
         train_freq=FLAGS.update_every,
         gradient_steps=FLAGS.update_every,

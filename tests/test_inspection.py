@@ -375,6 +375,7 @@ def inspect_file(path: Path, *options: str, check: bool = True):
         "inspect_dataset",
         f"--config={CONFIG}",
         "--config.dataset.source=d4rl",
+        "--config.environment.id=Hopper-v5",
         f"--config.dataset.path={path}",
         *options,
         check=check,
@@ -416,7 +417,7 @@ def test_main_names_what_it_cannot_use(hdf5):
 @pytest.mark.skipif(not KITCHEN.exists(), reason=f"{KITCHEN} is not there")
 def test_official_kitchen_file():
     """Nothing is wrong with it, and lost endings would be seen."""
-    episodes = load_d4rl_hdf5(KITCHEN)
+    episodes, _ = load_d4rl_hdf5(KITCHEN)
     found = look(episodes)
     assert found.warnings == ()
     assert (found.num_episodes, found.endings.terminal) == (19, 19)

@@ -126,16 +126,16 @@ def test_windows_never_cross_an_episode_end(case):
     start_owner = owner[index.start]
     assert (owner[plans.astype(int)] == start_owner[:, None]).all()
     assert (histories[..., 1] == start_owner[:, None]).all()
-    np.testing.assert_array_equal(index.first, episodes.starts[start_owner])
-    np.testing.assert_array_equal(index.last, episodes.starts[start_owner + 1] - 1)
+    np.testing.assert_array_equal(index.episode, start_owner)
+    np.testing.assert_array_equal(index.bounds, episodes.starts)
 
 
 def test_drop_by_hand():
     """Episodes of 3, 4 and 6 steps at H = 4: one survives, with 2 of its starts."""
     index = index_windows(make_episodes([3, 4, 6]), 4, "drop")
     assert index.start.tolist() == [7, 8]
-    assert index.first.tolist() == [7, 7]
-    assert index.last.tolist() == [12, 12]
+    assert index.episode.tolist() == [2, 2]
+    assert index.bounds.tolist() == [0, 3, 7, 13]
 
 
 def test_repeat_last_by_hand():
@@ -186,7 +186,9 @@ def test_sampling_through_jit_equals_numpy(padding):
 
     rows = np.random.default_rng(0).integers(0, len(index.start), 64)
     plans, histories = sample(episodes.actions, episodes.observations, index, rows)
-    start, first, last = (array[rows][:, None] for array in index)
+    episode = index.episode[rows]
+    first, last = index.bounds[episode][:, None], index.bounds[episode + 1][:, None] - 1
+    start = index.start[rows][:, None]
     ahead = np.minimum(start + np.arange(horizon), last)
     behind = np.maximum(start - np.arange(history)[::-1], first)
     assert plans.shape == (64, horizon, 1)

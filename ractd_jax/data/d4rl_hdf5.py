@@ -114,8 +114,9 @@ def _derived_timeouts(terminals: np.ndarray, limit: int, path) -> np.ndarray:
 def digest(array: np.ndarray) -> str:
     """Hash of an array's dtype, shape and values."""
     array = np.ascontiguousarray(array)
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + array.tobytes()).hexdigest()
+    hasher = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    hasher.update(array.data)
+    return hasher.hexdigest()
 
 
 def _check_digests(episodes: Episodes, digests: Mapping[str, str], path) -> None:

@@ -13,17 +13,17 @@ PADDINGS = ("repeat_last", "drop")
 
 
 class WindowIndex(NamedTuple):
-    """Where each of W windows starts, and the episode it lies in; int32 [W] each.
+    """Where each of W windows starts, and the episode it lies in; all int32.
 
     Attributes:
-      start: the transition a plan is made for.
-      first: first transition of its episode.
-      last: last transition of its episode.
+      start: [W] the transition a plan is made for.
+      episode: [W] the episode that it lies in.
+      bounds: [E + 1] episode e is ``bounds[e] : bounds[e + 1]``.
     """
 
     start: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
+    episode: np.ndarray
+    bounds: np.ndarray
 
 
 def index_windows(
@@ -54,12 +54,13 @@ def index_windows(
             "(padding='drop')",
             found=f"a longest episode of {lengths.max()} steps",
         )
-    first = np.repeat(episodes.starts[:-1], counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    last = np.repeat(episodes.starts[1:] - 1, counts)
-    return WindowIndex(
-        (first + within).astype(np.int32), first.astype(np.int32), last.astype(np.int32)
-    )
+    counts = counts.astype(np.int32)
+    episode = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    # The windows of an episode start one after the other.
+    before = np.cumsum(counts, dtype=np.int32) - counts
+    start = np.arange(len(episode), dtype=np.int32)
+    start += (episodes.starts[:-1] - before)[episode]
+    return WindowIndex(start, episode, episodes.starts)
 
 
 def window_actions(actions, index: WindowIndex, rows, horizon: int):
@@ -68,7 +69,8 @@ def window_actions(actions, index: WindowIndex, rows, horizon: int):
     Of numpy arrays a numpy array, of JAX arrays a JAX array.
     """
     steps = index.start[rows][:, None] + np.arange(horizon, dtype=np.int32)
-    return actions[steps.clip(max=index.last[rows][:, None])]
+    last = index.bounds[index.episode[rows] + 1] - 1
+    return actions[steps.clip(max=last[:, None])]
 
 
 def window_history(observations, index: WindowIndex, rows, history: int):
@@ -78,4 +80,5 @@ def window_history(observations, index: WindowIndex, rows, history: int):
     numpy array, of JAX arrays a JAX array.
     """
     steps = index.start[rows][:, None] + np.arange(1 - history, 1, dtype=np.int32)
-    return observations[steps.clip(min=index.first[rows][:, None])]
+    first = index.bounds[index.episode[rows]]
+    return observations[steps.clip(min=first[:, None])]

@@ -25,10 +25,11 @@ def make_environment(settings: Environment) -> gymnasium.Env:
             "config.environment.id: expected a Gymnasium id, as the dataset names no "
             "environment, found nothing"
         )
-    with contextlib.suppress(ImportError):
-        import gymnasium_robotics
+    if settings.id not in gymnasium.registry:
+        with contextlib.suppress(ImportError):
+            import gymnasium_robotics
 
-        gymnasium.register_envs(gymnasium_robotics)
+            gymnasium.register_envs(gymnasium_robotics)
     try:
         what = EnvSpec.from_json(settings.spec) if settings.spec else settings.id
         env = gymnasium.make(what, disable_env_checker=True)
