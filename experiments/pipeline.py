@@ -4,7 +4,8 @@
       --workdir=runs/demo
 
 Restartable: what is finished is not run again, what was cut off goes on from its
-newest checkpoint. Ends with report.md, report.json and returns.png in the workdir.
+newest checkpoint. Ends with report.md, .html and .json and their pictures in the
+workdir.
 """
 
 import dataclasses
@@ -22,7 +23,13 @@ from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import plan_latency
-from ractd_jax.evaluation.report import build_report, draw_returns, format_table
+from ractd_jax.evaluation.report import (
+    build_report,
+    draw_curves,
+    draw_returns,
+    format_html,
+    format_table,
+)
 from ractd_jax.evaluation.rollout import load_results, save_results
 from ractd_jax.files import write_json
 from ractd_jax.settings import Settings
@@ -92,21 +99,35 @@ def planners(settings: Settings, workdir: Path) -> dict:
 
 
 def evaluate_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
-    """Label -> raw results; each is saved before the next one runs."""
-    results, options = {}, settings.evaluation
-    for label, planner in loaded.items():
-        path = workdir / "evaluation" / f"{label}_{planner.num_steps}steps.npz"
+    """Label -> raw results; each is saved before the next one runs.
+
+    The teacher and CTD are evaluated once more with one noise for each episode: drawn
+    anew at every step, it makes a planner that copies two modes switch between them.
+    """
+    options = settings.evaluation
+    runs = [(label, label, options.noise) for label in loaded]
+    if options.noise == "each_step":
+        runs += [
+            (f"{label}, one noise an episode", label, "each_episode")
+            for label in ("teacher", "ctd")
+        ]
+    results = {}
+    for name, label, noise in runs:
+        planner = loaded[label]
+        suffix = "" if noise == options.noise else f"_noise_{noise}"
+        file = f"{label}_{planner.num_steps}steps{suffix}.npz"
+        path = workdir / "evaluation" / file
         if not path.exists():
             found = evaluate_with_progress(
                 planner,
                 settings.environment,
                 options.num_episodes,
                 options.seed,
-                options.noise,
-                label,
+                noise,
+                name,
             )
             save_results(path, found)
-        results[label] = load_results(path)
+        results[name] = load_results(path)
     return results
 
 
@@ -148,28 +169,37 @@ def main():
     results = evaluate_all(settings, loaded, workdir)
     latency = time_all(settings, loaded, workdir)
     returns = dataset.episodes.returns
-    nfe = {label: planner.nfe for label, planner in loaded.items()}
+    nfe = {name: loaded[name.split(",")[0]].nfe for name in results}
     report = build_report(returns, results, nfe, latency, settings.environment)
     report["versions"] = json.loads((workdir / "ractd/environment.json").read_text())
     write_json(workdir / "report.json", report)
-    text = (
-        f"{settings.task}, {len(returns)} episodes of data, "
-        f"mean score {report['dataset']['score_mean']:.1f}, "
-        f"{100 * report['dataset']['upper_mode_share']:.0f}% in the upper mode\n"
-        f"{settings.environment.id}, reference returns: "
-        f"{settings.environment.score_source}\n\n"
-        f"{format_table(report)}\n\n"
-        f"{speed_text(latency, settings.diffusion.num_scales - 1)}\n"
+    write_report(workdir, settings, report, returns, results)
+
+
+def write_report(workdir: Path, settings: Settings, report, returns, results) -> None:
+    """report.md, report.html and the two pictures in both."""
+    environment, data = settings.environment, report["dataset"]
+    before = (
+        f"{settings.task}, {data['episodes']} episodes of data, mean score "
+        f"{data['score_mean']:.1f}, {100 * data['upper_mode_share']:.0f}% in the upper "
+        f"mode; {environment.id}, reference returns: {environment.score_source}"
     )
-    (workdir / "report.md").write_text(text)
+    after = speed_text(report["latency"], settings.diffusion.num_scales - 1)
+    pictures = [workdir / "returns.png", workdir / "curves.png"]
     draw_returns(
-        workdir / "returns.png",
-        returns,
-        results,
-        settings.environment,
-        report["upper_mode_return"],
+        pictures[0], returns, results, environment, report["upper_mode_return"]
     )
-    print(f"\n{text}\nWritten to {workdir}: report.md, report.json, returns.png")
+    metrics = {
+        stage: list(map(json.loads, (workdir / stage / "metrics.jsonl").open()))
+        for stage in ("teacher", "reward", "ctd", "ractd")
+    }
+    draw_curves(pictures[1], metrics)
+    text = f"{before}\n\n{format_table(report)}\n\n{after}\n"
+    images = "".join(f"\n![{path.stem}]({path.name})\n" for path in pictures)
+    (workdir / "report.md").write_text(text + images)
+    page = format_html(settings.task, before, report, after, pictures)
+    (workdir / "report.html").write_text(page)
+    print(f"\n{text}\nWritten to {workdir}: report.md, .html, .json and 2 pictures")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,24 @@ from tests.conftest import CONFIG, run_main
 
 def test_pipeline_writes_its_report(smoke_run):
     report = json.loads((smoke_run / "report.json").read_text())
-    assert set(report["planners"]) == {"teacher", "ctd", "ractd"}
+    fixed = {f"{label}, one noise an episode" for label in ("teacher", "ctd")}
+    assert set(report["planners"]) == {"teacher", "ctd", "ractd"} | fixed
     for label, row in report["planners"].items():
-        files = list((smoke_run / "evaluation").glob(f"{label}_*steps.npz"))
+        suffix = "_noise_each_episode" if label in fixed else ""
+        pattern = f"{label.split(',')[0]}_*steps{suffix}.npz"
+        files = list((smoke_run / "evaluation").glob(pattern))
         with np.load(files[0]) as raw:
             score = 100 * (raw["returns"].mean() + 20.272305) / (3234.3 + 20.272305)
         assert row["score_mean"] == pytest.approx(score)
     text = (smoke_run / "report.md").read_text()
-    assert text in (smoke_run / "stdout.txt").read_text() and "| ractd | 1 |" in text
-    assert (smoke_run / "returns.png").stat().st_size > 5_000
+    words, _, images = text.partition("\n\n![")
+    assert words in (smoke_run / "stdout.txt").read_text() and "| ractd | 1 |" in text
+    assert "returns.png" in images and "curves.png" in images
+    for name in ("returns.png", "curves.png"):
+        assert (smoke_run / name).stat().st_size > 5_000
+    page = (smoke_run / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "<td>ractd</td><td>1</td>" in page and "<td>data</td>" in page
     timing = report["latency"]
     for suffix in ("", "_batch_100"):
         student, teacher = (

@@ -1,14 +1,18 @@
-"""The report of a pipeline: one table, one picture, from saved raw returns."""
+"""The report of a pipeline: a table and two pictures, from what the runs saved."""
 
 from __future__ import annotations
 
+import base64
+import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ractd_jax.evaluation.rollout import EpisodeResults
 from ractd_jax.evaluation.statistics import (
+    bootstrap_interval,
     normalized_score,
     summarize,
     two_mode_threshold,
@@ -16,7 +20,7 @@ from ractd_jax.evaluation.statistics import (
 from ractd_jax.settings import Environment
 
 _COLUMNS = ("planner", "NFE", "score", "95% interval", "median", "upper mode",
-            "ms per plan", "running_max_score")  # fmt: skip
+            "ms per action", "(p95)", "running_max_score")  # fmt: skip
 
 
 def build_report(
@@ -49,33 +53,103 @@ def build_report(
         }
     return {
         "upper_mode_return": threshold,
-        "dataset": {
-            "score_mean": float(normalized_score(dataset_returns, environment).mean()),
-            "upper_mode_share": float(np.mean(dataset_returns > threshold)),
-        },
+        "dataset": _dataset_row(dataset_returns, threshold, environment),
         "planners": rows,
         "latency": dict(latency),
     }
 
 
-def format_table(report: dict) -> str:
-    """The report as a Markdown table."""
-    lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
-    for name, row in report["planners"].items():
+def _dataset_row(
+    returns: np.ndarray, threshold: float, environment: Environment
+) -> dict:
+    scores = normalized_score(returns, environment)
+    return {
+        "episodes": len(scores),
+        "score_mean": float(scores.mean()),
+        "score_interval_95": list(bootstrap_interval(scores)),
+        "score_median": float(np.median(scores)),
+        "upper_mode_share": float(np.mean(returns > threshold)),
+    }
+
+
+def table_rows(report: dict) -> list[tuple[str, ...]]:
+    """The report's table as text: a header, the data, a row for each planner."""
+    rows = [_COLUMNS]
+    for name, row in {"data": report["dataset"], **report["planners"]}.items():
         low, high = row["score_interval_95"]
         timing = report["latency"].get(name)
-        cells = (
-            name,
-            row["nfe"],
-            f"{row['score_mean']:.1f}",
-            f"{low:.1f} .. {high:.1f}",
-            f"{row['score_median']:.1f}",
-            f"{100 * row['upper_mode_share']:.0f}%",
-            f"{1e3 * timing['p50']:.2f}" if timing else "-",
-            f"{row['running_max_score']:.1f}",
+        rows.append(
+            (
+                name,
+                str(row.get("nfe", "-")),
+                f"{row['score_mean']:.1f}",
+                f"{low:.1f} .. {high:.1f}",
+                f"{row['score_median']:.1f}",
+                f"{100 * row['upper_mode_share']:.0f}%",
+                f"{1e3 * timing['p50']:.2f}" if timing else "-",
+                f"{1e3 * timing['p95']:.2f}" if timing else "-",
+                f"{row['running_max_score']:.1f}" if "nfe" in row else "-",
+            )
         )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+    return rows
+
+
+def format_table(report: dict) -> str:
+    """The report as a Markdown table."""
+    header, *rows = table_rows(report)
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def format_html(
+    title: str, before: str, report: dict, after: str, pictures: Sequence[os.PathLike]
+) -> str:
+    """The report as one HTML page that needs no other file."""
+    header, *rows = table_rows(report)
+    lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in header) + "</tr>"]
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    images = "".join(
+        f'<p><img alt="{Path(path).stem}" src="data:image/png;base64,'
+        f'{base64.b64encode(Path(path).read_bytes()).decode()}"></p>'
+        for path in pictures
+    )
+    paragraphs = [f"<p>{html.escape(text)}</p>" for text in (before, after)]
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;"
+        "max-width:60em;margin:2em auto}td,th{padding:.2em .8em;text-align:left}"
+        f"</style><h1>{html.escape(title)}</h1>{paragraphs[0]}"
+        f"<table>{''.join(lines)}</table>{paragraphs[1]}{images}</html>\n"
+    )
+
+
+def draw_curves(
+    path: str | os.PathLike, metrics: Mapping[str, Sequence[Mapping[str, float]]]
+) -> None:
+    """Losses of each training over its steps.
+
+    Args:
+      path: PNG to write.
+      metrics: stage -> the rows of its metrics.jsonl.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 1.7 * len(metrics)), layout="constrained")
+    axes = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
+    for axis, (stage, rows) in zip(axes, metrics.items(), strict=True):
+        names = [name for name in rows[-1] if name.startswith("loss/")]
+        for name in names:
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            axis.plot(*zip(*points, strict=True), label=name.removeprefix("loss/"))
+        if all(row[name] > 0 for row in rows for name in names if name in row):
+            axis.set_yscale("log")
+        axis.set_ylabel(stage, rotation=0, ha="right", va="center")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize="small", ncols=len(names))
+    axes[-1].set_xlabel("optimiser step")
+    figure.savefig(path, dpi=120)
 
 
 def draw_returns(
