@@ -71,7 +71,7 @@ def write_hdf5(path: Path, size: int, dtype) -> None:
 
 
 def write_minari(root: Path, size: int) -> None:
-    from ractd_jax.data.minari_source import save_minari
+    from ractd_jax.data.minari_writer import save_minari
     from ractd_jax.data.rollouts import RecordedEpisode
 
     rng = np.random.default_rng(0)

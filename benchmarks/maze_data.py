@@ -12,7 +12,7 @@ from absl import app, flags
 
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.data.maze_map import MAZES
-from ractd_jax.data.minari_source import save_minari
+from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.data.point_maze import record_maze, recording_spec
 
 FLAGS = flags.FLAGS

@@ -18,7 +18,7 @@ import ractd_jax
 from experiments import launch
 from experiments.evaluate import evaluate_with_progress
 from ractd_jax.data.generate import dataset_id, generate_dataset
-from ractd_jax.data.minari_source import has_minari
+from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.environments import check_environment

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
-from ractd_jax.data.minari_source import load_minari, save_minari
+from ractd_jax.data.minari_source import load_minari
+from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.errors import DataError
 from tests.test_sources import DATASET_ID, make_episode
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
-from ractd_jax.data.minari_source import has_minari, load_minari, save_minari
+from ractd_jax.data.minari_source import load_minari
+from ractd_jax.data.minari_store import has_minari
+from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import ConfigError, DataError

@@ -17,7 +17,8 @@ from ractd_jax.data import point_maze
 from ractd_jax.data.behaviour import load_packaged_snapshots
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.data.maze_map import MAZES, evaluation_spec
-from ractd_jax.data.minari_source import has_minari, save_minari
+from ractd_jax.data.minari_store import has_minari
+from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.data.rollouts import (
     DATASET_KINDS,
     RecordedEpisode,

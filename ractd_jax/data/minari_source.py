@@ -6,17 +6,12 @@ import contextlib
 import ctypes
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import gymnasium
 import h5py
 import minari
 import numpy as np
 from absl import logging
-from gymnasium.envs.registration import EnvSpec
-from minari.data_collector import EpisodeBuffer
 
 from ractd_jax.data.episodes import (
     Episodes,
@@ -25,37 +20,11 @@ from ractd_jax.data.episodes import (
     empty_aligned,
 )
 from ractd_jax.data.flatten import desired_goals, flatten_observations
+from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
 from ractd_jax.data.origin import Origin, with_reference
-from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.errors import DataError
 
-_ROOT_VARIABLE = "MINARI_DATASETS_PATH"
-_DIGEST = "ractd_sha256"
 _RELEASE_EVERY = 200
-
-
-@contextlib.contextmanager
-def _local_root(root: str) -> Iterator[None]:
-    """Points Minari at `root`; an empty one leaves its own choice."""
-    before = os.environ.get(_ROOT_VARIABLE)
-    if root:
-        # Minari joins its parts wrongly when the root is relative.
-        os.environ[_ROOT_VARIABLE] = os.path.abspath(root)
-    try:
-        yield
-    finally:
-        if root and before is None:
-            del os.environ[_ROOT_VARIABLE]
-        elif root:
-            os.environ[_ROOT_VARIABLE] = before
-
-
-def has_minari(dataset_id: str, root: str) -> bool:
-    """Whether `dataset_id` lies in the local root."""
-    if root and not os.path.isdir(root):
-        return False  # asking Minari would make the folder
-    with _local_root(root):
-        return dataset_id in minari.list_local_datasets()
 
 
 def load_minari(
@@ -74,7 +43,7 @@ def load_minari(
       DataError: one is not there, cannot be read, or does not fit the first one.
     """
     parts, origins = [], []
-    with _local_root(root):
+    with local_root(root):
         for dataset_id in filter(None, map(str.strip, dataset_ids.split(","))):
             _fetch(dataset_id, root, download)
             source = f"Minari dataset '{dataset_id}'"
@@ -156,7 +125,7 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
         length = len(episode.rewards)
         if begin + length > total:
             raise DataError(source, expected=f"{total} steps", found="more")
-        _hash_episode(hasher, episode)
+        hash_episode(hasher, episode)
         try:
             observations = flatten_observations(episode.observations, flatten)
         except (KeyError, TypeError) as error:
@@ -192,7 +161,7 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
     _release_memory()
     if begin != total or total == 0:
         raise DataError(source, expected=f"{total or 'some'} steps", found=begin)
-    expected = dataset.storage.metadata.get(_DIGEST)
+    expected = dataset.storage.metadata.get(DIGEST)
     if expected and expected != hasher.hexdigest():
         raise DataError(
             source,
@@ -223,27 +192,6 @@ def _flat_actions(actions, source: str) -> np.ndarray:
             found=actions.dtype,
         )
     return actions.reshape(len(actions), -1)
-
-
-def _hash_episode(hasher, episode) -> None:
-    """Updates `hasher` with everything of an episode that is ever read."""
-
-    def update(tree):
-        if isinstance(tree, dict):
-            for key in sorted(tree):
-                hasher.update(key.encode())
-                update(tree[key])
-        elif isinstance(tree, (tuple, list)):
-            for item in tree:
-                update(item)
-        else:
-            array = np.ascontiguousarray(tree)
-            hasher.update(f"{array.dtype.str}{array.shape}".encode())
-            hasher.update(array.data)
-
-    update(episode.observations)
-    for name in ("actions", "rewards", "terminations"):
-        update(np.asarray(getattr(episode, name)))
 
 
 def _origin(dataset: minari.MinariDataset) -> Origin:
@@ -278,86 +226,3 @@ def _spec_json(spec) -> str:
         and registered.max_episode_steps == spec.max_episode_steps
     )
     return "" if same else spec.to_json()
-
-
-def _goal_observations(episode: RecordedEpisode):
-    """Observations as PointMaze gives them, whose position is the achieved goal."""
-    if episode.goals is None:
-        return episode.observations
-    size = episode.goals.shape[1]
-    return {
-        "observation": episode.observations,
-        "achieved_goal": episode.observations[:, :size],
-        "desired_goal": episode.goals,
-    }
-
-
-def _float32_space(space: gymnasium.Space) -> gymnasium.Space:
-    if isinstance(space, gymnasium.spaces.Dict):
-        parts = {key: _float32_space(part) for key, part in space.items()}
-        return gymnasium.spaces.Dict(parts)
-    return gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
-
-
-def save_minari(
-    dataset_id: str,
-    episodes: Sequence[RecordedEpisode],
-    environment: str | EnvSpec,
-    root: str,
-    *,
-    algorithm: str,
-    description: str,
-    eval_environment: str | EnvSpec | None = None,
-) -> None:
-    """Writes recorded episodes as a Minari dataset in the local root.
-
-    Episodes with goals are written with the Dict observations of a goal environment.
-    An interrupted writing leaves a folder without metadata, which is removed first.
-
-    Args:
-      dataset_id: its Minari id.
-      episodes: what was recorded.
-      environment: that recorded them, a Gymnasium id or spec.
-      root: Minari root; empty for Minari's default.
-      algorithm: of the behaviour, in words.
-      description: free text.
-      eval_environment: to evaluate in; by default the one that recorded.
-    """
-    buffers = [
-        EpisodeBuffer(
-            id=i,
-            seed=episode.seed,
-            observations=_goal_observations(episode),
-            actions=episode.actions,
-            rewards=list(episode.rewards),
-            terminations=[*[False] * (len(episode.rewards) - 1), episode.terminated],
-            truncations=[*[False] * (len(episode.rewards) - 1), not episode.terminated],
-            infos={},
-        )
-        for i, episode in enumerate(episodes)
-    ]
-    env = gymnasium.make(environment)
-    with _local_root(root):
-        if root:
-            Path(root).mkdir(parents=True, exist_ok=True)
-        if dataset_id not in minari.list_local_datasets():
-            folder = minari.storage.get_dataset_path(dataset_id)
-            shutil.rmtree(folder, ignore_errors=True)
-        dataset = minari.create_dataset_from_buffers(
-            dataset_id,
-            buffers,
-            env=environment,
-            eval_env=eval_environment or environment,
-            observation_space=_float32_space(env.observation_space),
-            action_space=env.action_space,
-            algorithm_name=algorithm,
-            author="ractd_jax",
-            description=description,
-            num_episodes_average_score=0,
-            code_permalink="ractd_jax/experiments/generate_dataset.py",
-            author_email="none",
-        )
-        hasher = hashlib.sha256()
-        for episode in dataset.iterate_episodes():
-            _hash_episode(hasher, episode)
-        dataset.storage.update_metadata({_DIGEST: hasher.hexdigest()})
