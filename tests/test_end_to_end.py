@@ -29,7 +29,7 @@ def test_pipeline_writes_its_report(smoke_run):
     assert page.count("data:image/png;base64,") == 2
     assert "<td>ractd</td><td>1</td>" in page and "<td>data</td>" in page
     timing = report["latency"]
-    for suffix in ("", "_batch_100"):
+    for suffix in ("", "_all_cores", "_batch_100"):
         student, teacher = (
             timing[name + suffix]["p50"] for name in ("ractd", "full_teacher")
         )

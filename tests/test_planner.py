@@ -1,5 +1,7 @@
 """Planners, closed-loop evaluation and statistics, on the smoke run."""
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import ractd_jax
 from ractd_jax import models
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.environments import make_vector_env
-from ractd_jax.evaluation.latency import plan_latency
+from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.rollout import (
     EpisodeResults,
     evaluate_planner,
@@ -211,3 +213,14 @@ def test_two_mode_threshold_splits_where_the_gap_is():
 def test_latency_is_measured_per_call(student):
     timing = plan_latency(student, 5)
     assert 0.0 < timing["p50"] <= timing["p95"] < 5.0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_one_core_pins_every_thread_and_gives_the_cores_back():
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError):
+        with one_core():
+            threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+            assert all(len(os.sched_getaffinity(t)) == 1 for t in threads)
+            raise KeyError
+    assert all(os.sched_getaffinity(thread) == before for thread in threads)

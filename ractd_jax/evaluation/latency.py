@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
 from ractd_jax.planning import Planner
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Keeps every thread of this process on one core, where the system can (Linux).
+
+    A small plan has nothing to gain from a second core, and hands over between threads
+    faster, and more evenly, on one: run a control loop like that (``taskset -c 0``).
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+
+    def pin(cores):
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # one that has ended meanwhile
+                os.sched_setaffinity(int(thread), cores)
+
+    try:
+        pin({min(before)})
+        yield
+    finally:
+        pin(before)
 
 
 def plan_latency(planner: Planner, calls: int, batch_size: int = 1) -> dict[str, float]:
