@@ -224,6 +224,11 @@ def test_a_missing_id_is_downloaded_once(root, monkeypatch):
     assert asked == ["tests/there-v0", "tests/lost-v0"]
 
 
+def test_no_id_at_all_is_refused(root):
+    with pytest.raises(DataError, match="expected a Minari id, found ' , '"):
+        load_minari(" , ", str(root))
+
+
 def test_a_mistyped_root_is_refused_and_not_made(tmp_path):
     with pytest.raises(DataError, match="config.dataset.root"):
         load_minari("tests/x-v0", str(tmp_path / "typo"))

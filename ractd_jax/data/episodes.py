@@ -172,10 +172,13 @@ def concatenate(parts: list[Episodes]) -> Episodes:
     names = _MATRICES + _VECTORS
     if all(part.goals is not None for part in parts):
         names += ("goals",)
-    flat = {
-        name: np.concatenate([getattr(part, name) for part in parts]) for name in names
-    }
     offsets = np.cumsum([0] + [part.num_transitions for part in parts])
+    flat = {}
+    for name in names:
+        arrays = [getattr(part, name) for part in parts]
+        shape = (int(offsets[-1]), *arrays[0].shape[1:])
+        flat[name] = empty_aligned(shape, arrays[0].dtype)
+        np.concatenate(arrays, out=flat[name])
     starts = [part.starts[:-1] + off for part, off in zip(parts, offsets, strict=False)]
     starts = np.concatenate([*starts, offsets[-1:]]).astype(np.int32)
     return Episodes(**flat, starts=starts)

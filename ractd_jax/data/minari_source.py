@@ -61,6 +61,10 @@ def load_minari(
                 ) from None
             parts.append(build_episodes(fields, source))
             _check_fits(parts, origins, source)
+    if not parts:
+        raise DataError(
+            "config.dataset.id", expected="a Minari id", found=repr(dataset_ids)
+        )
     return concatenate(parts), origins[0]
 
 
@@ -195,7 +199,7 @@ def _flat_actions(actions, source: str) -> np.ndarray:
 
 
 def _origin(dataset: minari.MinariDataset) -> Origin:
-    spec = dataset._eval_env_spec or dataset.env_spec
+    spec = getattr(dataset, "_eval_env_spec", None) or dataset.env_spec
     if spec is None:
         return Origin()
     stored = dataset.storage.metadata
