@@ -185,6 +185,29 @@ def test_dict_observations_flatten_by_rule(root, rule, columns):
     assert env.observation_space.shape == (len(columns),)
 
 
+@pytest.mark.parametrize(
+    ("environment", "make", "sizes"),
+    [
+        ("FrankaKitchen-v1", {"tasks_to_complete": ["microwave", "kettle"]}, (67, 8)),
+        ("PointMaze_UMaze-v3", {"continuing_task": True}, (6, 2)),
+    ],
+)
+def test_robotics_datasets_and_their_environments(root, environment, make, sizes):
+    """The first observation of the recovered environment is the one recorded."""
+    robotics = pytest.importorskip("gymnasium_robotics")
+    gymnasium.register_envs(robotics)
+    collect("tests/robot-v0", environment, 1, make=make)
+    settings, dataset = load_resolved(settings_of("tests/robot-v0", root))
+    assert settings.environment.id == environment
+    episodes = dataset.episodes
+    assert (episodes.observations.shape[1], episodes.goals.shape[1]) == sizes
+    env = make_environment(settings.environment)
+    for name, value in make.items():
+        assert env.spec.kwargs[name] == value
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_allclose(observation, episodes.observations[0], atol=1e-6)
+
+
 def test_what_cannot_be_flattened_is_named(root):
     collect("tests/box-v0", "Pendulum-v1", 1)
     flat, _ = load_minari("tests/box-v0", str(root), flatten="observation")
