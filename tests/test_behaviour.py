@@ -221,34 +221,60 @@ def test_replay_is_spread_evenly():
 # --- the shipped snapshots
 
 
-def test_packaged_snapshots(hopper):
-    """Small, of Hopper's sizes, from random to expert in the order of training."""
-    asset = importlib.resources.files("ractd_jax.data") / "assets/hopper.npz"
+# environment: its id, O, A, and the return that the expert must reach.
+PACKAGED = {
+    "hopper": ("Hopper-v5", 11, 3, 3000),
+    "walker2d": ("Walker2d-v5", 17, 6, 4000),
+    "halfcheetah": ("HalfCheetah-v5", 17, 6, 8000),
+}
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_snapshots(name):
+    """Small, of the environment's sizes, from random to expert in order."""
+    environment, observation, action, _ = PACKAGED[name]
+    asset = importlib.resources.files("ractd_jax.data") / f"assets/{name}.npz"
     with importlib.resources.as_file(asset) as path:
         assert path.stat().st_size < 1_500_000
-    assert hopper.metadata["environment"] == "Hopper-v5"
-    about = hopper.metadata["snapshots"]
-    assert len(hopper.policies) >= 8
-    assert list(hopper.policies) == list(about)
+    snapshots = behaviour.load_packaged_snapshots(name)
+    assert snapshots.metadata["environment"] == environment
+    about = snapshots.metadata["snapshots"]
+    assert len(snapshots.policies) >= 8
+    assert list(snapshots.policies) == list(about)
     steps = [snapshot["env_steps"] for snapshot in about.values()]
     assert steps == sorted(steps) and steps[0] == 0
-    for policy in hopper.policies.values():
-        assert policy.weights[0].shape[0] == 11
-        assert policy.weights[-1].shape[1] == 2 * 3
-        np.testing.assert_array_equal(policy.action_low, -np.ones(3))
-        np.testing.assert_array_equal(policy.action_high, np.ones(3))
+    for policy in snapshots.policies.values():
+        assert policy.weights[0].shape[0] == observation
+        assert policy.weights[-1].shape[1] == 2 * action
+        np.testing.assert_array_equal(policy.action_low, -np.ones(action))
+        np.testing.assert_array_equal(policy.action_high, np.ones(action))
         assert all(np.isfinite(weight).all() for weight in policy.weights)
 
 
-def test_packaged_roles(hopper):
-    """Roles are snapshots: expert the last and best, medium a third of it."""
-    roles, about = hopper.metadata["roles"], hopper.metadata["snapshots"]
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_roles(name):
+    """Rated on fresh seeds: the expert best, last and good, medium near a third."""
+    snapshots = behaviour.load_packaged_snapshots(name)
+    roles, about = snapshots.metadata["roles"], snapshots.metadata["snapshots"]
     assert set(roles) == {"medium", "expert"}
-    assert_same_policy(hopper.role("medium"), hopper.policies[roles["medium"]])
-    returns = {name: snapshot["return_mean"] for name, snapshot in about.items()}
+    assert_same_policy(snapshots.role("medium"), snapshots.policies[roles["medium"]])
+    assert all(snapshot["episodes"] >= 50 for snapshot in about.values())
+    returns = {key: snapshot["return_mean"] for key, snapshot in about.items()}
     assert roles["expert"] == max(returns, key=returns.get) == list(about)[-1]
+    assert returns[roles["expert"]] >= PACKAGED[name][-1]
     ratio = returns[roles["medium"]] / returns[roles["expert"]]
     assert ratio == pytest.approx(1 / 3, rel=0.2)
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_what_the_expert_is_rated_at_is_what_it_returns(name):
+    """The median of three true returns, on seeds that nothing was chosen by."""
+    snapshots = behaviour.load_packaged_snapshots(name)
+    env = gymnasium.make(PACKAGED[name][0])
+    expert = snapshots.role("expert")
+    returns = [record_episode(env, expert, 77 + i).rewards.sum() for i in range(3)]
+    rated = snapshots.metadata["snapshots"][snapshots.metadata["roles"]["expert"]]
+    assert np.median(returns) == pytest.approx(rated["return_mean"], rel=0.2)
 
 
 def test_medium_and_expert_return_what_they_should(hopper, env):
