@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
-from ractd_jax.data.origin import d4rl_family, d4rl_time_limit
+from ractd_jax.data.origin import (
+    Origin,
+    d4rl_family,
+    d4rl_time_limit,
+    origin_of_file,
+)
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import DataError
 from ractd_jax.settings import from_mapping
@@ -127,6 +132,12 @@ def test_maze2d_and_antmaze_have_goals(tmp_path):
 def test_names_of_files(name, family, limit):
     assert d4rl_family(name) == family
     assert d4rl_time_limit(name) == limit
+
+
+def test_kitchen_files_have_raw_scores():
+    """Their rewards add up to hundreds where the environment pays 4."""
+    assert origin_of_file("kitchen-mixed-v0.hdf5") == Origin()
+    assert origin_of_file("hopper.hdf5").score_max == 3234.3
 
 
 def test_a_size_beyond_the_file_is_refused_at_once(tmp_path):
