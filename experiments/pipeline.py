@@ -114,7 +114,7 @@ def evaluate_all(settings: Settings, loaded: dict, workdir: Path) -> dict:
     results = {}
     for name, label, noise in runs:
         planner = loaded[label]
-        suffix = "" if noise == options.noise else f"_noise_{noise}"
+        suffix = "" if noise == "each_step" else f"_noise_{noise}"
         file = f"{label}_{planner.num_steps}steps{suffix}.npz"
         path = workdir / "evaluation" / file
         if not path.exists():

@@ -135,6 +135,8 @@ def test_folded_jump_is_the_jump():
     for sigma in (80.0, 0.9):
         folded = models.fold_jump(unet, params, sigma, noise)
         assert "noise_embedding" not in folded
+        shared = [tree["middle_a"]["block_in"] for tree in (folded, params)]
+        assert shared[0]["conv"]["kernel"] is shared[1]["conv"]["kernel"]
         found = models.make_folded_jump_fn(unet, folded, noise)(
             sigma * x, sigma, noise.sigma_min, condition
         )

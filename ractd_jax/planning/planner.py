@@ -129,7 +129,8 @@ class Planner:
         self.action_normalizer = action_normalizer
         sampler = make_sampler(self.unet, settings, role, num_steps)
         self.nfe = sampler.nfe
-        weights = jax.jit(sampler.prepare)(self.params)
+        # Not jitted: its outputs would be copies of all weights, one for each level.
+        weights = sampler.prepare(self.params)
         shape = (sampler.num_noises, *dims.plan_shape)
 
         def condition(observations):
