@@ -20,29 +20,58 @@ from ractd_jax.networks import (
     TemporalUNet,
     TemporalUNetConfig,
     fold_levels,
+    pin_ends,
 )
 from ractd_jax.settings import Diffusion, Network, Reward
-from ractd_jax.student import clean_estimate, jump, move_towards
+from ractd_jax.student import clean_estimate, move_towards
 
 ROLES = ("teacher", "student", "reward")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
-    """Sizes of the data: O, A, H and h (latest observations in the condition)."""
+    """What a plan is, and what it is made from.
+
+    A plan of actions [H, A] is conditioned on the h latest observations, flat. A plan
+    of states [H, O] is conditioned on two, its start and its goal.
+
+    Attributes:
+      observation: O.
+      action: A.
+      horizon: H, steps of a plan.
+      history: h.
+      goal: G, leading components of a state that a goal names; 0 for plans of actions.
+      conditioning: see :class:`ractd_jax.networks.TemporalUNetConfig`.
+    """
 
     observation: int
     action: int
     horizon: int
     history: int
+    goal: int = 0
+    conditioning: str = "film"
+
+    @property
+    def plans_states(self) -> bool:
+        return self.goal > 0
 
     @property
     def condition(self) -> int:
-        return self.history * self.observation
+        return (2 if self.plans_states else self.history) * self.observation
 
     @property
     def plan_shape(self) -> tuple[int, int]:
-        return self.horizon, self.action
+        return self.horizon, self.observation if self.plans_states else self.action
+
+    @property
+    def environment_observation(self) -> int:
+        """Size of what an environment shows: the goal stands behind the state."""
+        return self.observation + self.goal
+
+    @property
+    def reward_inputs(self) -> tuple[int, int]:
+        """Sizes of what a reward model compares: a state with an action or a goal."""
+        return self.observation, self.goal or self.action
 
 
 def make_unet(
@@ -50,13 +79,14 @@ def make_unet(
 ) -> TemporalUNet:
     """The U-Net of these settings; raises ValueError when the horizon does not fit."""
     config = TemporalUNetConfig(
-        plan_dim=dims.action,
+        plan_dim=dims.plan_shape[1],
         widths=settings.widths,
         embed_dim=settings.embed_dim,
         kernel_size=settings.kernel_size,
         num_groups=settings.num_groups,
         dropout_rate=dropout_rate,
         condition_dim=dims.condition,
+        conditioning=dims.conditioning,
         compute=Compute(settings.conv, settings.dtype),
     )
     config.check_horizon(dims.horizon)
@@ -81,11 +111,15 @@ def init_reward(
     """Fresh parameters of `num_members` models, stacked on a leading axis."""
 
     def init(member_key):
-        observations = jnp.zeros((1, dims.observation))
-        actions = jnp.zeros((1, dims.action))
-        return model.init(member_key, observations, actions)["params"]
+        inputs = [jnp.zeros((1, size)) for size in dims.reward_inputs]
+        return model.init(member_key, *inputs)["params"]
 
     return jax.vmap(init)(jax.random.split(key, num_members))
+
+
+def pin(unet: TemporalUNet, plans: jax.Array, condition: jax.Array) -> jax.Array:
+    """`plans` with the ends that the condition fixes, where the network pins them."""
+    return pin_ends(plans, condition) if unet.config.pins_ends else plans
 
 
 def make_denoise_fn(
@@ -103,13 +137,14 @@ def make_denoise_fn(
                 {"params": params}, scaled, c_noise, condition, **apply_options
             )
 
-        return diffusion.denoise(
+        denoised = diffusion.denoise(
             network_fn,
             x,
             sigma,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
         )
+        return pin(unet, denoised, condition)
 
     return denoise_fn
 
@@ -130,7 +165,7 @@ def make_clean_fn(
                 **apply_options,
             )
 
-        return clean_estimate(
+        clean = clean_estimate(
             network_fn,
             x,
             sigma,
@@ -138,6 +173,7 @@ def make_clean_fn(
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
         )
+        return pin(unet, clean, condition)
 
     return clean_fn
 
@@ -173,7 +209,7 @@ def make_folded_jump_fn(
             del c_noise, c_noise_stop  # folded into the parameters
             return unet.apply({"params": folded}, scaled, None, condition)
 
-        return jump(
+        clean = clean_estimate(
             network_fn,
             x,
             sigma,
@@ -181,6 +217,8 @@ def make_folded_jump_fn(
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
         )
+        clean = pin(unet, clean, condition)
+        return move_towards(x, clean, sigma, sigma_stop)
 
     return jump_fn
 
@@ -188,15 +226,41 @@ def make_folded_jump_fn(
 def make_reward_fn(
     model: RewardModel, stacked_params: Any, pessimism: jax.typing.ArrayLike
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """R(observations, actions) -> [B]: the ensemble's mean - pessimism * std."""
+    """R(observations, others) -> [B]: the ensemble's mean - pessimism * std.
 
-    def reward_fn(observations, actions):
+    The others are actions, or goals: see :attr:`Dimensions.reward_inputs`.
+    """
+
+    def reward_fn(observations, others):
         def member(params):
-            return model.apply({"params": params}, observations, actions)
+            return model.apply({"params": params}, observations, others)
 
         return pessimistic_return(jax.vmap(member)(stacked_params), pessimism)
 
     return reward_fn
+
+
+def make_plan_return_fn(
+    reward_fn: Callable[[jax.Array, jax.Array], jax.Array], dims: Dimensions
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(plans [B, H, D], condition [B, C]) -> [B] what the reward model says of them.
+
+    Of a plan of actions it is R of the current observation and the first action, of a
+    plan of states the sum of R of every state and the goal. Plans are clipped to the
+    data's range first, as the planner clips them: beyond it there is nothing to gain.
+    """
+
+    def of_first_action(plans, condition):
+        observations = condition[:, -dims.observation :]
+        return reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
+
+    def of_all_states(plans, condition):
+        goals = condition[:, dims.observation :][:, : dims.goal]
+        goals = jnp.repeat(goals, dims.horizon, axis=0)
+        states = jnp.clip(plans, -1.0, 1.0).reshape(-1, dims.observation)
+        return reward_fn(states, goals).reshape(-1, dims.horizon).sum(axis=-1)
+
+    return of_all_states if dims.plans_states else of_first_action
 
 
 def bin_sigmas(settings: Diffusion, num_scales: int = 0) -> jax.Array:

@@ -59,8 +59,19 @@ class Plan:
     horizon: int = 16
     # h, latest observations that condition a plan.
     history: int = 1
-    # At an episode's end: repeat_last (repeat the last action) or drop (as released).
+    # At an episode's end: repeat_last (repeat the last step) or drop (as released).
     padding: str = "repeat_last"
+    # What a plan holds: actions, from the latest observations on, or states, from the
+    # current one to a goal.
+    kind: str = "actions"
+    # How start and goal condition a plan of states: film (as released), ends (clamp the
+    # plan's first and last state, as Diffuser does) or both.
+    conditioning: str = "film"
+    # The goal that a plan of states is trained for: arrival (a state at a random lag
+    # within the plan, which then stays there) or last (the plan's last state).
+    goal: str = "arrival"
+    # Leading components of a state that a goal names: the position.
+    goal_size: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +157,12 @@ class Reward:
     widths: tuple[int, ...] = (64, 128, 256)
     # Models of the ensemble, trained together on their own batches.
     num_members: int = 5
+    # What it predicts: return_to_go of a state and an action; of a state and a goal,
+    # goal_indicator (1 within the goal's radius, thesis) or goal_return (the discount
+    # to the power of the steps until then, the discounted return's form).
+    target: str = "return_to_go"
+    # Radius of a goal, in the units of the data.
+    goal_radius: float = 0.5
     # gamma of the return-to-go.
     discount: float = 0.997
     # Added to the reward of a step that the environment ended.
@@ -196,6 +213,21 @@ class Student:
 
 
 @dataclasses.dataclass(frozen=True)
+class Controller:
+    # What follows a plan of states: position_velocity (Diffuser's, in the plan's own
+    # time), pursuit (the plan's way at full speed) or inverse_dynamics (learned).
+    kind: str = "position_velocity"
+    # Gain of the position's error; 0 for the controller's own default.
+    gain_position: float = 0.0
+    # Gain of the velocity's error; 0 for the controller's own default.
+    gain_velocity: float = 0.0
+    # Distance at which pursuit aims along the plan, in the units of the positions.
+    lookahead: float = 0.3
+    # Steps between plans; 0 for one plan an episode (open loop).
+    replan_every: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     # Episodes, one for each environment and seed.
     num_episodes: int = 100
@@ -205,6 +237,8 @@ class Evaluation:
     teacher_steps: int = 79
     # Jumps of the student's sampler when evaluated, 1 to 4.
     student_steps: int = 1
+    # Plans sampled together, of which the one with the best predicted return is taken.
+    num_candidates: int = 1
     # Noise that plans start from: drawn anew at each_step, or once for each_episode.
     noise: str = "each_step"
 
@@ -237,6 +271,7 @@ class Settings:
     teacher: Teacher = Teacher()
     reward: Reward = Reward()
     student: Student = Student()
+    controller: Controller = Controller()
     evaluation: Evaluation = Evaluation()
     run: Run = Run()
 
@@ -245,6 +280,11 @@ _CHOICES = {
     "dataset.source": ("minari", "d4rl"),
     "environment.flatten": ("auto", "observation", "all"),
     "plan.padding": ("repeat_last", "drop"),
+    "plan.kind": ("actions", "states"),
+    "plan.conditioning": ("film", "ends", "both"),
+    "plan.goal": ("arrival", "last"),
+    "controller.kind": ("position_velocity", "pursuit", "inverse_dynamics"),
+    "reward.target": ("return_to_go", "goal_indicator", "goal_return"),
     "network.conv": ("auto", "matmul", "lax"),
     "network.dtype": ("float32", "bfloat16"),
     "reward.kind": ("residual_mlp", "conv"),
@@ -261,7 +301,8 @@ _CHOICES = {
         for stage in ("teacher", "student")
     },
 }
-_POSITIVE = ("num_steps", "batch_size", "horizon", "history", "embed_dim",
+_POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
+             "goal_radius", "num_candidates", "embed_dim",
              "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
@@ -285,6 +326,10 @@ _RANGES = {
     "target_ema": (0.0, 1.0, True),
     "max_episode_steps": (0, _LARGE, True),
     "init_noise_scale": (0.0, _LARGE, True),
+    "gain_position": (0.0, _LARGE, True),
+    "gain_velocity": (0.0, _LARGE, True),
+    "lookahead": (0.0, _LARGE, True),
+    "replan_every": (0, _LARGE, True),
 }
 
 

@@ -54,12 +54,18 @@ def load_dataset(settings: Settings) -> OfflineDataset:
         episodes, origin = load_minari(
             name,
             options.root,
-            flatten=settings.environment.flatten,
+            flatten=_flatten_rule(settings),
             download=options.download,
         )
     else:
         episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
     return make_dataset(name, episodes, origin)
+
+
+def _flatten_rule(settings: Settings) -> str:
+    """A plan of states has its own goals: the data's are not part of its states."""
+    rule = settings.environment.flatten
+    return "observation" if settings.plan.kind == "states" and rule == "auto" else rule
 
 
 def make_dataset(

@@ -73,6 +73,38 @@ def window_actions(actions, index: WindowIndex, rows, horizon: int):
     return actions[steps.clip(max=last[:, None])]
 
 
+def window_states(observations, index: WindowIndex, rows, horizon: int):
+    """[B, H, O] the states of the windows `rows` [B]; past the end the last repeats.
+
+    Of numpy arrays a numpy array, of JAX arrays a JAX array.
+    """
+    return window_actions(observations, index, rows, horizon)
+
+
+def window_arrivals(
+    observations, index: WindowIndex, rows, lags, horizon: int, goal_size: int
+):
+    """[B, H, O] as :func:`window_states`, staying in the state that each arrives in.
+
+    From step `lags` on, a window repeats its state of that step, with the components
+    behind the first `goal_size` (the velocities) zero: it is at rest.
+
+    Args:
+      observations: [N, O], environment units.
+      index: of the windows.
+      rows: [B] windows.
+      lags: [B] steps to the arrival.
+      horizon: H.
+      goal_size: components that say where a state is.
+    """
+    steps = index.start[rows][:, None] + np.arange(horizon, dtype=np.int32)
+    last = index.bounds[index.episode[rows] + 1] - 1
+    arrival = (index.start[rows] + lags).clip(max=last)[:, None]
+    states = observations[steps.clip(max=arrival)]
+    position = np.arange(states.shape[-1]) < goal_size
+    return states * (position | (steps < arrival)[..., None])
+
+
 def window_history(observations, index: WindowIndex, rows, history: int):
     """[B, h, O] observations up to each window's start, oldest first.
 

@@ -60,7 +60,7 @@ def check_spaces(
 ) -> None:
     """Raises ConfigError when an environment's spaces are not those of the data."""
     spaces = {
-        "observations": (observation_space, dims.observation),
+        "observations": (observation_space, dims.environment_observation),
         "actions": (action_space, dims.action),
     }
     for name, (space, size) in spaces.items():

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from ractd_jax.evaluation.environments import (
     check_spaces,
     make_vector_env,
 )
+from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 
@@ -45,66 +46,114 @@ class EpisodeResults(NamedTuple):
         return float(self.lengths.sum() / self.seconds)
 
 
-def evaluate_planner(
-    planner: Planner,
+class Policy(Protocol):
+    """What acts in episodes; it may remember each one.
+
+    ``act(observations [n, h, O], episodes [n], step) -> actions [n, A]``: the latest
+    observations of those `episodes` (their numbers) that still run.
+
+    Attributes:
+      compile_seconds: time spent on compiling so far.
+    """
+
+    compile_seconds: float
+
+    def act(
+        self, observations: np.ndarray, episodes: np.ndarray, step: int
+    ) -> np.ndarray: ...
+
+
+class EpisodeKeys:
+    """Noise of an episode that depends on its seed and step only.
+
+    fold_in(fold_in(key(seed), e), step); with ``noise="each_episode"`` the step is left
+    out: every plan of an episode starts from the same noise, which sampling maps to
+    the same mode in nearby states.
+    """
+
+    def __init__(self, num_episodes: int, seed: int, noise: str):
+        self._keys = jax.vmap(jax.random.fold_in, (None, 0))(
+            jax.random.key(seed), np.arange(num_episodes)
+        )
+        self._fold = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
+        self._noise = noise
+
+    def __call__(self, episodes: np.ndarray, step: int) -> jax.Array:
+        return self._fold(
+            self._keys[episodes], step if self._noise == "each_step" else 0
+        )
+
+
+class ClosedLoop:
+    """Executes the first action of a new plan at each step.
+
+    The planner's batch halves with the episodes that still run, so that few programs
+    are compiled.
+    """
+
+    def __init__(self, planner: Planner, keys: EpisodeKeys):
+        self._planner, self._keys = planner, keys
+        self._size = None
+        self.compile_seconds = 0.0
+
+    def act(
+        self, observations: np.ndarray, episodes: np.ndarray, step: int
+    ) -> np.ndarray:
+        if self._size is None or len(episodes) <= self._size // 2:
+            size = self._size or 2 * len(episodes)
+            self._size = max(size // 2, 1)
+            start = time.perf_counter()
+            self._act(observations, episodes, 0)
+            self.compile_seconds += time.perf_counter() - start
+        return self._act(observations, episodes, step)
+
+    def _act(self, observations, episodes, step):
+        rows = np.resize(np.arange(len(episodes)), self._size)
+        keys = self._keys(episodes[rows], step)
+        if self._planner.dims.history == 1:
+            observations = observations[:, 0]
+        actions = self._planner.act(observations[rows], keys)
+        return np.asarray(actions)[: len(episodes)]
+
+
+def run_episodes(
+    policy: Policy,
+    dims: Dimensions,
     environment: Environment,
     num_episodes: int,
     seed: int,
-    noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
+    on_observations: Callable[[np.ndarray, np.ndarray, int], None] | None = None,
 ) -> EpisodeResults:
-    """Runs one episode in each of `num_episodes` environments, replanning each step.
+    """Runs one episode in each of `num_episodes` environments.
 
-    Episode e is reset with ``seed + e`` and draws its noise from
-    fold_in(fold_in(key(seed), e), step), so its result does not depend on the others.
-    With ``noise="each_episode"`` the step is left out: every plan of an episode starts
-    from the same noise, which sampling maps to the same mode in nearby states.
-    Finished environments leave the batch; the planner's batch halves with them.
+    Episode e is reset with ``seed + e``. Finished environments leave the batch.
 
     Args:
-      planner: executes the first action of each plan.
+      policy: what acts.
+      dims: of the planner, to check the environment and keep the history.
       environment: what to make.
       num_episodes: E.
       seed: first reset's seed.
-      noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
+      on_observations: called with (observations [n, O], episodes [n], step), the
+        first ones included.
     """
     vector = make_vector_env(environment, num_episodes)
-    check_spaces(
-        vector.single_observation_space, vector.single_action_space, planner.dims
-    )
+    check_spaces(vector.single_observation_space, vector.single_action_space, dims)
     seeds = seed + np.arange(num_episodes)
-    episode_keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        jax.random.key(seed), np.arange(num_episodes)
-    )
-    fold_step = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
-
-    def step_keys(keys, step):
-        return fold_step(keys, step if noise == "each_step" else 0)
-
     observations, _ = vector.reset(seed=seeds.tolist())
-    history = np.repeat(
-        observations[:, None].astype(np.float32), planner.dims.history, axis=1
-    )
+    history = np.repeat(observations[:, None].astype(np.float32), dims.history, axis=1)
     alive = np.arange(num_episodes)
-    size = num_episodes
     returns, running_max = np.zeros((2, num_episodes))
     best = np.full(num_episodes, -np.inf)
     lengths = np.zeros(num_episodes, np.int64)
-    _act(planner, history, step_keys(episode_keys, 0))
-    compiling, begin, step = 0.0, time.perf_counter(), 0
+    begin, step = time.perf_counter(), 0
     while len(alive):
-        if len(alive) <= size // 2:
-            size = max(size // 2, 1)
-            start = time.perf_counter()
-            _act(planner, *_pad(size, history, step_keys(episode_keys[alive], 0)))
-            compiling += time.perf_counter() - start
-        padded = np.resize(alive, size)
-        keys = step_keys(episode_keys[padded], step)
-        actions = _act(planner, np.resize(history, (size, *history.shape[1:])), keys)
-        observations, rewards, terminated, truncated, _ = vector.step(
-            actions[: len(alive)]
-        )
+        if on_observations is not None:
+            on_observations(history[:, -1], alive, step)
+        actions = policy.act(history, alive, step)
+        observations, rewards, terminated, truncated, _ = vector.step(actions)
         step += 1
         lengths[alive] += 1
         returns[alive] += rewards
@@ -123,18 +172,32 @@ def evaluate_planner(
                 vector = as_vector(live)
         if on_step is not None:
             on_step(step, len(alive))
-    seconds = time.perf_counter() - begin - compiling
+    seconds = time.perf_counter() - begin - policy.compile_seconds
     return EpisodeResults(returns, lengths, seeds, running_max, seconds)
 
 
-def _pad(size: int, history: np.ndarray, keys: jax.Array):
-    rows = np.resize(np.arange(len(history)), size)
-    return history[rows], keys[rows]
+def evaluate_planner(
+    planner: Planner,
+    environment: Environment,
+    num_episodes: int,
+    seed: int,
+    noise: str = "each_step",
+    on_step: Callable[[int, int], None] | None = None,
+) -> EpisodeResults:
+    """Episodes of a planner of actions, replanning at each step.
 
+    An episode's result depends on its seed only, not on the other episodes.
 
-def _act(planner: Planner, history: np.ndarray, keys: jax.Array) -> np.ndarray:
-    observations = history[:, 0] if planner.dims.history == 1 else history
-    return np.asarray(planner.act(observations, keys))
+    Args:
+      planner: executes the first action of each plan.
+      environment: what to make.
+      num_episodes: E.
+      seed: first reset's seed.
+      noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
+      on_step: called with (step, episodes still running).
+    """
+    policy = ClosedLoop(planner, EpisodeKeys(num_episodes, seed, noise))
+    return run_episodes(policy, planner.dims, environment, num_episodes, seed, on_step)
 
 
 def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:

@@ -36,33 +36,31 @@ def pessimistic_return(
 
 
 def reward_loss(
-    reward_fn: Callable[[jax.Array, jax.Array], jax.Array],
-    observations: jax.Array,
+    plan_return_fn: Callable[[jax.Array, jax.Array], jax.Array],
+    condition: jax.Array,
     plans: jax.Array,
-    data_actions: jax.Array,
+    data_plans: jax.Array,
     advantage_cap: jax.typing.ArrayLike = jnp.inf,
 ) -> tuple[jax.Array, jax.Array]:
-    """L_R = -mean min(R(s_n, a_n), R(s_n, a_data) + cap), a_n the plan's first action.
+    """L_R = -mean min(R(plan), R(data's plan) + cap).
 
-    Thesis eq. 3.8 with a guard against exploiting the reward model: once an action is
-    predicted to return `advantage_cap` more than the data's own action in that state,
-    its gradient is zero. A larger reward weight then arrives at the cap sooner instead
-    of running past what the model knows. An infinite cap is the papers' loss.
-
-    Actions are clipped to the data's range first, as the planner clips what it
-    executes: beyond it there is nothing to gain.
+    Thesis eq. 3.8 with a guard against exploiting the reward model: once a plan is
+    predicted to return `advantage_cap` more than the data's own plan from there, its
+    gradient is zero. A larger reward weight then arrives at the cap sooner instead of
+    running past what the model knows. An infinite cap is the papers' loss.
 
     Args:
-      reward_fn: R(observations [B, O], actions [B, A]) -> [B], normalised.
-      observations: [B, O] normalised current observations.
-      plans: [B, H, A] predicted clean plans.
-      data_actions: [B, A] normalised actions that the data has there.
-      advantage_cap: in units of the normalised return.
+      plan_return_fn: R(plans [B, H, D], condition [B, C]) -> [B], such as that of the
+        first action.
+      condition: [B, C] what the plans are conditioned on.
+      plans: [B, H, D] predicted clean plans.
+      data_plans: [B, H, D] normalised plans that the data has there.
+      advantage_cap: in units of the return that `plan_return_fn` gives.
 
     Returns:
       (loss, the [B] predicted returns before the cap).
     """
-    predicted = reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
-    ceiling = reward_fn(observations, data_actions) + advantage_cap
+    predicted = plan_return_fn(plans, condition)
+    ceiling = plan_return_fn(data_plans, condition) + advantage_cap
     capped = jnp.minimum(predicted, jax.lax.stop_gradient(ceiling))
     return -jnp.mean(capped), predicted

@@ -45,10 +45,9 @@ def student_loss(
     clean_fn: CleanFn,
     frozen_jump_fn: JumpFn,
     teacher_denoise_fn: DenoiseFn,
-    reward_fn: Callable[[jax.Array, jax.Array], jax.Array] | None,
+    plan_return_fn: Callable[[jax.Array, jax.Array], jax.Array] | None,
     plans: jax.Array,
     condition: jax.Array,
-    observations: jax.Array,
     draws: StudentDraws,
     sigmas: jax.Array,
     *,
@@ -68,10 +67,9 @@ def student_loss(
       clean_fn: g_theta(x, sigma, sigma_stop, condition), the one with a gradient.
       frozen_jump_fn: G_sg(x, sigma, sigma_stop) for `condition`.
       teacher_denoise_fn: the teacher's D(x, sigma) for `condition`.
-      reward_fn: R(observations, actions) -> [B], or None to leave the term out.
+      plan_return_fn: R(plans, condition) -> [B], or None to leave the term out.
       plans: [B, H, D] clean normalised plans.
       condition: [B, C] what the networks are conditioned on.
-      observations: [B, O] normalised current observations, for the reward.
       draws: the random draws.
       sigmas: [N + 1] noise level of each bin.
       distance_fn: distance of the CTM and the DSM loss.
@@ -97,10 +95,10 @@ def student_loss(
     x_dsm = add_noise(plans, draws.dsm_sigma, draws.dsm_noise)
     dsm_stop = draws.dsm_sigma if dsm_form == "denoiser" else sigma_min
     branches = [(x_t, sigma_t, sigma_s), (x_dsm, draws.dsm_sigma, dsm_stop)]
-    if reward_fn is not None and reward_input == "one_step":
+    if plan_return_fn is not None and reward_input == "one_step":
         sigma_max = jnp.full_like(sigma_t, sigmas[0])
         branches.append((draws.init_noise, sigma_max, sigma_min))
-    elif reward_fn is not None and dsm_form == "denoiser":
+    elif plan_return_fn is not None and dsm_form == "denoiser":
         branches.append((x_dsm, draws.dsm_sigma, sigma_min))
     x, sigma, stop = (jnp.concatenate(parts) for parts in zip(*branches, strict=True))
     clean = clean_fn(x, sigma, stop, jnp.concatenate([condition] * len(branches)))
@@ -126,9 +124,9 @@ def student_loss(
     dsm = distance_fn(denoised, plans, edm_weight(draws.dsm_sigma, sigma_data))
     loss = ctm_weight * ctm + dsm_weight * dsm
     info = {"loss/ctm": ctm, "loss/dsm": dsm}
-    if reward_fn is not None:
+    if plan_return_fn is not None:
         reward, _ = reward_loss(
-            reward_fn, observations, jumped[-1], plans[:, 0], advantage_cap
+            plan_return_fn, condition, jumped[-1], plans, advantage_cap
         )
         loss = loss + reward_weight * reward
         info["loss/reward"] = reward

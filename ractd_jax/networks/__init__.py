@@ -6,6 +6,7 @@ from ractd_jax.networks.temporal_unet import (
     TemporalUNet,
     TemporalUNetConfig,
     fold_levels,
+    pin_ends,
 )
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "TemporalUNet",
     "TemporalUNetConfig",
     "fold_levels",
+    "pin_ends",
 ]

@@ -22,6 +22,8 @@ from ractd_jax.networks.blocks import (
     mish,
 )
 
+CONDITIONINGS = ("film", "ends", "both")
+
 
 @dataclasses.dataclass(frozen=True)
 class TemporalUNetConfig:
@@ -35,6 +37,8 @@ class TemporalUNetConfig:
       num_groups: groups of the group norms; divides every width.
       dropout_rate: probability of dropping an activation while training.
       condition_dim: flattened size of the condition; checked when given.
+      conditioning: how the condition enters: ``film`` (the FiLM layers), ``ends`` (it
+        is the first and the last step of the plan, see :func:`pin_ends`) or ``both``.
       compute: how to compute; does not change the parameters.
     """
 
@@ -45,6 +49,7 @@ class TemporalUNetConfig:
     num_groups: int = 8
     dropout_rate: float = 0.0
     condition_dim: int | None = None
+    conditioning: str = "film"
     compute: Compute = Compute()
 
     def __post_init__(self):
@@ -59,6 +64,16 @@ class TemporalUNetConfig:
             raise ValueError(f"embed_dim must be even and >= 4, not {self.embed_dim}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {self.kernel_size}")
+        if self.conditioning not in CONDITIONINGS:
+            raise ValueError(
+                f"conditioning must be one of {CONDITIONINGS}, "
+                f"not {self.conditioning!r}"
+            )
+
+    @property
+    def pins_ends(self) -> bool:
+        """Whether the condition is the plan's first and last step."""
+        return self.conditioning != "film"
 
     @property
     def block_features(self) -> dict[str, int]:
@@ -85,6 +100,12 @@ class TemporalUNetConfig:
                 f"a horizon of {horizon} does not fit {levels} levels: it must be a "
                 f"multiple of {factor}"
             )
+
+
+def pin_ends(plans: jax.Array, ends: jax.Array) -> jax.Array:
+    """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting)."""
+    first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
+    return plans.at[:, 0].set(first).at[:, -1].set(last)
 
 
 def sinusoidal_embedding(position: jax.Array, dim: int) -> jax.Array:
@@ -152,7 +173,11 @@ class TemporalUNet(nn.Module):
         cond = cond.reshape(cond.shape[0], -1).astype(config.compute.dtype)
         if config.condition_dim is not None:
             chex.assert_axis_dimension(cond, 1, config.condition_dim)
-        parts.append(cond)
+        if config.pins_ends:
+            # Not scaled as the noisy steps are: what is known stays visible.
+            x = pin_ends(x, cond)
+        if config.conditioning != "ends":
+            parts.append(cond)
         condition = mish(jnp.concatenate(parts, axis=-1))
         films = {}
         if c_noise is None:

@@ -18,8 +18,15 @@ from ractd_jax.models import Dimensions
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.student import few_step_bins, sample_few_step
 from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.training.stages.stored import (
+    check_same_data,
+    load_reward_members,
+    load_stage_model,
+)
 
 _CONSTANT_BYTES = 32 * 2**20
+# (normalised plans [B, H, D], condition [B, C]) -> [B]
+PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Sampler(NamedTuple):
@@ -61,8 +68,9 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
             sigmas = diffusion.karras_sigmas(
                 num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
             )
+            x_init = models.pin(unet, scale * noises[0], condition)
             plans = diffusion.sample_heun(
-                diffusion.clip_denoised(denoise_fn), scale * noises[0], sigmas
+                diffusion.clip_denoised(denoise_fn), x_init, sigmas
             )
             return jnp.clip(plans, -1.0, 1.0)
 
@@ -80,6 +88,7 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
     def student(weights, condition, noises):
         def jump_fn(x, sigma, sigma_stop):
             folded = models.make_folded_jump_fn(unet, weights[sigma], noise)
+            x = models.pin(unet, x, condition)
             return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
 
         x_init = scale * noises[0]
@@ -118,11 +127,14 @@ class Planner:
         observation_normalizer: MinMaxNormalizer,
         action_normalizer: MinMaxNormalizer,
         num_steps: int,
+        plan_return_fn: PlanReturnFn | None = None,
+        num_candidates: int = 1,
     ):
         self.settings = settings
         self.dims = dims
         self.role = role
         self.num_steps = num_steps
+        self.num_candidates = num_candidates
         self.unet = models.make_unet(settings.network, dims)
         self.params = jax.device_put(params)
         self.observation_normalizer = observation_normalizer
@@ -131,19 +143,37 @@ class Planner:
         self.nfe = sampler.nfe
         # Not jitted: its outputs would be copies of all weights, one for each level.
         weights = sampler.prepare(self.params)
-        shape = (sampler.num_noises, *dims.plan_shape)
+        shape = (num_candidates, sampler.num_noises, *dims.plan_shape)
+        plan_normalizer = (
+            observation_normalizer if dims.plans_states else action_normalizer
+        )
 
         def condition(observations):
+            if dims.plans_states:
+                state, goal = jnp.split(observations, [dims.observation], axis=-1)
+                # At rest in the goal.
+                goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
+                observations = jnp.stack([state, goal], axis=1)
             normalized = observation_normalizer.normalize(observations)
             return normalized.reshape(len(observations), -1)
+
+        def best(plans, condition):
+            returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
+            plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
+            return plans[jnp.arange(len(plans)), returns.argmax(axis=1)]
 
         def plan(weights, observations, key, first_only):
             batch = observations.shape[0]
             keys = key if key.ndim else jax.random.split(key, batch)
-            noises = jax.vmap(lambda k: jax.random.normal(k, shape), out_axes=1)(keys)
-            plans = sampler.sample(weights, condition(observations), noises)
+            noises = jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+            # [B, N, ...] to [B N, ...]: the candidates of a plan lie side by side.
+            noises = jnp.moveaxis(noises.reshape(-1, *shape[1:]), 1, 0)
+            conditions = jnp.repeat(condition(observations), num_candidates, axis=0)
+            plans = sampler.sample(weights, conditions, noises)
+            if num_candidates > 1:
+                plans = best(plans, conditions)
             plans = plans[:, 0] if first_only else plans
-            return action_normalizer.unnormalize(plans)
+            return plan_normalizer.unnormalize(plans)
 
         # As constants, the weights of a small network need no handling at each call,
         # which is a fifth of its time; those of a large one would bloat the program.
@@ -161,26 +191,34 @@ class Planner:
         return self._condition(self._checked_observations(observations))
 
     def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
-        """Samples plans.
+        """Samples plans; of several candidates, the one with the best predicted return.
 
         Args:
           observations: [B, O] in environment units, or [B, h, O] (oldest first) when
-            the planner was trained with a history h > 1.
+            the planner was trained with a history h > 1; [B, O + G], the state and the
+            goal, for plans of states.
           key: one PRNG key, or [B] keys, one for each plan.
 
         Returns:
-          [B, H, A] actions in environment units.
+          [B, H, A] actions or [B, H, O] states, in environment units.
 
         Raises:
           ValueError: the observations or keys have a wrong shape, or are not finite.
         """
-        observations, key = self._checked(observations, key)
-        return self._plan(observations, key, first_only=False)
+        return self._plan(*self._checked(observations, key), first_only=False)
 
     def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
-        """[B, A]: the first actions of :meth:`plan`, same arguments."""
-        observations, key = self._checked(observations, key)
-        return self._plan(observations, key, first_only=True)
+        """[B, A]: the first actions of :meth:`plan`, same arguments.
+
+        Raises:
+          ValueError: also when plans hold states, which a controller has to follow.
+        """
+        if self.dims.plans_states:
+            raise ValueError(
+                "this planner plans states: follow plan() with a controller of "
+                "ractd_jax.planning.controllers"
+            )
+        return self._plan(*self._checked(observations, key), first_only=True)
 
     def _checked(self, observations, key):
         observations = self._checked_observations(observations)
@@ -193,7 +231,7 @@ class Planner:
 
     def _checked_observations(self, observations):
         observations = np.asarray(observations, np.float32)
-        history, size = self.dims.history, self.dims.observation
+        history, size = self.dims.history, self.dims.environment_observation
         inner = (size,) if history == 1 else (history, size)
         if observations.shape[1:] != inner or len(observations) == 0:
             expected = ", ".join(["B", *map(str, inner)])
@@ -211,6 +249,8 @@ def load_planner(
     *,
     num_steps: int | None = None,
     weights: str = "ema",
+    num_candidates: int = 1,
+    reward: str | os.PathLike | None = None,
 ) -> Planner:
     """Loads the planner trained in `directory`.
 
@@ -219,10 +259,15 @@ def load_planner(
       num_steps: Heun steps of a teacher (default 79, the training grid) or jumps of
         a student (default 1).
       weights: ``ema`` or ``raw``.
+      num_candidates: N, plans sampled together for each observation, of which the
+        one with the highest predicted return is taken (Monte-Carlo selection).
+      reward: workdir of train_reward, which N > 1 needs; by default that of the
+        student's training.
 
     Raises:
-      CheckpointError: no readable checkpoint of a planner is there.
-      ValueError: an impossible number of steps.
+      CheckpointError: no readable checkpoint of a planner, or of its reward model, is
+        there.
+      ValueError: an impossible number of steps or candidates.
     """
     stored = StoredModel(directory)
     role = stored.metadata["stage"]
@@ -239,6 +284,17 @@ def load_planner(
     )
     if num_steps is None:
         num_steps = settings.diffusion.num_scales - 1 if role == "teacher" else 1
+    if num_candidates < 1:
+        raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
+    plan_return_fn = None
+    if num_candidates > 1:
+        reward = reward or stored.metadata.get("reward", {}).get("directory")
+        if not reward:
+            raise CheckpointError(
+                f"{directory}: {num_candidates} candidates need a reward model to "
+                "choose with: expected its folder (reward), found none"
+            )
+        plan_return_fn = _load_plan_return(reward, settings, dims, stored.metadata)
     normalizers = {
         name: MinMaxNormalizer.from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
@@ -251,4 +307,18 @@ def load_planner(
         normalizers["observations"],
         normalizers["actions"],
         num_steps,
+        plan_return_fn,
+        num_candidates,
     )
+
+
+def _load_plan_return(
+    directory, settings: Settings, dims: Dimensions, metadata: dict
+) -> PlanReturnFn:
+    stored = load_stage_model(directory, "reward", settings)
+    check_same_data(stored, metadata)
+    model, params = load_reward_members(stored, dims, settings.student.num_members)
+    reward_fn = models.make_reward_fn(
+        model, jax.device_put(params), settings.student.pessimism
+    )
+    return models.make_plan_return_fn(reward_fn, dims)

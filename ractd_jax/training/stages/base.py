@@ -15,12 +15,18 @@ from ractd_jax.data.windows import (
     WindowIndex,
     index_windows,
     window_actions,
+    window_arrivals,
     window_history,
+    window_states,
 )
+from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Optimizer, Settings, to_dict
 from ractd_jax.training.parallel import LossFn
 from ractd_jax.training.state import TrainState
+
+# (data, rows) -> batch, of numpy and of JAX arrays alike.
+Gather = Callable[[Any, Any], Any]
 
 
 class PlanData(NamedTuple):
@@ -32,17 +38,15 @@ class PlanData(NamedTuple):
 
 
 class PlanBatch(NamedTuple):
-    """Normalised windows.
+    """Normalised windows, see :class:`ractd_jax.models.Dimensions`.
 
     Attributes:
-      plans: [B, H, A].
-      condition: [B, h O], the latest observations, flat.
-      observations: [B, O], the current one.
+      plans: [B, H, D].
+      condition: [B, C].
     """
 
     plans: jax.Array
     condition: jax.Array
-    observations: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Stage:
     frozen: Any
     data: Any
     num_rows: int
-    gather: Callable[[Any, Any], Any]
+    gather: Gather
     metadata: dict
     draws_per_item: int = 0
     streaming: bool = False
@@ -99,6 +103,8 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         action=dataset.episodes.actions.shape[1],
         horizon=settings.plan.horizon,
         history=settings.plan.history,
+        goal=settings.plan.goal_size if settings.plan.kind == "states" else 0,
+        conditioning=settings.plan.conditioning,
     )
 
 
@@ -128,22 +134,49 @@ def plan_data(settings: Settings, dataset: OfflineDataset) -> PlanData:
     return PlanData(dataset.episodes.observations, dataset.episodes.actions, index)
 
 
-def make_gather_plans(
+def make_gather_actions(
     dims: Dimensions,
     observation_normalizer: MinMaxNormalizer,
     action_normalizer: MinMaxNormalizer,
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
-    """(data, rows [B]) -> normalised batch."""
+    """(data, rows [B]) -> normalised plans of actions."""
 
     def gather(data: PlanData, rows) -> PlanBatch:
         plans = window_actions(data.actions, data.index, rows, dims.horizon)
         history = window_history(data.observations, data.index, rows, dims.history)
         history = observation_normalizer.normalize(history)
         return PlanBatch(
-            action_normalizer.normalize(plans),
-            history.reshape(len(rows), -1),
-            history[:, -1],
+            action_normalizer.normalize(plans), history.reshape(len(rows), -1)
         )
+
+    return gather
+
+
+def make_gather_states(
+    dims: Dimensions, observation_normalizer: MinMaxNormalizer, goal: str
+) -> Callable[[PlanData, np.ndarray], PlanBatch]:
+    """(data, rows [B]) -> normalised plans of states, and (start, goal).
+
+    With the goal at the plan's `last` state, a row is a window. With an `arrival`
+    within it, row r is window r // (H - 1) arriving after r % (H - 1) + 1 steps.
+    """
+    lags = dims.horizon - 1
+
+    def gather(data: PlanData, rows) -> PlanBatch:
+        if goal == "last":
+            states = window_states(data.observations, data.index, rows, dims.horizon)
+        else:
+            states = window_arrivals(
+                data.observations,
+                data.index,
+                rows // lags,
+                rows % lags + 1,
+                dims.horizon,
+                dims.goal,
+            )
+        plans = observation_normalizer.normalize(states)
+        ends = plans[:, [0, -1]]
+        return PlanBatch(plans, ends.reshape(len(rows), -1))
 
     return gather
 
@@ -151,13 +184,24 @@ def make_gather_plans(
 def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
     """The fields of a Stage that say how it draws plans."""
     data = plan_data(settings, dataset)
+    dims = dimensions(settings, dataset)
+    num_rows = len(data.index.start)
+    if dims.plans_states:
+        goal = settings.plan.goal
+        gather = make_gather_states(dims, dataset.observation_normalizer, goal)
+        num_rows *= dims.horizon - 1 if goal == "arrival" else 1
+        if num_rows > np.iinfo(np.int32).max:
+            raise ConfigError(
+                f"config.plan.horizon: expected at most 2^31 pairs of a window and a "
+                f"lag, found {num_rows}; take fewer transitions or plan.goal=last"
+            )
+    else:
+        gather = make_gather_actions(
+            dims, dataset.observation_normalizer, dataset.action_normalizer
+        )
     return {
         "data": data,
-        "num_rows": len(data.index.start),
-        "gather": make_gather_plans(
-            dimensions(settings, dataset),
-            dataset.observation_normalizer,
-            dataset.action_normalizer,
-        ),
+        "num_rows": num_rows,
+        "gather": gather,
         "streaming": settings.dataset.streaming,
     }

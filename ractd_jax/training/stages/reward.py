@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,49 @@ import numpy as np
 
 from ractd_jax import losses, models
 from ractd_jax.data.episodes import return_to_go
-from ractd_jax.data.normalizers import fit_min_max
+from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.windows import WindowIndex, index_windows
+from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Settings
-from ractd_jax.training.stages.base import Stage, base_metadata, dimensions
+from ractd_jax.training.stages.base import (
+    Gather,
+    Stage,
+    base_metadata,
+    dimensions,
+)
 
 _BLOCK = 65_536
+_HELD_GOALS = 8_192
 
 
-class RewardData(NamedTuple):
+class RewardBatch(NamedTuple):
+    """Normalised states [..., O], actions [..., A] or goals [..., G], targets [...]."""
+
+    observations: jax.Array
+    others: jax.Array
+    targets: jax.Array
+
+
+class RewardItems(NamedTuple):
+    """What a reward model learns from.
+
+    Attributes:
+      data: arrays, in environment units.
+      gather: (data, rows) -> RewardBatch.
+      num_train: rows to train on, from 0.
+      held_out: batch of the rows of episodes that are held out.
+      return_normalizer: of the targets.
+    """
+
+    data: Any
+    gather: Gather
+    num_train: int
+    held_out: RewardBatch
+    return_normalizer: MinMaxNormalizer
+
+
+class PairData(NamedTuple):
     """The dataset's pairs, normalised returns-to-go, and the rows to train on."""
 
     observations: jax.Array
@@ -27,12 +61,12 @@ class RewardData(NamedTuple):
     train_rows: jax.Array
 
 
-class RewardBatch(NamedTuple):
-    """Normalised pairs [..., O] and [..., A], and returns-to-go [...]."""
+class GoalData(NamedTuple):
+    """The dataset's states, the windows over them, and those to train on."""
 
     observations: jax.Array
-    actions: jax.Array
-    targets: jax.Array
+    index: WindowIndex
+    train_rows: jax.Array
 
 
 def split_episodes(
@@ -51,31 +85,23 @@ def split_episodes(
     return rows[~row_held], rows[row_held]
 
 
-def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
-    """The reward models, by regression on the normalised return-to-go.
-
-    The members of the ensemble have their own initial weights and batches, and are
-    trained together by vmap.
-    """
-    dims = dimensions(settings, dataset)
-    options = settings.reward
-    model = models.make_reward_model(options)
-    targets = return_to_go(
-        dataset.episodes, options.discount, options.termination_penalty
-    )[:, None]
-    target_normalizer = fit_min_max(targets)
+def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
+    """Pairs of a state and an action, with the normalised return-to-go."""
+    episodes, options = dataset.episodes, settings.reward
+    targets = return_to_go(episodes, options.discount, options.termination_penalty)
+    targets = targets[:, None]
+    normalizer = fit_min_max(targets)
     train_rows, held_rows = split_episodes(
-        dataset.episodes.starts, options.holdout_fraction, settings.seed
+        episodes.starts, options.holdout_fraction, settings.seed
     )
-    episodes = dataset.episodes
-    data = RewardData(
+    data = PairData(
         episodes.observations,
         episodes.actions,
-        target_normalizer.normalize(targets)[:, 0],
+        normalizer.normalize(targets)[:, 0],
         train_rows,
     )
 
-    def pairs(data: RewardData, rows) -> RewardBatch:
+    def pairs(data: PairData, rows) -> RewardBatch:
         return RewardBatch(
             dataset.observation_normalizer.normalize(data.observations[rows]),
             dataset.action_normalizer.normalize(data.actions[rows]),
@@ -83,24 +109,121 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         )
 
     held = held_rows[:_BLOCK] if len(held_rows) else train_rows[:_BLOCK]
-    held = pairs(data, held)
+    return RewardItems(
+        data,
+        lambda data, rows: pairs(data, data.train_rows[rows]),
+        len(train_rows),
+        pairs(data, held),
+        normalizer,
+    )
 
-    def predict(params, observations, actions):
-        def member(params, observations, actions):
-            return model.apply({"params": params}, observations, actions)
 
-        return jax.vmap(member)(params, observations, actions)
+def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
+    """Pairs of a state and a goal, the position that the ball has some steps later.
+
+    Row r is the state that training window r // H begins with, and the position
+    r % H steps after it. Of ``goal_indicator`` every second goal is one of another
+    row, so that pairs which lie far apart are seen too.
+    """
+    options, plan = settings.reward, settings.plan
+    episodes, horizon, size = dataset.episodes, plan.horizon, plan.goal_size
+    index = index_windows(episodes, horizon, "repeat_last", dataset.name)
+    train_rows, held_rows = split_episodes(
+        episodes.starts, options.holdout_fraction, settings.seed
+    )
+    num_train = len(train_rows) * horizon
+    if num_train > np.iinfo(np.int32).max:
+        raise ConfigError(
+            f"config.plan.horizon: expected at most 2^31 pairs of a state and a lag, "
+            f"found {num_train}; take fewer transitions"
+        )
+    position_normalizer = MinMaxNormalizer(
+        *(bound[:size] for bound in dataset.observation_normalizer)
+    )
+
+    def positions(data, windows, lags):
+        last = data.index.bounds[data.index.episode[windows] + 1] - 1
+        steps = (data.index.start[windows] + lags).clip(max=last)
+        return data.observations[steps][..., :size]
+
+    def gather(data: GoalData, rows, window_rows) -> RewardBatch:
+        windows = window_rows[rows // horizon]
+        goal_rows = rows
+        if options.target == "goal_indicator":
+            goal_rows = rows + (rows[..., ::-1] - rows) * (rows % 2)
+        goals = positions(data, window_rows[goal_rows // horizon], goal_rows % horizon)
+        if options.target == "goal_indicator":
+            gap = positions(data, windows, 0) - goals
+            targets = (gap**2).sum(axis=-1) < options.goal_radius**2
+        else:
+            lags = np.arange(horizon, dtype=np.int32)
+            path = positions(data, windows[..., None], lags)
+            gap = path - goals[..., None, :]
+            arrived = (gap**2).sum(axis=-1) < options.goal_radius**2
+            targets = options.discount ** arrived.argmax(axis=-1)
+        states = data.observations[data.index.start[windows]]
+        return RewardBatch(
+            dataset.observation_normalizer.normalize(states),
+            position_normalizer.normalize(goals),
+            targets * np.float32(1.0),
+        )
+
+    data = GoalData(episodes.observations, index, train_rows)
+    held_rows = held_rows if len(held_rows) else train_rows
+    rows = np.random.default_rng(0).integers(
+        len(held_rows) * horizon, size=_HELD_GOALS, dtype=np.int32
+    )
+    identity = MinMaxNormalizer(
+        np.array([-1.0], np.float32), np.array([1.0], np.float32)
+    )
+    return RewardItems(
+        data,
+        lambda data, rows: gather(data, rows, data.train_rows),
+        num_train,
+        gather(data, rows, held_rows),
+        identity,
+    )
+
+
+def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
+    """The reward models, by regression on the normalised target.
+
+    The members of the ensemble have their own initial weights and batches, and are
+    trained together by vmap.
+
+    Raises:
+      ConfigError: a target that does not fit the plans.
+    """
+    dims = dimensions(settings, dataset)
+    options = settings.reward
+    model = models.make_reward_model(options)
+    of_goals = options.target != "return_to_go"
+    if of_goals != dims.plans_states:
+        expected = (
+            "goal_indicator or goal_return" if dims.plans_states else ("return_to_go")
+        )
+        raise ConfigError(
+            f"config.reward.target: expected {expected} with config.plan.kind = "
+            f"{settings.plan.kind!r}, found {options.target!r}"
+        )
+    items = (goal_rewards if of_goals else returns_to_go)(settings, dataset)
+
+    def predict(params, observations, others):
+        def member(params, observations, others):
+            return model.apply({"params": params}, observations, others)
+
+        return jax.vmap(member)(params, observations, others)
 
     def loss_fn(params, target_params, frozen, batch, key):
         del target_params, frozen, key
-        predictions = predict(params, batch.observations, batch.actions)
+        predictions = predict(params, batch.observations, batch.others)
         loss = losses.regression_loss(predictions, batch.targets)
         return loss, {"loss/mse": loss / options.num_members}
 
     @jax.jit
-    def held_out_error(params, observations, actions, targets):
+    def held_out_error(params, observations, others, targets):
         reward_fn = models.make_reward_fn(model, params, pessimism=0.0)
-        error = reward_fn(observations, actions) - targets
+        error = reward_fn(observations, others) - targets
         return {"loss/held_out_mse": jnp.mean(jnp.square(error))}
 
     return Stage(
@@ -113,14 +236,14 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         ),
         loss_fn=loss_fn,
         frozen={},
-        data=data,
-        num_rows=len(train_rows),
-        gather=lambda data, rows: pairs(data, data.train_rows[rows]),
+        data=items.data,
+        num_rows=items.num_train,
+        gather=items.gather,
         draws_per_item=options.num_members,
         streaming=settings.dataset.streaming,
         metadata={
             **base_metadata("reward", settings, dataset),
-            "return_normalizer": target_normalizer.to_dict(),
+            "return_normalizer": items.return_normalizer.to_dict(),
         },
-        probe=lambda state: held_out_error(state.ema_params, *held),
+        probe=lambda state: held_out_error(state.ema_params, *items.held_out),
     )

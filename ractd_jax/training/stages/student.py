@@ -9,50 +9,24 @@ from ractd_jax import models
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.models import Dimensions
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.student import warm_start
-from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.base import (
+    PlanBatch,
     Stage,
     base_metadata,
     dimensions,
     plan_sampling,
 )
+from ractd_jax.training.stages.stored import (
+    check_same_data,
+    load_reward_members,
+    load_stage_model,
+)
 from ractd_jax.training.stages.student_loss import student_loss_fn, student_probe
 
-_BLOCK = 65_536
+_SAMPLE = 4_096
 _PROBE_SIZE = 256
-
-
-def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
-    """Opens a checkpoint that must be of this stage and of the same task.
-
-    Raises:
-      CheckpointError: it is of another stage or task.
-    """
-    stored = StoredModel(directory)
-    found = stored.metadata["stage"]
-    if found != stage:
-        raise CheckpointError(
-            f"{directory}: expected a {stage} checkpoint, found a {found} checkpoint"
-        )
-    task = stored.metadata["settings"]["task"]
-    if task != settings.task:
-        raise CheckpointError(
-            f"{directory}: expected a checkpoint of task '{settings.task}', found one "
-            f"of task '{task}'"
-        )
-    return stored
-
-
-def _check_same_data(stored: StoredModel, metadata: dict) -> None:
-    for name in ("dimensions", "normalizers"):
-        if stored.metadata[name] != metadata[name]:
-            raise CheckpointError(
-                f"{stored.directory}: its {name} differ from those of this dataset and "
-                f"config; train it again on the same data"
-            )
 
 
 def student_stage(
@@ -72,7 +46,7 @@ def student_stage(
     metadata = base_metadata("student", settings, dataset)
     unet = models.make_unet(settings.network, dims, options.dropout_rate)
     teacher = load_stage_model(teacher_directory, "teacher", settings)
-    _check_same_data(teacher, metadata)
+    check_same_data(teacher, metadata)
     teacher_settings = from_mapping(teacher.metadata["settings"])
     for section in ("network", "diffusion"):
         if getattr(teacher_settings, section) != getattr(settings, section):
@@ -100,18 +74,22 @@ def student_stage(
                 "(--reward=DIR), found none"
             )
         stored = load_stage_model(reward_directory, "reward", settings)
-        _check_same_data(stored, metadata)
+        check_same_data(stored, metadata)
         reward_model, frozen["reward"] = load_reward_members(
             stored, dims, options.num_members
         )
         metadata["reward"] = {"directory": str(reward_directory), "step": stored.step}
-        metadata["predicted_return"] = predicted_return_range(
-            models.make_reward_fn(reward_model, frozen["reward"], options.pessimism),
-            MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
-            dataset,
+        reward_fn = models.make_reward_fn(
+            reward_model, frozen["reward"], options.pessimism
         )
-        rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_PROBE_SIZE)
-        batch = sampling["gather"](sampling["data"], rows)
+        rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
+        batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
+        metadata["predicted_return"] = predicted_return_range(
+            models.make_plan_return_fn(reward_fn, dims),
+            MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
+            batch,
+        )
+        batch = jax.tree.map(lambda x: x[:_PROBE_SIZE], batch)
         probe = student_probe(
             settings, dims, unet, reward_model, frozen, batch, metadata
         )
@@ -124,7 +102,7 @@ def student_stage(
         init_params=lambda key: warm_start(
             frozen["teacher"], settings.network.embed_dim
         ),
-        loss_fn=student_loss_fn(settings, unet, reward_model),
+        loss_fn=student_loss_fn(settings, dims, unet, reward_model),
         frozen=frozen,
         metadata=metadata,
         target_decay=options.target_ema or None,
@@ -133,39 +111,14 @@ def student_stage(
     )
 
 
-def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int):
-    """(reward model, stacked EMA parameters of the first `num_members`; 0: all)."""
-    options = from_mapping(stored.metadata["settings"]).reward
-    if num_members > options.num_members:
-        raise CheckpointError(
-            f"{stored.directory}: expected at least {num_members} members "
-            f"(config.student.num_members), found {options.num_members}"
-        )
-    model = models.make_reward_model(options)
-    template = jax.eval_shape(
-        lambda: models.init_reward(model, dims, jax.random.key(0), options.num_members)
-    )
-    params = stored.load(template)
-    keep = num_members or options.num_members
-    return model, jax.tree.map(lambda leaf: leaf[:keep], params)
-
-
 def predicted_return_range(
-    reward_fn, normalizer: MinMaxNormalizer, dataset: OfflineDataset
+    plan_return_fn, normalizer: MinMaxNormalizer, batch: PlanBatch
 ) -> dict:
-    """What the reward model predicts on the data's own pairs, in return units."""
-
-    @jax.jit
-    def predict(observations, actions):
-        return reward_fn(
-            dataset.observation_normalizer.normalize(observations),
-            dataset.action_normalizer.normalize(actions),
-        )
-
-    episodes = dataset.episodes
-    blocks = [slice(i, i + _BLOCK) for i in range(0, episodes.num_transitions, _BLOCK)]
+    """What the reward model predicts of the data's own plans, in return units."""
+    blocks = np.array_split(np.arange(len(batch.plans)), 16)
+    predict = jax.jit(plan_return_fn)
     predictions = [
-        np.asarray(predict(episodes.observations[block], episodes.actions[block]))
+        np.asarray(predict(batch.plans[block], batch.condition[block]))
         for block in blocks
     ]
     returns = normalizer.unnormalize(np.concatenate(predictions))

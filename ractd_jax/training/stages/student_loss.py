@@ -14,14 +14,14 @@ from ractd_jax.training.parallel import LossFn
 from ractd_jax.training.state import TrainState
 
 
-def student_loss_fn(settings: Settings, unet, reward_model) -> LossFn:
+def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
     options, noise = settings.student, settings.diffusion
     distance_fn = losses.distance(options.distance)
     num_scales = options.num_scales or noise.num_scales
 
     def loss_fn(params, target_params, frozen, batch, key):
         keys = jax.random.split(key, 6)
-        plans, condition, observations = batch
+        plans, condition = batch
         sigma = diffusion.sample_student_sigma(
             keys[0],
             len(plans),
@@ -31,26 +31,31 @@ def student_loss_fn(settings: Settings, unet, reward_model) -> LossFn:
             noise.rho,
             (noise.log_sigma_mean, noise.log_sigma_std),
         )
+        init_noise = models.init_noise_scale(noise) * jax.random.normal(
+            keys[5], plans.shape
+        )
+        # Where the ends of a plan are known, there is no noise on them.
+        still = jnp.zeros_like(condition)
         draws = losses.StudentDraws(
             triple=sample_time_triples(
                 keys[1], len(plans), num_scales, options.max_solver_steps
             ),
-            ctm_noise=jax.random.normal(keys[2], plans.shape),
+            ctm_noise=models.pin(unet, jax.random.normal(keys[2], plans.shape), still),
             dsm_sigma=sigma,
-            dsm_noise=jax.random.normal(keys[4], plans.shape),
-            init_noise=models.init_noise_scale(noise)
-            * jax.random.normal(keys[5], plans.shape),
+            dsm_noise=models.pin(unet, jax.random.normal(keys[4], plans.shape), still),
+            init_noise=models.pin(unet, init_noise, condition),
         )
         frozen_params = jax.lax.stop_gradient(
             params if target_params is None else target_params
         )
         frozen_jump = models.make_jump_fn(unet, frozen_params, noise)
         weights = frozen["weights"]
-        reward_fn = None
+        plan_return_fn = None
         if reward_model is not None:
             reward_fn = models.make_reward_fn(
                 reward_model, frozen["reward"], weights["pessimism"]
             )
+            plan_return_fn = models.make_plan_return_fn(reward_fn, dims)
         return losses.student_loss(
             models.make_clean_fn(
                 unet,
@@ -61,10 +66,9 @@ def student_loss_fn(settings: Settings, unet, reward_model) -> LossFn:
             ),
             lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
             models.make_denoise_fn(unet, frozen["teacher"], condition, noise),
-            reward_fn,
+            plan_return_fn,
             plans,
             condition,
-            observations,
             draws,
             models.bin_sigmas(noise, num_scales),
             distance_fn=distance_fn,
@@ -90,13 +94,14 @@ def student_probe(settings, dims, unet, reward_model, frozen, batch, metadata):
     noise, options = settings.diffusion, settings.student
     stored = metadata["predicted_return"]
     normalizer = MinMaxNormalizer.from_dict(stored["return_normalizer"])
-    _, condition, observations = batch
+    _, condition = batch
     init = models.init_noise_scale(noise) * jax.random.normal(
-        jax.random.key(0), (len(observations), *dims.plan_shape)
+        jax.random.key(0), (len(condition), *dims.plan_shape)
     )
+    init = models.pin(unet, init, condition)
 
     @jax.jit
-    def predicted(params, reward_params, condition, observations, init):
+    def predicted(params, reward_params, condition, init):
         jump_fn = models.make_jump_fn(unet, params, noise)
         plans = sample_one_step(
             lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
@@ -107,7 +112,7 @@ def student_probe(settings, dims, unet, reward_model, frozen, batch, metadata):
         reward_fn = models.make_reward_fn(
             reward_model, reward_params, options.pessimism
         )
-        predicted = reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
+        predicted = models.make_plan_return_fn(reward_fn, dims)(plans, condition)
         quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
         return normalizer.unnormalize(quantiles)
 
@@ -119,7 +124,6 @@ def student_probe(settings, dims, unet, reward_model, frozen, batch, metadata):
             jax.device_put(state.ema_params, jax.local_devices()[0]),
             frozen["reward"],
             condition,
-            observations,
             init,
         )
         if float(median) > stored["data_q99"] and not warned:

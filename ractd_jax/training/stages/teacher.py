@@ -26,7 +26,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     def loss_fn(params, target_params, frozen, batch, key):
         del target_params, frozen
         sigma_key, noise_key, dropout_key = jax.random.split(key, 3)
-        plans, condition, _ = batch
+        plans, condition = batch
         denoise_fn = models.make_denoise_fn(
             unet,
             params,

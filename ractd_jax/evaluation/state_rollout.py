@@ -1,0 +1,182 @@
+"""Evaluation of plans of states: a controller follows them, open loop or replanned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ractd_jax.data.maze_map import MazeMap
+from ractd_jax.evaluation.rollout import EpisodeKeys, EpisodeResults, run_episodes
+from ractd_jax.planning import Planner
+from ractd_jax.planning.controllers import ControllerFn
+from ractd_jax.settings import Environment
+
+_POINTS_PER_STEP = 4
+
+
+class StateResults(NamedTuple):
+    """What E episodes gave, and what was planned in them.
+
+    Attributes:
+      episodes: returns and lengths.
+      paths: [E, T, O] float32 states that were passed; NaN after an episode's end.
+      first_plans: [E, H, O] float32, the plan that each episode began with.
+      goals: [E, G] float32, the goal that it was made for.
+      reached: [E] bool, whether a reward was paid.
+      collided: [P] bool of each plan made, whether it crosses a wall; empty where the
+        environment has no known walls.
+      seconds_per_plan: of the calls to the planner, the first of each batch size left
+        out; NaN when there was none.
+    """
+
+    episodes: EpisodeResults
+    paths: np.ndarray
+    first_plans: np.ndarray
+    goals: np.ndarray
+    reached: np.ndarray
+    collided: np.ndarray
+    seconds_per_plan: float
+
+
+def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
+    """[P] bool, whether the way along positions [P, H, 2 or more] enters a wall.
+
+    Looked at 4 points between each two planned positions.
+    """
+    positions = plans[..., :2]
+    shares = np.arange(_POINTS_PER_STEP) / _POINTS_PER_STEP
+    steps = np.diff(positions, axis=1)[:, :, None] * shares[:, None]
+    points = positions[:, :-1, None] + steps
+    inside = maze.is_wall(points).any(axis=(1, 2))
+    return inside | maze.is_wall(positions[:, -1])
+
+
+class FollowPlans:
+    """Makes plans of states and follows them with a controller.
+
+    A new plan is made at the beginning, every `replan_every` steps (0: never) and when
+    the goal has changed.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        controller: ControllerFn,
+        replan_every: int,
+        keys: EpisodeKeys,
+        num_episodes: int,
+        maze: MazeMap | None,
+    ):
+        self._planner, self._controller, self._keys = planner, controller, keys
+        self._replan_every = replan_every or np.iinfo(np.int32).max
+        dims = planner.dims
+        self._plans = np.zeros((num_episodes, *dims.plan_shape), np.float32)
+        self._goals = np.full((num_episodes, dims.goal), np.nan, np.float32)
+        self._made = np.zeros(num_episodes, np.int64)
+        self._maze = maze
+        self._sizes: set[int] = set()
+        self._seconds: list[float] = []
+        self.compile_seconds = 0.0
+        self.collided: list[np.ndarray] = []
+        self.first_plans = self._plans.copy()
+        self.first_goals = self._goals.copy()
+
+    @property
+    def seconds_per_plan(self) -> float:
+        return float(np.mean(self._seconds)) if self._seconds else float("nan")
+
+    def act(
+        self, observations: np.ndarray, episodes: np.ndarray, step: int
+    ) -> np.ndarray:
+        observations = observations[:, -1]
+        size = self._planner.dims.observation
+        states, goals = observations[:, :size], observations[:, size:]
+        due = step - self._made[episodes] >= self._replan_every
+        due |= (goals != self._goals[episodes]).any(axis=-1)
+        if due.any():
+            self._plan(observations[due], episodes[due], step)
+        return self._controller(
+            states, self._plans[episodes], step - self._made[episodes]
+        )
+
+    def _plan(self, observations, episodes, step):
+        # Few sizes, so that few programs are compiled.
+        size = 1 << (len(episodes) - 1).bit_length()
+        size = min(size, len(self._plans))
+        rows = np.resize(np.arange(len(episodes)), size)
+        keys = self._keys(episodes[rows], step)
+        start = time.perf_counter()
+        plans = np.asarray(self._planner.plan(observations[rows], keys))
+        seconds = time.perf_counter() - start
+        if size in self._sizes:
+            self._seconds += [seconds / size] * len(episodes)
+        else:
+            self._sizes.add(size)
+            self.compile_seconds += seconds
+        plans = plans[: len(episodes)]
+        if self._maze is not None:
+            self.collided.append(crosses_wall(self._maze, plans))
+        self._plans[episodes] = plans
+        self._made[episodes] = step
+        self._goals[episodes] = observations[:, self._planner.dims.observation :]
+        if step == 0:
+            self.first_plans[episodes] = plans
+            self.first_goals[episodes] = self._goals[episodes]
+
+
+def evaluate_state_planner(
+    planner: Planner,
+    controller: ControllerFn,
+    environment: Environment,
+    num_episodes: int,
+    seed: int,
+    *,
+    replan_every: int = 0,
+    noise: str = "each_step",
+    maze: MazeMap | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> StateResults:
+    """Episodes of a planner of states, from the state and the goal that it sees.
+
+    Args:
+      planner: its observations are the environment's, the state and then the goal.
+      controller: of :mod:`ractd_jax.planning.controllers`.
+      environment: what to make.
+      num_episodes: E.
+      seed: first reset's seed.
+      replan_every: steps between plans; 0 for one plan an episode.
+      noise: ``each_step`` or ``each_episode``.
+      maze: walls to check plans against.
+      on_step: called with (step, episodes still running).
+    """
+    keys = EpisodeKeys(num_episodes, seed, noise)
+    policy = FollowPlans(planner, controller, replan_every, keys, num_episodes, maze)
+    size = planner.dims.observation
+    passed: list[np.ndarray] = []
+
+    def on_observations(observations, episodes, step):
+        states = np.full((num_episodes, size), np.nan, np.float32)
+        states[episodes] = observations[:, :size]
+        passed.append(states)
+
+    episodes = run_episodes(
+        policy,
+        planner.dims,
+        environment,
+        num_episodes,
+        seed,
+        on_step,
+        on_observations,
+    )
+    return StateResults(
+        episodes,
+        np.stack(passed, axis=1),
+        policy.first_plans,
+        policy.first_goals,
+        episodes.returns > 0,
+        np.concatenate(policy.collided) if policy.collided else np.zeros(0, bool),
+        policy.seconds_per_plan,
+    )

@@ -1,0 +1,108 @@
+"""From planned states to actions: controllers, as functions of arrays.
+
+A controller is called with the current state and the plan in force,
+``controller(states [B, O], plans [B, H, O], steps [B]) -> actions [B, A]``, where
+`steps` counts the steps since each plan was made; past a plan's end its last state
+is the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ractd_jax.errors import ConfigError
+from ractd_jax.settings import Controller
+
+ControllerFn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# (states [B, O], next states [B, O]) -> actions [B, A]
+InverseDynamicsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+_GAINS = {"position_velocity": (1.0, 1.0), "pursuit": (10.0, 1.0)}
+
+
+def planned_states(plans: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """[B, O] the states that `plans` [B, H, O] have after `steps` [B]."""
+    return plans[np.arange(len(plans)), np.minimum(steps, plans.shape[1] - 1)]
+
+
+def position_velocity(gain_position: float, gain_velocity: float) -> ControllerFn:
+    """Diffuser's controller for point masses: states are (x, y, vx, vy).
+
+    a = kp (position of the next planned state - position) + kv (its velocity -
+    velocity), clipped to [-1, 1]; Diffuser has kp = 1 per m and kv = 1 s per m.
+    """
+
+    def act(states, plans, steps):
+        error = planned_states(plans, steps + 1) - states
+        action = gain_position * error[:, :2] + gain_velocity * error[:, 2:4]
+        return np.clip(action, -1.0, 1.0)
+
+    return act
+
+
+def inverse_dynamics(model: InverseDynamicsFn) -> ControllerFn:
+    """The action that a learned model says leads to the next planned state."""
+
+    def act(states, plans, steps):
+        return np.asarray(model(states, planned_states(plans, steps + 1)))
+
+    return act
+
+
+def pursuit(
+    lookahead: float, gain_position: float, gain_velocity: float
+) -> ControllerFn:
+    """Follows the way that a plan takes, at the ball's own speed (pure pursuit).
+
+    Of the planned positions after the last one that was aimed at, it aims at the first
+    that is `lookahead` away or more: the plan's timing is left out.
+
+    Args:
+      lookahead: in the units of the positions.
+      gain_position: per unit of length.
+      gain_velocity: damping.
+    """
+
+    def act(states, plans, steps):
+        gap = np.linalg.norm(plans[:, :, :2] - states[:, None, :2], axis=-1)
+        nearest = gap.argmin(axis=1)
+        ahead = np.arange(plans.shape[1]) >= nearest[:, None]
+        far = ahead & (gap >= lookahead)
+        aim = np.where(far.any(axis=1), far.argmax(axis=1), plans.shape[1] - 1)
+        error = planned_states(plans, aim)[:, :2] - states[:, :2]
+        action = gain_position * error - gain_velocity * states[:, 2:4]
+        return np.clip(action, -1.0, 1.0)
+
+    return act
+
+
+def make_controller(
+    settings: Controller, model: InverseDynamicsFn | None = None
+) -> ControllerFn:
+    """The controller of these settings.
+
+    Args:
+      settings: which one, and its gains.
+      model: of :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`,
+        which ``inverse_dynamics`` needs.
+
+    Raises:
+      ConfigError: it needs a model and there is none.
+    """
+    if settings.kind == "inverse_dynamics":
+        if model is None:
+            raise ConfigError(
+                "config.controller.kind is inverse_dynamics: expected a trained model "
+                "(--inverse_dynamics=DIR), found none"
+            )
+        return inverse_dynamics(model)
+    default = _GAINS[settings.kind]
+    gains = (
+        settings.gain_position or default[0],
+        settings.gain_velocity or default[1],
+    )
+    if settings.kind == "pursuit":
+        return pursuit(settings.lookahead, *gains)
+    return position_velocity(*gains)

@@ -1,0 +1,74 @@
+"""Models of earlier stages, opened for the stage or planner that builds on them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+
+from ractd_jax import models
+from ractd_jax.errors import CheckpointError
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.training.checkpoint import StoredModel
+
+
+def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
+    """Opens a checkpoint that must be of this stage and of the same task.
+
+    Raises:
+      CheckpointError: it is of another stage or task.
+    """
+    stored = StoredModel(directory)
+    found = stored.metadata["stage"]
+    if found != stage:
+        raise CheckpointError(
+            f"{directory}: expected a {stage} checkpoint, found a {found} checkpoint"
+        )
+    task = stored.metadata["settings"]["task"]
+    if task != settings.task:
+        raise CheckpointError(
+            f"{directory}: expected a checkpoint of task '{settings.task}', found one "
+            f"of task '{task}'"
+        )
+    return stored
+
+
+def check_same_data(stored: StoredModel, metadata: dict) -> None:
+    """Raises CheckpointError when a model was made for other sizes or normalisers."""
+
+    def dimensions(metadata):
+        # Fields that came later have their defaults in a checkpoint from before. How a
+        # condition enters the planner is nothing to a reward model.
+        dims = Dimensions(**metadata["dimensions"])
+        if stored.metadata["stage"] == "reward":
+            dims = dataclasses.replace(dims, conditioning="film")
+        return dims
+
+    same = {
+        "dimensions": dimensions(stored.metadata) == dimensions(metadata),
+        "normalizers": stored.metadata["normalizers"] == metadata["normalizers"],
+    }
+    for name, equal in same.items():
+        if not equal:
+            raise CheckpointError(
+                f"{stored.directory}: its {name} differ from those of this dataset and "
+                f"config; train it again on the same data"
+            )
+
+
+def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int):
+    """(reward model, stacked EMA parameters of the first `num_members`; 0: all)."""
+    options = from_mapping(stored.metadata["settings"]).reward
+    if num_members > options.num_members:
+        raise CheckpointError(
+            f"{stored.directory}: expected at least {num_members} members "
+            f"(config.student.num_members), found {options.num_members}"
+        )
+    model = models.make_reward_model(options)
+    template = jax.eval_shape(
+        lambda: models.init_reward(model, dims, jax.random.key(0), options.num_members)
+    )
+    params = stored.load(template)
+    keep = num_members or options.num_members
+    return model, jax.tree.map(lambda leaf: leaf[:keep], params)
