@@ -5,7 +5,6 @@
 Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 import ractd_jax
 from experiments import launch
+from ractd_jax.data.sources import with_environment_id
 from ractd_jax.evaluation.rollout import evaluate_planner, save_results
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
@@ -41,7 +41,7 @@ def main():
     settings = planner.settings
     environment = settings.environment
     if FLAGS.environment:
-        environment = dataclasses.replace(environment, id=FLAGS.environment, spec="")
+        environment = with_environment_id(environment, FLAGS.environment)
     episodes = FLAGS.num_episodes or settings.evaluation.num_episodes
     seed = settings.evaluation.seed if FLAGS.seed is None else FLAGS.seed
     noise = FLAGS.noise or settings.evaluation.noise

@@ -16,7 +16,7 @@ from absl import flags
 from experiments import launch
 from ractd_jax.data.inspection import inspect_episodes
 from ractd_jax.data.inspection_report import draw_inspection, format_inspection
-from ractd_jax.data.maze_map import MAZES, maze_map
+from ractd_jax.data.maze_map import maze_map, maze_of_environment
 from ractd_jax.data.sources import RAW_SCORES, load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
@@ -31,11 +31,11 @@ def time_limit(environment_id: str) -> int | None:
 
 
 def maze_of(environment_id: str) -> dict:
-    """``walls`` and ``extent`` of a PointMaze environment; nothing of others."""
-    names = [name for name, known in MAZES.items() if known == environment_id]
-    if not names:
+    """``walls`` and ``extent`` of a maze environment; nothing of others."""
+    name = maze_of_environment(environment_id)
+    if not name:
         return {}
-    found = maze_map(names[0])
+    found = maze_map(name)
     return {"walls": found.walls, "extent": found.extent}
 
 

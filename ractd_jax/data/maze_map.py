@@ -5,11 +5,13 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+import re
 from typing import NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from numpy.typing import ArrayLike
 
 from ractd_jax.errors import ConfigError
 
@@ -18,7 +20,17 @@ MAZES = {
     "medium": "PointMaze_Medium-v3",
     "large": "PointMaze_Large-v3",
 }
+# D4RL's protocol in the same mazes: ractd_jax.evaluation.maze2d.
+MAZE2D = {
+    "umaze": "ractd/Maze2d-UMaze-v0",
+    "medium": "ractd/Maze2d-Medium-v0",
+    "large": "ractd/Maze2d-Large-v0",
+}
 _WALL = 1
+# The suffixes change goals and rewards, and no wall.
+_ID = re.compile(
+    r"(ractd/Maze2d-|PointMaze_)(UMaze|Medium|Large)(_Diverse_GR?)?(Dense)?-v\d+"
+)
 
 
 def _pair(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,9 +47,11 @@ class MazeMap(NamedTuple):
 
     Attributes:
       walls: [rows, columns] bool; True all along the border.
+      name: what errors call it.
     """
 
     walls: np.ndarray
+    name: str = ""
 
     @property
     def free_cells(self) -> np.ndarray:
@@ -101,7 +115,48 @@ def maze_map(name: str) -> MazeMap:
       ConfigError: see :func:`evaluation_spec`.
     """
     cells = evaluation_spec(name).kwargs["maze_map"]
-    return MazeMap(np.array([[cell == _WALL for cell in row] for row in cells]))
+    return MazeMap(np.array([[cell == _WALL for cell in row] for row in cells]), name)
+
+
+def maze_of_environment(environment_id: str) -> str | None:
+    """Which of :data:`MAZES` a Gymnasium id plays in; None of other environments."""
+    match = _ID.fullmatch(environment_id)
+    return match[2].lower() if match else None
+
+
+def check_free(maze: MazeMap, xy: ArrayLike, name: str) -> np.ndarray:
+    """A copy of `xy` as float64 [2], if a ball's centre can be there.
+
+    A ball that is nearer to a wall than its radius is pushed out of it.
+
+    Args:
+      maze: where.
+      xy: position (x, y) in metres.
+      name: what the error calls the position.
+
+    Raises:
+      ConfigError: no position, outside the maze, or in a wall.
+    """
+    try:
+        position = np.array(xy, np.float64)
+    except (TypeError, ValueError):
+        position = np.empty(0)
+    left, right, bottom, top = maze.extent
+    found = str(xy)
+    if position.shape != (2,) or not np.isfinite(position).all():
+        found += ", no position"
+    else:
+        x, y = position.tolist()
+        if left < x < right and bottom < y < top:
+            if not maze.is_wall(position):
+                return position
+            found = f"({x}, {y}), in a wall"
+        else:
+            found = f"({x}, {y}), outside the maze"
+    raise ConfigError(
+        f"{name}: expected a free position of maze {maze.name} (x in {left:g}.."
+        f"{right:g}, y in {bottom:g}..{top:g}), found {found}"
+    )
 
 
 def shortest_path(

@@ -28,6 +28,9 @@ _REFERENCED_IDS = {
     "HalfCheetah": "halfcheetah",
     "Walker2d": "walker2d",
     "FrankaKitchen": "kitchen",
+    "Maze2d-UMaze": "maze2d-umaze",
+    "Maze2d-Medium": "maze2d-medium",
+    "Maze2d-Large": "maze2d-large",
 }
 
 

@@ -6,11 +6,12 @@ import dataclasses
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
+from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
-from ractd_jax.data.origin import Origin
+from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings import Settings
+from ractd_jax.settings import Environment, Settings
 
 _UNKNOWN = Origin()
 RAW_SCORES = "none: scores are raw returns"
@@ -85,6 +86,9 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
     """`settings` with what they leave to the dataset filled in from it."""
     given, origin = settings.environment, dataset.origin
     found = given
+    if given.id in MAZE2D.values():
+        # It pays as D4RL's does, whatever the data's environment paid.
+        origin = with_reference(Origin(given.id))
     if not given.id:
         found = dataclasses.replace(
             found, id=origin.environment_id, spec=origin.environment_spec
@@ -101,6 +105,20 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
     elif not given.score_source:
         found = dataclasses.replace(found, score_source="the configuration")
     return dataclasses.replace(settings, environment=found)
+
+
+def with_environment_id(environment: Environment, environment_id: str) -> Environment:
+    """`environment` by another id; the references stay, but for a maze2d id's own."""
+    found = dataclasses.replace(environment, id=environment_id, spec="")
+    if environment_id not in MAZE2D.values():
+        return found
+    origin = with_reference(Origin(environment_id))
+    return dataclasses.replace(
+        found,
+        score_min=origin.score_min,
+        score_max=origin.score_max,
+        score_source=origin.score_source,
+    )
 
 
 def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:

@@ -9,7 +9,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ractd_jax.data.flatten import FlattenObservation
+from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.maze2d import register_maze2d
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Environment
 
@@ -18,14 +20,17 @@ def make_environment(settings: Environment) -> gymnasium.Env:
     """One environment, with flat observations.
 
     Raises:
-      ConfigError: no environment is named, or Gymnasium cannot make it.
+      ConfigError: no environment is named, Gymnasium cannot make it, or it needs
+        gymnasium-robotics, which is not installed.
     """
     if not settings.id:
         raise ConfigError(
             "config.environment.id: expected a Gymnasium id, as the dataset names no "
             "environment, found nothing"
         )
-    if settings.id not in gymnasium.registry:
+    if settings.id in MAZE2D.values():
+        register_maze2d()
+    elif settings.id not in gymnasium.registry:
         with contextlib.suppress(ImportError):
             import gymnasium_robotics
 
