@@ -228,6 +228,23 @@ class Controller:
 
 
 @dataclasses.dataclass(frozen=True)
+class InverseDynamics:
+    # Optimiser steps.
+    num_steps: int = 5_000
+    # Pairs of observations per step over all devices.
+    batch_size: int = 256
+    # Hidden widths, a residual block for each.
+    widths: tuple[int, ...] = (128, 128)
+    # Share of the episodes held out to measure the error.
+    holdout_fraction: float = 0.1
+    # Env steps between the two observations; the action is that of the first.
+    stride: int = 1
+    optimizer: Optimizer = Optimizer(
+        learning_rate=1e-3, weight_decay=1e-4, beta1=0.9, warmup_steps=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     # Episodes, one for each environment and seed.
     num_episodes: int = 100
@@ -272,6 +289,7 @@ class Settings:
     reward: Reward = Reward()
     student: Student = Student()
     controller: Controller = Controller()
+    inverse_dynamics: InverseDynamics = InverseDynamics()
     evaluation: Evaluation = Evaluation()
     run: Run = Run()
 
@@ -294,7 +312,7 @@ _CHOICES = {
     "student.teacher_weights": ("ema", "raw"),
     **{
         f"{stage}.optimizer.schedule": ("cosine", "constant")
-        for stage in ("teacher", "reward", "student")
+        for stage in ("teacher", "reward", "student", "inverse_dynamics")
     },
     **{
         f"{stage}.distance": ("squared", "pseudo_huber", "released")
@@ -306,7 +324,7 @@ _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
              "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
-             "num_transitions", "sigma_min", "sigma_data", "rho",
+             "num_transitions", "stride", "sigma_min", "sigma_data", "rho",
              "reward.num_members", "diffusion.num_scales")  # fmt: skip
 
 _LARGE = float("inf")

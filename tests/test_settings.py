@@ -92,7 +92,8 @@ def test_config_becomes_settings(config, preset):
         assert settings.dataset.id == dataset_id(settings.task)
     dims = Dimensions(11, 3, settings.plan.horizon, settings.plan.history)
     make_unet(settings.network, dims)
-    for stage in (settings.teacher, settings.reward, settings.student):
+    stages = (settings.teacher, settings.reward, settings.student)
+    for stage in (*stages, settings.inverse_dynamics):
         assert stage.num_steps % settings.run.steps_per_call == 0
         assert stage.optimizer.warmup_steps < stage.num_steps
     assert settings.run.log_every % settings.run.steps_per_call == 0
@@ -219,7 +220,9 @@ def test_value_in_place_of_a_section_is_named(name, value):
     assert_refused(name, value)
 
 
-@pytest.mark.parametrize("name", ["network.widths", "reward.widths"])
+@pytest.mark.parametrize(
+    "name", ["network.widths", "reward.widths", "inverse_dynamics.widths"]
+)
 def test_bad_widths_are_named(name):
     for value in ((), (8, 0), (8, -8), (8, 16.0), (8, True), 8, "8"):
         assert_refused(name, value)
@@ -241,6 +244,7 @@ def test_bad_widths_are_named(name):
         "teacher.optimizer.schedule": ("cosine", "constant"),
         "reward.optimizer.schedule": ("cosine", "constant"),
         "student.optimizer.schedule": ("cosine", "constant"),
+        "inverse_dynamics.optimizer.schedule": ("cosine", "constant"),
     }.items(),
 )
 def test_choices(name, choices):
@@ -253,6 +257,7 @@ def test_choices(name, choices):
         from_mapping(nested(name, "other"))
 
 
+STAGES = ("teacher", "reward", "student", "inverse_dynamics")
 POSITIVE = [
     "dataset.num_transitions",
     "plan.horizon",
@@ -265,9 +270,10 @@ POSITIVE = [
     "diffusion.sigma_data",
     "diffusion.rho",
     "diffusion.num_scales",
-    *[f"{stage}.num_steps" for stage in ("teacher", "reward", "student")],
-    *[f"{stage}.batch_size" for stage in ("teacher", "reward", "student")],
+    *[f"{stage}.num_steps" for stage in STAGES],
+    *[f"{stage}.batch_size" for stage in STAGES],
     "reward.num_members",
+    "inverse_dynamics.stride",
     "student.max_solver_steps",
     "evaluation.num_episodes",
     "evaluation.teacher_steps",

@@ -1,5 +1,12 @@
-"""EDM diffusion as pure functions of arrays."""
+"""EDM and DDPM diffusion as pure functions of arrays."""
 
+from ractd_jax.diffusion.ddpm import (
+    DdpmSchedule,
+    add_ddpm_noise,
+    ddpm_schedule,
+    sample_ddim,
+    sample_ddpm,
+)
 from ractd_jax.diffusion.preconditioning import (
     boundary_preconditioning,
     denoise,
@@ -21,8 +28,11 @@ from ractd_jax.diffusion.solvers import (
 )
 
 __all__ = [
+    "DdpmSchedule",
+    "add_ddpm_noise",
     "boundary_preconditioning",
     "clip_denoised",
+    "ddpm_schedule",
     "denoise",
     "edm_weight",
     "euler_step",
@@ -30,6 +40,8 @@ __all__ = [
     "heun_step",
     "karras_sigma",
     "karras_sigmas",
+    "sample_ddim",
+    "sample_ddpm",
     "sample_euler",
     "sample_heun",
     "sample_log_normal_sigma",

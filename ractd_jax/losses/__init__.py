@@ -1,6 +1,7 @@
 """Losses as pure functions of arrays and callables."""
 
 from ractd_jax.losses.ctm import ctm_loss
+from ractd_jax.losses.ddpm import ddpm_loss
 from ractd_jax.losses.distances import DISTANCES, distance
 from ractd_jax.losses.dsm import add_noise, dsm_loss
 from ractd_jax.losses.reward import pessimistic_return, regression_loss, reward_loss
@@ -11,6 +12,7 @@ __all__ = [
     "StudentDraws",
     "add_noise",
     "ctm_loss",
+    "ddpm_loss",
     "distance",
     "dsm_loss",
     "pessimistic_return",

@@ -1,6 +1,10 @@
 """Networks as pure functions (Flax Linen)."""
 
 from ractd_jax.networks.blocks import Compute
+from ractd_jax.networks.inverse_dynamics import (
+    InverseDynamics,
+    InverseDynamicsConfig,
+)
 from ractd_jax.networks.reward_model import RewardModel, RewardModelConfig
 from ractd_jax.networks.temporal_unet import (
     TemporalUNet,
@@ -11,6 +15,8 @@ from ractd_jax.networks.temporal_unet import (
 
 __all__ = [
     "Compute",
+    "InverseDynamics",
+    "InverseDynamicsConfig",
     "RewardModel",
     "RewardModelConfig",
     "TemporalUNet",

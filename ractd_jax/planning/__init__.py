@@ -1,5 +1,6 @@
 """Planners: samplers with weights, from raw observations to raw plans."""
 
+from ractd_jax.planning.inverse_dynamics import load_inverse_dynamics
 from ractd_jax.planning.planner import Planner, load_planner, make_sampler
 
-__all__ = ["Planner", "load_planner", "make_sampler"]
+__all__ = ["Planner", "load_inverse_dynamics", "load_planner", "make_sampler"]

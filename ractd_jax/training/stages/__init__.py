@@ -1,6 +1,7 @@
-"""The three stages: what each one trains, on what, with which loss."""
+"""The stages: what each one trains, on what, with which loss."""
 
 from ractd_jax.training.stages.base import Stage, base_metadata, dimensions
+from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
 from ractd_jax.training.stages.student import (
     load_reward_members,
@@ -14,6 +15,7 @@ __all__ = [
     "Stage",
     "base_metadata",
     "dimensions",
+    "inverse_dynamics_stage",
     "load_reward_members",
     "load_stage_model",
     "predicted_return_range",

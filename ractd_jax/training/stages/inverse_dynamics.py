@@ -1,0 +1,197 @@
+"""Inverse dynamics a = f(s, s'), for the actions of plans that are made of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.errors import DataError
+from ractd_jax.networks import InverseDynamics, InverseDynamicsConfig
+from ractd_jax.settings import Settings
+from ractd_jax.training.stages.base import Stage, base_metadata
+from ractd_jax.training.stages.reward import split_episodes
+
+_BLOCK = 65_536
+
+
+class PairData(NamedTuple):
+    """The dataset's arrays, in environment units, and the pairs to train on.
+
+    Attributes:
+      observations: [N, O].
+      actions: [N, A].
+      train_rows: [P] int32 first steps of the pairs.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    train_rows: jax.Array
+
+
+class PairBatch(NamedTuple):
+    """Observations [B, O] one stride apart, and the first one's actions [B, A]."""
+
+    observations: jax.Array
+    next_observations: jax.Array
+    actions: jax.Array
+
+
+def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.ndarray:
+    """The rows whose observation `stride` steps later is of the same episode.
+
+    An episode's last observation is the one before its last action: what that action
+    led to is not recorded.
+
+    Args:
+      starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.
+      rows: [P] int32 transitions.
+      stride: environment steps.
+    """
+    ends = starts[np.searchsorted(starts, rows, side="right")]
+    return rows[rows < ends - stride]
+
+
+def gather_pairs(observations, actions, rows, stride: int) -> PairBatch:
+    """The pairs that start at `rows` [B], in the units of the arrays.
+
+    Of numpy arrays numpy arrays, of JAX arrays JAX arrays.
+    """
+    return PairBatch(observations[rows], observations[rows + stride], actions[rows])
+
+
+def change_scale(pairs: PairBatch, normalizer: MinMaxNormalizer) -> np.ndarray:
+    """[O] root mean square of s' - s in normalised units; 1 where nothing changes."""
+    before = normalizer.normalize(pairs.observations)
+    change = normalizer.normalize(pairs.next_observations) - before
+    scale = np.sqrt(np.mean(np.square(change, dtype=np.float64), axis=0))
+    return np.where(scale > 0.0, scale, 1.0).astype(np.float32)
+
+
+def make_inverse_dynamics(metadata: Mapping) -> InverseDynamics:
+    """The network that a checkpoint's metadata describes."""
+    return InverseDynamics(
+        InverseDynamicsConfig(
+            action_dim=metadata["dimensions"]["action"],
+            change_scale=tuple(metadata["change_scale"]),
+            widths=tuple(metadata["settings"]["inverse_dynamics"]["widths"]),
+        )
+    )
+
+
+def init_inverse_dynamics(model: InverseDynamics, key: jax.Array) -> Any:
+    """Fresh parameters."""
+    observations = jnp.zeros((1, len(model.config.change_scale)))
+    return model.init(key, observations, observations)["params"]
+
+
+def make_action_fn(
+    model: InverseDynamics,
+    params: Any,
+    observation_normalizer: MinMaxNormalizer,
+    action_normalizer: MinMaxNormalizer,
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """f(s [B, O], s' [B, O]) -> a [B, A] in environment units, in the data's range.
+
+    It raises an AssertionError for observations of another shape.
+    """
+
+    def action_fn(observations, next_observations):
+        # Before the normaliser could broadcast them.
+        chex.assert_shape(observations, (None, len(model.config.change_scale)))
+        chex.assert_equal_shape([observations, next_observations])
+        normalized = model.apply(
+            {"params": params},
+            observation_normalizer.normalize(observations),
+            observation_normalizer.normalize(next_observations),
+        )
+        actions = action_normalizer.unnormalize(normalized)
+        return jnp.clip(actions, action_normalizer.low, action_normalizer.high)
+
+    return action_fn
+
+
+def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
+    """Inverse dynamics, by regression on the normalised actions.
+
+    What is logged of the held-out episodes is the root mean square error of an action's
+    component, in environment units, of clipped predictions.
+
+    Raises:
+      DataError: no episode to train on is longer than the stride.
+    """
+    options = settings.inverse_dynamics
+    episodes, stride = dataset.episodes, options.stride
+    normalizers = dataset.observation_normalizer, dataset.action_normalizer
+    train_rows, held_rows = (
+        within_episodes(episodes.starts, rows, stride)
+        for rows in split_episodes(
+            episodes.starts, options.holdout_fraction, settings.seed
+        )
+    )
+    if len(train_rows) == 0:
+        raise DataError(
+            dataset.name,
+            expected=f"training episodes of more than {stride} steps "
+            "(inverse_dynamics.stride)",
+            found="none",
+        )
+
+    def sample(rows) -> PairBatch:
+        rows = rows[:: -(-len(rows) // _BLOCK)]
+        return gather_pairs(episodes.observations, episodes.actions, rows, stride)
+
+    held = sample(held_rows if len(held_rows) else train_rows)
+    scale = change_scale(sample(train_rows), dataset.observation_normalizer)
+    metadata = {
+        **base_metadata("inverse_dynamics", settings, dataset),
+        "change_scale": scale.astype(float).tolist(),
+    }
+    model = make_inverse_dynamics(metadata)
+
+    def gather(data: PairData, rows) -> PairBatch:
+        rows = data.train_rows[rows]
+        pairs = gather_pairs(data.observations, data.actions, rows, stride)
+        observations, actions = normalizers
+        return PairBatch(
+            observations.normalize(pairs.observations),
+            observations.normalize(pairs.next_observations),
+            actions.normalize(pairs.actions),
+        )
+
+    def loss_fn(params, target_params, frozen, batch, key):
+        del target_params, frozen, key
+        predictions = model.apply(
+            {"params": params}, batch.observations, batch.next_observations
+        )
+        loss = jnp.mean(jnp.square(predictions - batch.actions))
+        return loss, {"loss/mse": loss}
+
+    @jax.jit
+    def held_out_error(params, pairs):
+        action_fn = make_action_fn(model, params, *normalizers)
+        actions = action_fn(pairs.observations, pairs.next_observations)
+        error = jnp.sqrt(jnp.mean(jnp.square(actions - pairs.actions)))
+        return {"loss/held_out_rmse": error}
+
+    return Stage(
+        name="inverse_dynamics",
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        init_params=lambda key: init_inverse_dynamics(model, key),
+        loss_fn=loss_fn,
+        frozen={},
+        data=PairData(episodes.observations, episodes.actions, train_rows),
+        num_rows=len(train_rows),
+        gather=gather,
+        streaming=settings.dataset.streaming,
+        metadata=metadata,
+        probe=lambda state: held_out_error(state.ema_params, held),
+    )
