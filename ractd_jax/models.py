@@ -25,7 +25,7 @@ from ractd_jax.networks import (
 from ractd_jax.settings import Diffusion, Network, Reward
 from ractd_jax.student import clean_estimate, move_towards
 
-ROLES = ("teacher", "student", "reward")
+ROLES = ("teacher", "ddpm", "student", "reward")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +147,18 @@ def make_denoise_fn(
         return pin(unet, denoised, condition)
 
     return denoise_fn
+
+
+def make_ddpm_clean_fn(
+    unet: TemporalUNet, params: Any, condition: jax.Array, **apply_options: Any
+) -> diffusion.DdpmCleanFn:
+    """x_0 from (x, timestep) under `condition` [B, C], as the network predicts it."""
+
+    def clean_fn(x, t):
+        clean = unet.apply({"params": params}, x, t, condition, **apply_options)
+        return pin(unet, clean, condition)
+
+    return clean_fn
 
 
 def make_clean_fn(

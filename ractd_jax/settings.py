@@ -146,6 +146,21 @@ class Teacher:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ddpm:
+    # T, steps of the discrete diffusion.
+    num_timesteps: int = 100
+    # Optimiser steps.
+    num_steps: int = 6_000
+    # Plans per step over all devices.
+    batch_size: int = 128
+    # Distance of its loss: squared, pseudo_huber or released.
+    distance: str = "squared"
+    # Dropout rate of the U-Net.
+    dropout_rate: float = 0.0
+    optimizer: Optimizer = Optimizer()
+
+
+@dataclasses.dataclass(frozen=True)
 class Reward:
     # Optimiser steps.
     num_steps: int = 3_000
@@ -286,6 +301,7 @@ class Settings:
     network: Network = Network()
     diffusion: Diffusion = Diffusion()
     teacher: Teacher = Teacher()
+    ddpm: Ddpm = Ddpm()
     reward: Reward = Reward()
     student: Student = Student()
     controller: Controller = Controller()
@@ -312,15 +328,15 @@ _CHOICES = {
     "student.teacher_weights": ("ema", "raw"),
     **{
         f"{stage}.optimizer.schedule": ("cosine", "constant")
-        for stage in ("teacher", "reward", "student", "inverse_dynamics")
+        for stage in ("teacher", "ddpm", "reward", "student", "inverse_dynamics")
     },
     **{
         f"{stage}.distance": ("squared", "pseudo_huber", "released")
-        for stage in ("teacher", "student")
+        for stage in ("teacher", "ddpm", "student")
     },
 }
 _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
-             "goal_radius", "num_candidates", "embed_dim",
+             "goal_radius", "num_candidates", "num_timesteps", "embed_dim",
              "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",

@@ -1,6 +1,7 @@
 """EDM and DDPM diffusion as pure functions of arrays."""
 
 from ractd_jax.diffusion.ddpm import (
+    DdpmCleanFn,
     DdpmSchedule,
     add_ddpm_noise,
     ddpm_schedule,
@@ -28,6 +29,7 @@ from ractd_jax.diffusion.solvers import (
 )
 
 __all__ = [
+    "DdpmCleanFn",
     "DdpmSchedule",
     "add_ddpm_noise",
     "boundary_preconditioning",

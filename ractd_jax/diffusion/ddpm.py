@@ -17,7 +17,7 @@ import numpy as np
 
 from ractd_jax.diffusion.preconditioning import expand
 
-CleanFn = Callable[[jax.Array, jax.Array], jax.Array]
+DdpmCleanFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 _COSINE_OFFSET = 0.008
 _MAX_BETA = 0.999
@@ -98,7 +98,7 @@ def add_ddpm_noise(
 
 
 def sample_ddpm(
-    clean_fn: CleanFn, x_init: jax.Array, noises: jax.Array, schedule: DdpmSchedule
+    clean_fn: DdpmCleanFn, x_init: jax.Array, noises: jax.Array, schedule: DdpmSchedule
 ) -> jax.Array:
     """Ancestral sampling, x_{t-1} ~ q(x_{t-1} | x_t, x_0 = clean_fn(x_t, t)).
 
@@ -127,7 +127,7 @@ def sample_ddpm(
 
 
 def sample_ddim(
-    clean_fn: CleanFn, x_init: jax.Array, schedule: DdpmSchedule, num_steps: int
+    clean_fn: DdpmCleanFn, x_init: jax.Array, schedule: DdpmSchedule, num_steps: int
 ) -> jax.Array:
     """Deterministic sampling in `num_steps` steps; Song et al. 2021, eq. 12, eta 0.
 

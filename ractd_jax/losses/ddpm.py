@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ractd_jax.diffusion.ddpm import CleanFn, DdpmSchedule, add_ddpm_noise
+from ractd_jax.diffusion.ddpm import DdpmCleanFn, DdpmSchedule, add_ddpm_noise
 from ractd_jax.losses.distances import DistanceFn
 
 
 def ddpm_loss(
-    clean_fn: CleanFn,
+    clean_fn: DdpmCleanFn,
     plans: jax.Array,
     t: jax.Array,
     noise: jax.Array,

@@ -24,6 +24,7 @@ from ractd_jax.training.stages.stored import (
     load_stage_model,
 )
 
+_PLANNERS = ("teacher", "ddpm", "student")
 _CONSTANT_BYTES = 32 * 2**20
 # (normalised plans [B, H, D], condition [B, C]) -> [B]
 PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
@@ -51,8 +52,9 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
     Args:
       unet: the network.
       settings: of the training.
-      role: ``teacher`` (Heun steps over the Karras grid) or ``student`` (jumps).
-      num_steps: Heun steps, or jumps.
+      role: ``teacher`` (Heun steps over the Karras grid), ``ddpm`` (ancestral steps
+        when there are T of them, else DDIM's) or ``student`` (jumps).
+      num_steps: Heun steps, DDPM or DDIM steps, or jumps.
 
     Raises:
       ValueError: an impossible number of steps.
@@ -75,6 +77,25 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
             return jnp.clip(plans, -1.0, 1.0)
 
         return Sampler(lambda params: params, teacher, 1, 2 * num_steps)
+
+    if role == "ddpm":
+        schedule = diffusion.ddpm_schedule(settings.ddpm.num_timesteps)
+        ancestral = num_steps == schedule.num_timesteps
+        if not 1 <= num_steps <= schedule.num_timesteps:
+            raise ValueError(
+                f"num_steps must be in 1..{schedule.num_timesteps}, not {num_steps}"
+            )
+
+        def ddpm(params, condition, noises):
+            clean_fn = diffusion.clip_denoised(
+                models.make_ddpm_clean_fn(unet, params, condition)
+            )
+            if ancestral:
+                return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)
+            return diffusion.sample_ddim(clean_fn, noises[0], schedule, num_steps)
+
+        num_noises = 1 + num_steps if ancestral else 1
+        return Sampler(lambda params: params, ddpm, num_noises, num_steps)
 
     bins = np.array(few_step_bins(num_steps, noise.num_scales), int)
     levels = [float(sigma) for sigma in np.asarray(models.bin_sigmas(noise))[bins]]
@@ -256,8 +277,8 @@ def load_planner(
 
     Args:
       directory: workdir of train_teacher or train_student.
-      num_steps: Heun steps of a teacher (default 79, the training grid) or jumps of
-        a student (default 1).
+      num_steps: Heun steps of a teacher (default 79, the training grid), steps of a
+        DDPM model (default all; fewer are DDIM's) or jumps of a student (default 1).
       weights: ``ema`` or ``raw``.
       num_candidates: N, plans sampled together for each observation, of which the
         one with the highest predicted return is taken (Monte-Carlo selection).
@@ -271,10 +292,10 @@ def load_planner(
     """
     stored = StoredModel(directory)
     role = stored.metadata["stage"]
-    if role not in ("teacher", "student"):
+    if role not in _PLANNERS:
         raise CheckpointError(
-            f"{directory}: expected a teacher or student checkpoint, found a {role} "
-            "checkpoint"
+            f"{directory}: expected a teacher, ddpm or student checkpoint, found a "
+            f"{role} checkpoint"
         )
     settings = from_mapping(stored.metadata["settings"])
     dims = Dimensions(**stored.metadata["dimensions"])
@@ -283,7 +304,11 @@ def load_planner(
         lambda: models.init_unet(unet, dims, jax.random.key(0), role)
     )
     if num_steps is None:
-        num_steps = settings.diffusion.num_scales - 1 if role == "teacher" else 1
+        num_steps = {
+            "teacher": settings.diffusion.num_scales - 1,
+            "ddpm": settings.ddpm.num_timesteps,
+            "student": 1,
+        }[role]
     if num_candidates < 1:
         raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
     plan_return_fn = None

@@ -81,6 +81,7 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     wandb_config = stage.metadata["settings"] if run.wandb else None
     writer = MetricWriter(workdir, start, wandb_config)
     timer = _Timer(start)
+    before = None
     try:
         with tqdm(total=stage.num_steps, initial=start, desc=stage.name) as bar:
             for step in range(
@@ -89,6 +90,10 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
                 data = next(data_of_calls)
                 with jax.transfer_guard("disallow"):
                     state, info = train_call(state, frozen, data)
+                # At most two calls in flight: more gain nothing, and on several CPU
+                # devices a long queue of collectives can abort the process.
+                jax.block_until_ready(before)
+                before = info
                 bar.update(run.steps_per_call)
                 if step % run.log_every == 0 or step == stage.num_steps:
                     _log(stage, state, info, step, run, writer, timer, bar)

@@ -1,19 +1,17 @@
 """The stages: what each one trains, on what, with which loss."""
 
 from ractd_jax.training.stages.base import Stage, base_metadata, dimensions
+from ractd_jax.training.stages.ddpm import ddpm_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
-from ractd_jax.training.stages.student import (
-    load_reward_members,
-    load_stage_model,
-    predicted_return_range,
-    student_stage,
-)
+from ractd_jax.training.stages.stored import load_reward_members, load_stage_model
+from ractd_jax.training.stages.student import predicted_return_range, student_stage
 from ractd_jax.training.stages.teacher import teacher_stage
 
 __all__ = [
     "Stage",
     "base_metadata",
+    "ddpm_stage",
     "dimensions",
     "inverse_dynamics_stage",
     "load_reward_members",
