@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ml_collections import ConfigDict
 
 from ractd_jax.settings import Settings, to_dict
@@ -125,4 +127,89 @@ def get_locomotion(task: str, preset: str) -> ConfigDict:
     config.reward.discount = _DISCOUNTS[environment]
     if preset in ("paper", "released"):
         config.student.reward_weight = _REWARD_WEIGHTS[task][preset == "released"]
+    return config.lock()
+
+
+# On top of the presets above, for plans of states.
+_MAZE_SMOKE = {
+    "network": {"widths": (8, 16), "embed_dim": 8},
+    "ddpm": {"num_timesteps": 4, "num_steps": 8, "batch_size": 16},
+    "reward": {"target": "goal_return"},
+}
+_MAZE_CPU = {
+    "dataset": {"num_transitions": 1_000_000},
+    "network": {"widths": (16, 32, 64, 128)},
+    "diffusion": {"log_sigma_mean": 0.0, "log_sigma_std": 1.6, "sigma_min": 0.002},
+    "plan": {"conditioning": "both"},
+    "teacher": {
+        "num_steps": 4_000,
+        "batch_size": 32,
+        "distance": "squared",
+        "optimizer": {"learning_rate": 1e-3},
+    },
+    "ddpm": {
+        "num_steps": 4_000,
+        "batch_size": 32,
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
+    },
+    "reward": {"target": "goal_return", "discount": 0.99, "num_members": 2},
+    "student": {"num_steps": 1_000, "batch_size": 32},
+}
+_MAZE_PAPER = {
+    "teacher": {"optimizer": {"warmup_steps": 500, "weight_decay": 1e-4}},
+    "ddpm": {
+        "num_steps": 200_000,
+        "batch_size": 1_024,
+        "optimizer": {"warmup_steps": 500, "weight_decay": 1e-4},
+    },
+    "reward": {"target": "goal_return", "discount": 0.99},
+    "student": {"optimizer": {"weight_decay": 1e-6}},
+}
+_MAZE_PRESETS = {
+    "cpu": _MAZE_CPU,
+    "smoke": _MAZE_SMOKE,
+    "paper": _MAZE_PAPER,
+    "released": {**_MAZE_PAPER, "plan": {"goal": "last"}},
+}
+
+
+class _Maze(NamedTuple):
+    """What differs between the mazes: thesis B.1 and B.4, and the released code."""
+
+    environment: str
+    horizon: int
+    widths: tuple[int, ...]
+    student_batch: int
+    reward_weight: float
+
+
+_MAZES = {
+    "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4),
+    "medium": _Maze("ractd/Maze2d-Medium-v0", 256, (512, 1024, 2048), 320, 1e-4),
+    "large": _Maze("ractd/Maze2d-Large-v0", 384, (256, 512, 1024, 2048), 320, 1e-5),
+}
+
+
+def get_maze2d(maze: str, preset: str) -> ConfigDict:
+    """The locked config of a maze2d task: plans of states, from a start to the goal.
+
+    Args:
+      maze: ``umaze``, ``medium`` or ``large``.
+      preset: see the top of this file.
+    """
+    task = _MAZES[maze]
+    config = get_preset(preset)
+    config.task = f"pointmaze-{maze}"
+    config.dataset.id = f"ractd/pointmaze/{maze}-v0"
+    config.environment.id = task.environment
+    config.plan.kind = "states"
+    config.plan.horizon = task.horizon
+    preset = preset or "cpu"
+    if preset in _MAZE_PRESETS:
+        config.update(_MAZE_PRESETS[preset])
+    if preset in ("paper", "released"):
+        config.network.widths = task.widths
+        config.network.embed_dim = 256
+        config.student.batch_size = task.student_batch
+        config.student.reward_weight = task.reward_weight
     return config.lock()

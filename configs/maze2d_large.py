@@ -1,0 +1,10 @@
+"""D4RL's maze2d-large protocol, on data recorded on this machine.
+
+python -m experiments.maze_table --maze=large --workdir=runs/maze
+"""
+
+from configs import base
+
+
+def get_config(preset: str = "cpu"):
+    return base.get_maze2d("large", preset)

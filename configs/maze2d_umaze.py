@@ -1,0 +1,10 @@
+"""D4RL's maze2d-umaze protocol, on data recorded on this machine.
+
+python -m experiments.maze_table --maze=umaze --workdir=runs/maze
+"""
+
+from configs import base
+
+
+def get_config(preset: str = "cpu"):
+    return base.get_maze2d("umaze", preset)
