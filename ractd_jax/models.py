@@ -87,6 +87,7 @@ def make_unet(
         dropout_rate=dropout_rate,
         condition_dim=dims.condition,
         conditioning=dims.conditioning,
+        patch_size=settings.patch_size,
         compute=Compute(settings.conv, settings.dtype),
     )
     config.check_horizon(dims.horizon)

@@ -84,6 +84,8 @@ class Network:
     kernel_size: int = 5
     # Groups of the group norms.
     num_groups: int = 8
+    # Steps of a plan that make up one position of the network (papers: 1).
+    patch_size: int = 1
     # Convolutions as matmul, lax, or auto (matmul on CPUs).
     conv: str = "auto"
     # dtype of the activations, float32 or bfloat16; parameters stay float32.
@@ -336,7 +338,8 @@ _CHOICES = {
     },
 }
 _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
-             "goal_radius", "num_candidates", "num_timesteps", "embed_dim",
+             "goal_radius", "num_candidates", "num_timesteps",
+             "patch_size", "embed_dim",
              "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",

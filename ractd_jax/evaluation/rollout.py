@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -200,13 +200,18 @@ def evaluate_planner(
     return run_episodes(policy, planner.dims, environment, num_episodes, seed, on_step)
 
 
-def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:
-    """Writes the raw results as npz; appears only when complete."""
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as npz; the file appears only when complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **results._asdict())
+    np.savez_compressed(temporary, **arrays)
     os.replace(temporary, path)
+
+
+def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:
+    """Writes the raw results as npz."""
+    save_arrays(path, results._asdict())
 
 
 def load_results(path: str | os.PathLike) -> EpisodeResults:

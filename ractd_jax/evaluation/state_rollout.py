@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ractd_jax.data.maze_map import MazeMap
-from ractd_jax.evaluation.rollout import EpisodeKeys, EpisodeResults, run_episodes
+from ractd_jax.evaluation.rollout import (
+    EpisodeKeys,
+    EpisodeResults,
+    run_episodes,
+    save_arrays,
+)
 from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import ControllerFn
 from ractd_jax.settings import Environment
@@ -180,3 +186,10 @@ def evaluate_state_planner(
         np.concatenate(policy.collided) if policy.collided else np.zeros(0, bool),
         policy.seconds_per_plan,
     )
+
+
+def save_state_results(path: str | os.PathLike, results: StateResults) -> None:
+    """Writes the raw results as npz; appears only when complete."""
+    arrays = {**results._asdict(), **results.episodes._asdict()}
+    del arrays["episodes"]
+    save_arrays(path, arrays)

@@ -39,6 +39,8 @@ class TemporalUNetConfig:
       condition_dim: flattened size of the condition; checked when given.
       conditioning: how the condition enters: ``film`` (the FiLM layers), ``ends`` (it
         is the first and the last step of the plan, see :func:`pin_ends`) or ``both``.
+      patch_size: steps of the plan that are stacked into one position; long plans of
+        smooth paths then cost that much less.
       compute: how to compute; does not change the parameters.
     """
 
@@ -50,6 +52,7 @@ class TemporalUNetConfig:
     dropout_rate: float = 0.0
     condition_dim: int | None = None
     conditioning: str = "film"
+    patch_size: int = 1
     compute: Compute = Compute()
 
     def __post_init__(self):
@@ -93,12 +96,13 @@ class TemporalUNetConfig:
 
     def check_horizon(self, horizon: int) -> None:
         """Raises ValueError when the levels cannot halve `horizon`."""
-        factor = 2 ** (len(self.widths) - 1)
+        factor = self.patch_size * 2 ** (len(self.widths) - 1)
         if horizon % factor:
             levels = len(self.widths)
+            patches = f" of patches of {self.patch_size}" * (self.patch_size > 1)
             raise ValueError(
-                f"a horizon of {horizon} does not fit {levels} levels: it must be a "
-                f"multiple of {factor}"
+                f"a horizon of {horizon} does not fit {levels} levels{patches}: it "
+                f"must be a multiple of {factor}"
             )
 
 
@@ -178,6 +182,8 @@ class TemporalUNet(nn.Module):
             x = pin_ends(x, cond)
         if config.conditioning != "ends":
             parts.append(cond)
+        batch, horizon, _ = x.shape
+        x = x.reshape(batch, horizon // config.patch_size, -1)
         condition = mish(jnp.concatenate(parts, axis=-1))
         films = {}
         if c_noise is None:
@@ -220,8 +226,9 @@ class TemporalUNet(nn.Module):
             config.compute,
             name="head_block",
         )(x)
-        x = Conv(config.plan_dim, 1, compute=config.compute, name="head")(x)
-        return x.astype(jnp.float32)
+        size = config.patch_size * config.plan_dim
+        x = Conv(size, 1, compute=config.compute, name="head")(x)
+        return x.reshape(batch, horizon, -1).astype(jnp.float32)
 
 
 def fold_levels(
