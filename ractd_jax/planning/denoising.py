@@ -1,0 +1,99 @@
+"""The way of a teacher's plan from noise: its ODE, with the states in between."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax import diffusion, models
+from ractd_jax.planning.planner import Planner
+
+
+def denoising_path(
+    planner: Planner, observation: np.ndarray, key: jax.Array, num_shown: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What ``planner.plan(observation[None], key)`` passes through.
+
+    The same noise and the same Heun steps over the same Karras grid. Of the S + 1
+    points of the trajectory it returns K = `num_shown`, which lie at about equal
+    distances of sigma / (sigma + sigma_data), the share of noise: equal distances in
+    steps would be noise in most pictures, and the plan in the others.
+
+    Args:
+      planner: a teacher with S steps and one candidate.
+      observation: [O + G] in environment units, as one row of what ``plan`` takes.
+      key: one key, as of ``plan``.
+      num_shown: K, from 2 to S + 1.
+
+    Returns:
+      levels: [K] the noise levels, from sigma_max to sigma_min.
+      states: [K, H, D] float32 in environment units; the first is x_T, which lies far
+        outside the data, and the last is the plan, clipped to the data's range.
+
+    Raises:
+      ValueError: another planner, more than one key, an impossible `num_shown`, or an
+        observation that ``plan`` refuses.
+    """
+    if planner.role != "teacher" or planner.num_candidates != 1:
+        raise ValueError(
+            "planner: expected a teacher with one candidate, found a "
+            f"{planner.role} with {planner.num_candidates}"
+        )
+    num_points = planner.num_steps + 1
+    if not 2 <= num_shown <= num_points:
+        raise ValueError(f"num_shown must be in 2..{num_points}, not {num_shown}")
+    if key.ndim:
+        raise ValueError(f"key: expected one key, found shape {list(key.shape)}")
+    noise = planner.settings.diffusion
+    sigmas = diffusion.karras_sigmas(
+        num_points, noise.sigma_min, noise.sigma_max, noise.rho
+    )
+    condition = jnp.asarray(planner.condition(np.asarray(observation)[None]))
+    # As Planner.plan draws it: a key for each observation, then for its candidates.
+    x_init = jax.random.normal(
+        jax.random.split(key, 1)[0], (1, *planner.dims.plan_shape)
+    )
+    points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
+    points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
+    shown = _spread(np.asarray(sigmas), noise.sigma_data, num_shown)
+    normalizer = (
+        planner.observation_normalizer
+        if planner.dims.plans_states
+        else planner.action_normalizer
+    )
+    states = normalizer.unnormalize(np.asarray(points)[shown])
+    return np.asarray(sigmas)[shown], states
+
+
+def _spread(sigmas, sigma_data, num_shown):
+    """[K] increasing indices, the first 0 and the last S."""
+    shares = sigmas / (sigmas + sigma_data)
+    wanted = np.linspace(shares[0], shares[-1], num_shown)
+    nearest = np.abs(shares - wanted[:, None]).argmin(axis=1)
+    order = np.arange(num_shown)
+    # No step twice, and enough left for those behind.
+    increasing = np.maximum.accumulate(nearest - order) + order
+    return np.minimum(increasing, len(sigmas) - num_shown + order)
+
+
+def _trajectory(planner, condition, x_init, sigmas):
+    """[S + 1, B, H, D] normalised; the sampler of `make_sampler`, with its points."""
+    settings = planner.settings.diffusion
+
+    @jax.jit
+    def solve(params):
+        denoise_fn = diffusion.clip_denoised(
+            models.make_denoise_fn(planner.unet, params, condition, settings)
+        )
+
+        def body(x, levels):
+            x = diffusion.heun_step(denoise_fn, x, *levels)
+            return x, x
+
+        x = models.init_noise_scale(settings) * x_init
+        x = models.pin(planner.unet, x, condition)
+        points = jax.lax.scan(body, x, (sigmas[:-1], sigmas[1:]))[1]
+        return jnp.concatenate([x[None], points])
+
+    return solve(planner.params)

@@ -1,0 +1,392 @@
+"""Pictures of mazes, what they draw, and where their plans come from."""
+
+import dataclasses
+
+import jax
+import matplotlib.colors
+import matplotlib.figure
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from ractd_jax import models
+from ractd_jax.data.episodes import build_episodes
+from ractd_jax.data.maze_map import MazeMap
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.evaluation import maze_cells
+from ractd_jax.evaluation.maze_pictures import (
+    DrawnPlan,
+    data_plans,
+    draw_denoising,
+    draw_plans,
+)
+from ractd_jax.models import Dimensions
+from ractd_jax.planning import Planner
+from ractd_jax.planning.denoising import denoising_path
+from ractd_jax.settings import Diffusion, Network, Settings
+
+WALLS = ["#####", "#..##", "##..#", "#...#", "#####"]
+MAZE = MazeMap(np.array([[c == "#" for c in row] for row in WALLS]), "corner")
+START, GOAL = np.array([-1.0, 1.0]), np.array([1.0, -1.0])
+KEY = jax.random.key(7)
+OBSERVATION = np.array([-1.0, 1.0, 0.1, 0.2, 1.0, -1.0], np.float32)
+
+
+def line(*corners, count=40):
+    """[count, 4] positions at even times along straight lines, and no velocity."""
+    at = np.linspace(0, len(corners) - 1, count)
+    corners = np.array(corners, float)
+    columns = [np.interp(at, np.arange(len(corners)), c) for c in corners.T]
+    return np.stack([*columns, 0 * at, 0 * at], axis=1)
+
+
+FREE = line(START, (0, 1), (0, 0), (1, 0), GOAL)
+THROUGH = line(START, GOAL, count=40) * [1, 1, 0, 0] + [0, -0.4, 0, 0]
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that were saved, in order."""
+    figures = []
+    save = matplotlib.figure.Figure.savefig
+
+    def savefig(self, *args, **options):
+        figures.append(self)
+        return save(self, *args, **options)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+    return figures
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+def colour_of(axis, content):
+    (found,) = [text for text in axis.texts if text.get_text() == content]
+    return found.get_color()
+
+
+def check_png(path, width, height):
+    """A PNG of about that many pixels, with something on white."""
+    assert path.stat().st_size < 400_000
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        np.testing.assert_allclose(image.size, (width, height), rtol=0.1)
+        pixels = np.asarray(image.convert("RGB"))
+    assert (pixels[0] == 255).all() and len(
+        np.unique(pixels.reshape(-1, 3), axis=0)
+    ) > 9
+
+
+def dots(axis):
+    """Offsets of the planned states, which are the last collection."""
+    return np.asarray(axis.collections[-1].get_offsets())
+
+
+def test_plans_are_drawn_in_a_grid(tmp_path, saved):
+    passed = np.concatenate([FREE, np.full((5, 4), np.nan)])
+    rows = {
+        "data": [
+            DrawnPlan(FREE, None, GOAL, "39 steps"),
+            DrawnPlan(None, None, GOAL, "-"),
+        ],
+        "one": [DrawnPlan(THROUGH, passed, GOAL, "return 7")] * 2,
+        "two": [DrawnPlan(FREE, passed, GOAL, "return 9")] * 2,
+    }  # fmt: skip
+    draw_plans(tmp_path / "plans.png", MAZE, rows)
+    check_png(tmp_path / "plans.png", 160 * 7.4, 160 * 5.8)
+    (figure,) = saved
+    assert len(figure.axes) == 6
+    assert [axis.get_title() for axis in figure.axes] == [
+        "data",
+        "",
+        "one",
+        "",
+        "two",
+        "",
+    ]
+    first, empty, crossing, _, fine, _ = figure.axes
+    assert texts(first) == ["39 steps"] and texts(empty) == ["-"]
+    assert texts(crossing) == ["return 7", "crosses a wall"]
+    assert colour_of(crossing, "crosses a wall") == maze_cells.RED
+    assert texts(fine) == ["return 9"]
+    np.testing.assert_allclose(dots(fine), FREE[:, :2])
+    # The path without its NaN, then the start and the goal; an empty cell has both.
+    assert [len(drawn.get_xdata()) for drawn in fine.lines] == [40, 1, 1]
+    ends = [np.ravel(drawn.get_xydata()) for drawn in empty.lines]
+    np.testing.assert_allclose(ends, [START, GOAL])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(legend) == 5 and legend[:2] == [
+        "planned states, first to last",
+        "in a wall",
+    ]
+
+
+def test_states_in_walls_stand_on_red(tmp_path, saved):
+    draw_plans(tmp_path / "p.png", MAZE, {"x": [DrawnPlan(THROUGH, None, GOAL, "")]})
+    halo, states = saved[0].axes[0].collections
+    assert matplotlib.colors.to_hex(halo.get_facecolor()[0]) == maze_cells.RED
+    assert len(halo.get_offsets()) == MAZE.is_wall(THROUGH[:, :2]).sum() > 0
+    colours = states.get_facecolor()
+    assert len(colours) == len(THROUGH) and (np.diff(colours[:, 1]) >= 0).all()
+
+
+def test_the_walls_and_the_goal_are_where_the_maze_has_them(tmp_path, saved):
+    cell = DrawnPlan(FREE, FREE, GOAL, "")
+    draw_plans(tmp_path / "p.png", MAZE, {"x": [cell]}, goal_radius=0.3)
+    (axis,) = saved[0].axes
+    (image,) = axis.images
+    np.testing.assert_array_equal(image.get_array(), MAZE.walls)
+    assert tuple(image.get_extent()) == MAZE.extent
+    assert axis.get_xlim() == (-2.0, 2.0) and axis.get_ylim() == (-2.0, 2.0)
+    (circle,) = axis.patches
+    assert tuple(circle.center) == tuple(GOAL) and circle.radius == 0.3
+    box = axis.get_window_extent()
+    assert box.width == pytest.approx(box.height)
+    assert not axis.axison
+
+
+def test_every_text_and_mark_has_room(tmp_path, saved):
+    """No caption reaches into its neighbour, and nothing leaves the page."""
+    cell = DrawnPlan(THROUGH, FREE, GOAL, "reached after 123 steps")
+    for count in (1, 2, 5, 7):
+        columns = {f"planner {i}": [cell] * 2 for i in range(count)}
+        draw_plans(tmp_path / "p.png", MAZE, columns)
+        figure = saved[-1]
+        # Saved at another resolution, its texts remember sizes of that one.
+        FigureCanvasAgg(figure).draw()
+        page = figure.bbox
+        for axis in figure.axes:
+            boxes = [text.get_window_extent() for text in axis.texts]
+            assert not boxes[0].overlaps(boxes[1])
+            assert all(box.y0 >= page.y0 and box.y1 <= page.y1 for box in boxes)
+        legend = figure.legends[0].get_window_extent()
+        assert legend.x0 >= page.x0 and legend.x1 <= page.x1 and legend.y0 >= page.y0
+        lowest = min(t.get_window_extent().y0 for a in figure.axes for t in a.texts)
+        assert legend.y1 <= lowest + 1.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "columns of one length"),
+        ({"a": []}, "'a': 0"),
+        ({"a": [DrawnPlan(FREE, None, GOAL, "")], "b": []}, "'a': 1, 'b': 0"),
+        ({"a": [DrawnPlan(FREE[0], None, GOAL, "")]}, r"^a: expected.*\[\[4\]\]"),
+        ({"a": [DrawnPlan(None, FREE[:, :1], GOAL, "")]}, r"\[\[40, 1\]\]"),
+        ({"a": [DrawnPlan(FREE[:0], None, GOAL, "")]}, r"\[\[0, 4\]\]"),
+        ({"a": [DrawnPlan(FREE, None, GOAL[:1], "")]}, r"and \[1\]"),
+    ],
+)
+def test_bad_cells_are_refused(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        draw_plans(tmp_path / "p.png", MAZE, rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_denoising_strip(tmp_path, saved):
+    levels = np.array([80.0, 1.5, 0.002])
+    noise = np.random.default_rng(0).standard_normal(FREE.shape)
+    states = np.stack([FREE + 2 * level * noise for level in levels])
+    path = tmp_path / "strip.png"
+    draw_denoising(path, MAZE, states, levels, FREE, GOAL, "many steps", "one jump")
+    check_png(path, 160 * 9.0, 160 * 2.2)
+    (figure,) = saved
+    titles = [axis.get_title() for axis in figure.axes]
+    assert [title.split("= ")[1] for title in titles] == ["80", "1.5", "0.002"] + [
+        "80", "0.002"]  # fmt: skip
+    assert [text.get_text() for text in figure.texts] == ["many steps", "one jump"]
+    cloud, middle, plan, again, jumped = (dots(axis) for axis in figure.axes)
+    np.testing.assert_array_equal(cloud, again)
+    # The noise was of 2 m for each unit of sigma: of 2 sigma_data, it fills the maze.
+    assert cloud.std() == pytest.approx(1.0, abs=0.2)
+    np.testing.assert_allclose(
+        middle, states[1, :, :2] * 0.5 / np.sqrt(1.5**2 + 0.5**2), rtol=1e-6
+    )
+    np.testing.assert_allclose(plan, states[-1, :, :2], rtol=1e-4)
+    np.testing.assert_allclose(jumped, FREE[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("states", "levels", "plan", "goal", "message"),
+    [
+        (FREE, [1.0], FREE, GOAL, r"found \[40, 4\] and \[1\]"),
+        (FREE[None], [1.0], FREE, GOAL, "K at least 2"),
+        (FREE[None].repeat(3, 0), [1.0, 0.5], FREE, GOAL, r"\[3, 40, 4\] and \[2\]"),
+        (FREE[None].repeat(2, 0), [1.0, 0.5], FREE[:5], GOAL, r"found \[5, 4\]"),
+        (FREE[None].repeat(2, 0), [1.0, 0.5], FREE, GOAL[0], r"and \[\]"),
+    ],
+)
+def test_a_bad_strip_is_refused(tmp_path, states, levels, plan, goal, message):
+    with pytest.raises(ValueError, match=message):
+        draw_denoising(tmp_path / "p.png", MAZE, states, levels, plan, goal, "", "")
+
+
+def make_planner(conditioning="both", role="teacher", num_candidates=1):
+    """Of random weights; 12 Heun steps, plans of 16 states or actions."""
+    settings = Settings(
+        network=Network(widths=(8, 16), embed_dim=8, num_groups=4),
+        diffusion=Diffusion(sigma_min=0.01, sigma_max=20.0),
+    )
+    dims = Dimensions(4, 2, 16, 1, 2, conditioning)
+    if conditioning == "actions":
+        dims = dataclasses.replace(dims, goal=0, conditioning="film")
+    unet = models.make_unet(settings.network, dims)
+    params = models.init_unet(unet, dims, jax.random.key(0), role)
+    # Some layers begin as zero.
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [
+        x + 0.1 * jax.random.normal(k, x.shape)
+        for x, k in zip(leaves, keys, strict=True)
+    ]
+    normalizers = [
+        MinMaxNormalizer(np.float32(low), np.float32(high))
+        for low, high in (([-2, -3, -5, -5], [2, 4, 5, 6]), ([-1, -1], [1, 2]))
+    ]
+    params = structure.unflatten(leaves)
+    number = 12 if role == "teacher" else 1
+    return_fn = (
+        (lambda plans, condition: plans[:, 0, 0]) if num_candidates > 1 else None
+    )
+    return Planner(
+        settings, dims, role, params, *normalizers, number, return_fn, num_candidates
+    )
+
+
+@pytest.mark.parametrize("conditioning", ["film", "ends", "both", "actions"])
+def test_a_path_ends_in_the_plan(conditioning):
+    planner = make_planner(conditioning)
+    observation = OBSERVATION[: planner.dims.environment_observation]
+    levels, states = denoising_path(planner, observation, KEY, 5)
+    assert levels.shape == (5,) and states.shape == (5, *planner.dims.plan_shape)
+    expected = planner.plan(observation[None], KEY)[0]
+    np.testing.assert_allclose(states[-1], expected, atol=1e-4)
+    other = planner.plan(observation[None], jax.random.key(8))[0]
+    assert np.abs(states[-1] - other).max() > 1e-2
+
+
+def test_a_path_begins_in_the_planners_noise():
+    planner = make_planner("film")
+    levels, states = denoising_path(planner, OBSERVATION, KEY, 2)
+    np.testing.assert_allclose(levels, [20.0, 0.01], rtol=1e-5)
+    noise = jax.random.normal(jax.random.split(KEY, 1)[0], (1, 1, 16, 4))[0, 0]
+    expected = planner.observation_normalizer.unnormalize(20.0 * noise)
+    np.testing.assert_allclose(states[0], expected, rtol=1e-5)
+    _, pinned = denoising_path(make_planner("ends"), OBSERVATION, KEY, 2)
+    np.testing.assert_allclose(
+        pinned[:, 0], OBSERVATION[:4][None].repeat(2, 0), atol=1e-5
+    )
+
+
+def test_shown_points_are_of_one_trajectory():
+    """All S + 1 are the grid's; fewer are some of them, in order and none twice."""
+    planner = make_planner()
+    all_levels, all_states = denoising_path(planner, OBSERVATION, KEY, 13)
+    assert (np.diff(all_levels) < 0).all()
+    for num_shown in (3, 6, 12):
+        levels, states = denoising_path(planner, OBSERVATION, KEY, num_shown)
+        rows = np.searchsorted(-all_levels, -levels)
+        assert (np.diff(rows) > 0).all() and rows[0] == 0 and rows[-1] == 12
+        np.testing.assert_allclose(levels, all_levels[rows])
+        np.testing.assert_allclose(states, all_states[rows], atol=1e-4)
+
+
+def test_what_has_no_path_is_refused():
+    planner = make_planner()
+    for num_shown in (1, 14):
+        with pytest.raises(ValueError, match=r"in 2\.\.13"):
+            denoising_path(planner, OBSERVATION, KEY, num_shown)
+    with pytest.raises(ValueError, match="one key"):
+        denoising_path(planner, OBSERVATION, jax.random.split(KEY, 1), 3)
+    with pytest.raises(ValueError, match=r"\[B, 6\], found \[1, 4\]"):
+        denoising_path(planner, OBSERVATION[:4], KEY, 3)
+    with pytest.raises(ValueError, match="found a student with 1"):
+        denoising_path(make_planner(role="student"), OBSERVATION, KEY, 3)
+    with pytest.raises(ValueError, match="found a teacher with 4"):
+        denoising_path(make_planner(num_candidates=4), OBSERVATION, KEY, 3)
+
+
+def random_episodes(rng, lengths=(150, 1, 90, 60)):
+    """Random walks; the last episode is cut off."""
+    walks = [
+        rng.uniform(-1, 1, 2) + rng.normal(0, 0.2, (n, 2)).cumsum(0) for n in lengths
+    ]
+    count = sum(lengths)
+    timeouts = np.zeros(count, bool)
+    timeouts[np.cumsum(lengths)[:-1] - 1] = True
+    fields = {
+        "observations": np.hstack([np.concatenate(walks), rng.normal(size=(count, 2))]),
+        "actions": np.zeros((count, 2)),
+        "rewards": np.zeros(count),
+        "terminals": np.zeros(count, bool),
+        "timeouts": timeouts,
+    }
+    return build_episodes(fields, "walks")
+
+
+def slow_data_plan(episodes, start, goal, goal_radius, start_radius):
+    found = []
+    for first, stop in zip(episodes.starts[:-1], episodes.starts[1:], strict=True):
+        for i in range(first, stop):
+            distance = np.linalg.norm(episodes.observations[i, :2] - start)
+            if distance > start_radius:
+                continue
+            for j in range(i, stop):
+                gap = np.linalg.norm(episodes.observations[j, :2] - goal)
+                if gap <= goal_radius:
+                    found.append((j - i, distance, i, j))
+                    break
+    if not found:
+        return None
+    _, _, i, j = min(found)
+    return episodes.observations[i : j + 1]
+
+
+def test_data_plans_are_those_of_a_plain_search():
+    missing = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        episodes = random_episodes(rng)
+        starts, goals = rng.uniform(-2, 2, (2, 12, 2))
+        segments = data_plans(episodes, starts, goals, 0.4, 0.5)
+        for start, goal, segment in zip(starts, goals, segments, strict=True):
+            expected = slow_data_plan(episodes, start, goal, 0.4, 0.5)
+            missing += expected is None
+            if expected is None:
+                assert segment is None
+            else:
+                np.testing.assert_array_equal(segment, expected)
+    assert 10 < missing < 86
+
+
+def test_a_data_plan_stays_in_its_episode():
+    """The goal that only the next episode comes to is not reached."""
+    fields = {
+        "observations": np.array([[0, 0], [1, 0], [2, 0], [3, 0]], float),
+        "actions": np.zeros((4, 1)),
+        "rewards": np.zeros(4),
+        "terminals": np.array([0, 1, 0, 1]),
+        "timeouts": np.zeros(4),
+    }
+    episodes = build_episodes(fields, "line")
+    starts, goals = np.zeros((3, 2)), np.array([[1.0, 0], [2, 0], [0, 0]])
+    reached, beyond, at_once = data_plans(episodes, starts, goals, 0.1, 0.1)
+    assert reached.shape == (2, 2) and beyond is None and at_once.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("starts", "goals"),
+    [
+        (np.zeros((2, 2)), np.zeros((3, 2))),
+        (np.zeros(2), np.zeros(2)),
+        (np.zeros((2, 1)), np.zeros((2, 2))),
+        (np.zeros((2, 2)), np.zeros((2, 1))),
+    ],
+)
+def test_bad_ends_of_data_plans_are_refused(starts, goals):
+    episodes = random_episodes(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="starts, goals: expected"):
+        data_plans(episodes, starts, goals)
