@@ -144,6 +144,7 @@ def make_denoise_fn(
             sigma,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
+            sigma_skip=settings.sigma_skip,
         )
         return pin(unet, denoised, condition)
 
@@ -185,6 +186,7 @@ def make_clean_fn(
             sigma_stop,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
+            sigma_skip=settings.sigma_skip,
         )
         return pin(unet, clean, condition)
 
@@ -229,6 +231,7 @@ def make_folded_jump_fn(
             sigma_stop,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
+            sigma_skip=settings.sigma_skip,
         )
         clean = pin(unet, clean, condition)
         return move_towards(x, clean, sigma, sigma_stop)

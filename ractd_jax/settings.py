@@ -100,6 +100,9 @@ class Diffusion:
     sigma_max: float = 80.0
     # Standard deviation of the normalised data.
     sigma_data: float = 0.5
+    # Level above which the network gives the clean plan itself, for smooth plans; 0 for
+    # sigma_data (EDM).
+    sigma_skip: float = 0.0
     # Curvature of the Karras grid.
     rho: float = 7.0
     # N, levels of the grid.
@@ -363,6 +366,7 @@ _RANGES = {
     "target_ema": (0.0, 1.0, True),
     "max_episode_steps": (0, _LARGE, True),
     "init_noise_scale": (0.0, _LARGE, True),
+    "sigma_skip": (0.0, _LARGE, True),
     "gain_position": (0.0, _LARGE, True),
     "gain_velocity": (0.0, _LARGE, True),
     "lookahead": (0.0, _LARGE, True),
