@@ -8,3 +8,10 @@ def load_planner(directory, *, num_steps=None, weights="ema"):
     from ractd_jax.planning import load_planner as load
 
     return load(directory, num_steps=num_steps, weights=weights)
+
+
+def load_policy(path):
+    """See :func:`ractd_jax.policy.load_policy`; imported when first called."""
+    from ractd_jax.policy import load_policy as load
+
+    return load(path)

@@ -107,6 +107,9 @@ class Planner:
       params: its weights, on the device.
       observation_normalizer: environment units to the network's.
       action_normalizer: the same of the actions.
+      plan_fn: (weights, observations [B, O] or [B, h, O], key or [B] keys, first_only)
+        -> [B, H, A] or [B, A]; pure, and for any B.
+      weights: what `plan_fn` takes.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class Planner:
 
         def condition(observations):
             normalized = observation_normalizer.normalize(observations)
-            return normalized.reshape(len(observations), -1)
+            return normalized.reshape(observations.shape[0], -1)
 
         def plan(weights, observations, key, first_only):
             batch = observations.shape[0]
@@ -145,6 +148,7 @@ class Planner:
             plans = plans[:, 0] if first_only else plans
             return action_normalizer.unnormalize(plans)
 
+        self.plan_fn, self.weights = plan, weights
         # As constants, the weights of a small network need no handling at each call,
         # which is a fifth of its time; those of a large one would bloat the program.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
