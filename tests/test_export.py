@@ -101,26 +101,19 @@ def repack(file, path, changes=None, metadata=None, comment=None, compression=0)
     return path
 
 
-# What rounding at noise level 80 leaves of a teacher's plan, as little optimised as the
-# tests compile; optimised as usual, it is the planner's (the test after this one).
-ROUNDING = {"teacher": 1e-4, "student": 1e-6}
-
-
 @pytest.mark.parametrize(
     "options",
     [
-        {"role": "teacher", "num_steps": 3},
         {"num_steps": 1, "history": 2},
         {"num_steps": 2, "conv": "lax"},
         {"num_steps": 4},
     ],
     ids=str,
 )
-def test_same_plans_as_the_planner(options, tmp_path):
+def test_students_plans_are_the_planners(options, tmp_path):
     planner, history = make_planner(**options), options.get("history", 1)
     export_planner(planner, tmp_path / "policy.zip")
     loaded = ractd_jax.load_policy(tmp_path / "policy.zip")
-    tolerance = ROUNDING[planner.role]
     assert (loaded.role, loaded.num_steps) == (planner.role, planner.num_steps)
     assert loaded.nfe == planner.nfe
     assert loaded.dims._asdict() == vars(planner.dims)
@@ -132,34 +125,33 @@ def test_same_plans_as_the_planner(options, tmp_path):
         assert plans.std(axis=1).min() > 0.01
         found = loaded.plan(observations, keys)
         assert isinstance(found, jax.Array)
-        np.testing.assert_allclose(found, plans, rtol=0, atol=tolerance)
-    actions = loaded.act(observations, keys)
-    expected = planner.act(observations, keys)
-    np.testing.assert_allclose(actions, expected, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(found, plans, rtol=0, atol=1e-6)
 
 
-_OPTIMISED = """
+_TEACHER = """
 from ractd_jax import load_policy
 from ractd_jax.planning.export import export_planner, largest_difference
 from tests.test_export import make_planner
 
-for options in ({"role": "teacher", "num_steps": 5}, {"num_steps": 1}):
-    planner = make_planner(**options)
-    export_planner(planner, "policy.zip")
-    print(largest_difference(planner, load_policy("policy.zip")))
+planner = make_planner("teacher", 5)
+export_planner(planner, "policy.zip")
+policy = load_policy("policy.zip")
+assert (policy.role, policy.num_steps, policy.nfe) == ("teacher", 5, 10)
+print(largest_difference(planner, policy))
 """
 
 
-def test_same_plans_when_compiled_as_usual(tmp_path):
+def test_teachers_plans_are_the_planners(tmp_path):
+    """As little optimised as the tests compile, rounding at noise level 80 shows."""
     done = subprocess.run(
-        [sys.executable, "-c", _OPTIMISED],
+        [sys.executable, "-c", _TEACHER],
         env={**os.environ, "PYTHONPATH": str(ROOT), **FULLY_OPTIMISED},
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert max(map(float, done.stdout.split())) <= 1e-6
+    assert float(done.stdout) <= 1e-6
 
 
 def test_half_precision_plans_within_its_rounding(tmp_path):
@@ -339,7 +331,6 @@ PROGRAM, WEIGHTS = "plan.stablehlo", "weights.npz"
         ({"changes": {WEIGHTS: saved(np.zeros(3))}}, "found 1 arrays, or others"),
         ({"changes": {WEIGHTS: saved(np.array([print]))}}, "allow_pickle=False"),
     ],
-    ids=str,
 )
 def test_what_was_put_together_otherwise_is_refused(made, reason, file, tmp_path):
     """On purpose: with matching digests, where these are not what is changed."""
