@@ -42,7 +42,7 @@ MEMBERS = {"metadata.json", "plan.stablehlo", "weights.npz"}
 
 
 def make_planner(role="student", num_steps=1, history=1, **network) -> Planner:
-    """A tiny untrained planner of Hopper's sizes; one action never moved."""
+    """A tiny planner with random weights, of Hopper's sizes; one action never moved."""
     settings = Settings(
         environment=Environment(id="Hopper-v5"),
         plan=Plan(horizon=8, history=history),
@@ -50,8 +50,13 @@ def make_planner(role="student", num_steps=1, history=1, **network) -> Planner:
     )
     dims = Dimensions(observation=11, action=3, horizon=8, history=history)
     unet = models.make_unet(settings.network, dims)
-    params = models.init_unet(unet, dims, jax.random.key(0), role)
+    shapes = jax.eval_shape(
+        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+    )
     rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: rng.uniform(-0.5, 0.5, leaf.shape).astype(np.float32), shapes
+    )
     ranges = [
         MinMaxNormalizer(
             rng.uniform(-2, -1, size).astype(np.float32),
