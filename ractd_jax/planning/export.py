@@ -38,8 +38,7 @@ def export_planner(
 ) -> dict[str, Any]:
     """Writes `planner` to one file, which appears only when complete.
 
-    The same planner and `about` give the same bytes, on every machine with the same
-    packages.
+    The same planner and `about` give the same bytes.
 
     Args:
       planner: what to write, its sampler and number of steps included.
