@@ -35,6 +35,8 @@ setup(
         "h5py>=3.10",
         "numpy>=1.26",
         "scipy>=1.11",
+        # What jax.export stores programs with, and jax does not install.
+        "flatbuffers>=25.1",
         "tqdm>=4.66",
         "tensorboardX>=2.6",
         "matplotlib>=3.8",

@@ -138,17 +138,22 @@ _MAZE_SMOKE = {
 }
 _MAZE_CPU = {
     "dataset": {"num_transitions": 1_000_000},
-    "network": {"widths": (16, 32, 64, 128)},
-    "diffusion": {"log_sigma_mean": 0.0, "log_sigma_std": 1.6, "sigma_min": 0.002},
+    "network": {"widths": (32, 64, 128), "patch_size": 4, "num_groups": 4},
+    "diffusion": {
+        "log_sigma_mean": 0.0,
+        "log_sigma_std": 1.7,
+        "sigma_min": 0.01,
+        "sigma_skip": 0.03,
+    },
     "plan": {"conditioning": "both"},
     "teacher": {
-        "num_steps": 4_000,
+        "num_steps": 12_000,
         "batch_size": 32,
         "distance": "squared",
         "optimizer": {"learning_rate": 1e-3},
     },
     "ddpm": {
-        "num_steps": 4_000,
+        "num_steps": 12_000,
         "batch_size": 32,
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
     },

@@ -34,3 +34,7 @@ class ConfigError(RactdError):
 
 class CheckpointError(RactdError):
     """A checkpoint that is missing, damaged, or belongs to something else."""
+
+
+class PolicyError(DataError):
+    """An exported policy that is damaged, foreign, or cannot run here."""

@@ -18,6 +18,25 @@ def write_json(path: str | os.PathLike, content) -> None:
     os.replace(temporary, path)
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes a file that appears only when complete.
+
+    Raises:
+      DataError: it cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.tmp")
+    check_writable(path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(
+            path, expected="a file that can be written", found=error
+        ) from None
+
+
 def check_writable(path: str | os.PathLike) -> None:
     """Makes the folders above `path`, and finds out whether it can be written.
 

@@ -76,7 +76,8 @@ def ours(*parts: str) -> list[str]:
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
     parts = ours("networks", "diffusion", "student", "losses", "data", "models",
-                 "training", "planning", "evaluation", "interop", "errors")  # fmt: skip
+                 "training", "planning", "evaluation", "interop", "errors",
+                 "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
     assert "ractd_jax.networks.blocks.Compute" in IMPORTS["ractd_jax.networks"]
@@ -140,6 +141,19 @@ def test_data_knows_no_network():
 def test_errors_and_settings_are_at_the_bottom():
     bottom = ours("errors", "settings", "files")
     assert offenders(bottom, allowed=ours("errors")) == []
+
+
+def test_a_policy_needs_jax_and_numpy_only():
+    """What it imports, that errors does: the machine that acts has nothing else."""
+    files = ours("policy", "errors")
+    assert offenders(files, allowed=files) == []
+    outside = {
+        name.partition(".")[0]
+        for module in files
+        for name in IMPORTS[module]
+        if not is_below(name, ["ractd_jax"])
+    }
+    assert outside - sys.stdlib_module_names == {"jax", "numpy"}
 
 
 def test_training_knows_no_planner_and_planning_no_evaluation():

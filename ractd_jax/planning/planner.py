@@ -130,13 +130,18 @@ class Planner:
     Attributes:
       settings: of the training.
       dims: O, A, H and h.
-      role: ``teacher`` or ``student``.
+      role: ``teacher``, ``ddpm`` or ``student``.
       num_steps: steps of the sampler.
-      nfe: network evaluations of a plan.
+      num_candidates: N, plans of which the best is taken.
+      plan_return_fn: predicts what they return; None with one candidate.
+      nfe: network evaluations of a plan, one after the other.
       unet: the network.
       params: its weights, on the device.
       observation_normalizer: environment units to the network's.
       action_normalizer: the same of the actions.
+      plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
+        first_only) -> [B, H, D] or [B, D]; pure, and for any B.
+      weights: what `plan_fn` takes.
     """
 
     def __init__(
@@ -156,6 +161,7 @@ class Planner:
         self.role = role
         self.num_steps = num_steps
         self.num_candidates = num_candidates
+        self.plan_return_fn = plan_return_fn
         self.unet = models.make_unet(settings.network, dims)
         self.params = jax.device_put(params)
         self.observation_normalizer = observation_normalizer
@@ -176,12 +182,13 @@ class Planner:
                 goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
                 observations = jnp.stack([state, goal], axis=1)
             normalized = observation_normalizer.normalize(observations)
-            return normalized.reshape(len(observations), -1)
+            return normalized.reshape(observations.shape[0], -1)
 
         def best(plans, condition):
             returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
             plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
-            return plans[jnp.arange(len(plans)), returns.argmax(axis=1)]
+            chosen = returns.argmax(axis=1)[:, None, None, None]
+            return jnp.take_along_axis(plans, chosen, axis=1)[:, 0]
 
         def plan(weights, observations, key, first_only):
             batch = observations.shape[0]
@@ -196,6 +203,7 @@ class Planner:
             plans = plans[:, 0] if first_only else plans
             return plan_normalizer.unnormalize(plans)
 
+        self.plan_fn, self.weights = plan, weights
         # As constants, the weights of a small network need no handling at each call,
         # which is a fifth of its time; those of a large one would bloat the program.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))

@@ -1,0 +1,48 @@
+"""Writes a teacher or student as one file that runs without this repository's stack.
+
+  python -m experiments.export --checkpoint=runs/student --output=policy.zip
+
+``ractd_jax.load_policy`` runs it with jax, numpy and flatbuffers: docs/deploy.md.
+"""
+
+import json
+import os
+
+from absl import flags
+
+import ractd_jax
+from experiments import launch
+from ractd_jax.files import check_writable
+from ractd_jax.planning.export import (
+    describe_checkpoint,
+    export_planner,
+    largest_difference,
+)
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    check_writable(FLAGS.output)
+    planner = ractd_jax.load_planner(
+        FLAGS.checkpoint, num_steps=FLAGS.num_steps, weights=FLAGS.weights
+    )
+    about = {"weights": FLAGS.weights, **describe_checkpoint(FLAGS.checkpoint)}
+    metadata = export_planner(planner, FLAGS.output, about)
+    policy = ractd_jax.load_policy(FLAGS.output)
+    summary = {name: metadata[name] for name in ("task", "role", "num_steps", "nfe")}
+    summary["bytes"] = os.path.getsize(FLAGS.output)
+    summary["largest_difference_from_planner"] = largest_difference(planner, policy)
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string(
+        "checkpoint", None, "Workdir of train_teacher or train_student.", required=True
+    )
+    flags.DEFINE_string("output", None, "File to write.", required=True)
+    flags.DEFINE_integer(
+        "num_steps", None, "Heun steps of a teacher or jumps of a student."
+    )
+    flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights to export.")
+    launch.run(main)

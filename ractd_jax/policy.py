@@ -1,0 +1,287 @@
+"""An exported policy: one file that plans with nothing but JAX and numpy.
+
+`ractd_jax.planning.export` writes the file, a zip of stored members:
+
+* ``metadata.json``: what it is; and the SHA-256 digests of the other members;
+* ``plan.stablehlo``: the program, serialised by `jax.export`: ``(weights, observations,
+  key data [B, 2])`` -> plans [B, H, A] in environment units, for any B;
+* ``weights.npz``: its first argument, in order.
+
+The zip's comment is the digest of ``metadata.json``. The digests tell damage, not
+malice: a policy is a program, to be taken from those one would take a program from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import zipfile
+from typing import NamedTuple
+
+import jax
+import jax.export
+import numpy as np
+
+from ractd_jax.errors import PolicyError
+
+FORMAT, VERSION = "ractd_jax policy", 1
+METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
+KEY_IMPL = "threefry2x32"
+# Below this, weights as constants of the compiled program save a fifth of a call.
+_CONSTANT_BYTES = 32 * 2**20
+
+
+class PolicyDimensions(NamedTuple):
+    """What a plan is, and what it is made from.
+
+    Attributes:
+      observation: O.
+      action: A.
+      horizon: H, steps of a plan.
+      history: h, latest observations that condition a plan.
+      goal: G, size of the goal behind the state in an observation; 0 for plans of
+        actions.
+      conditioning: how start and goal enter the network.
+    """
+
+    observation: int
+    action: int
+    horizon: int
+    history: int
+    goal: int = 0
+    conditioning: str = "film"
+
+    @property
+    def plans_states(self) -> bool:
+        return self.goal > 0
+
+    @property
+    def environment_observation(self) -> int:
+        return self.observation + self.goal
+
+
+class Policy:
+    """Plans in environment units, as the planner it was exported from.
+
+    Compiled once for each batch size, at its first call. A plan depends on its own
+    observation and key only.
+
+    Attributes:
+      metadata: all of ``metadata.json``.
+      dims: O, A, H and h.
+      role: ``teacher`` or ``student``.
+      num_steps: steps of the sampler.
+      nfe: network evaluations of a plan.
+      program: what `jax.export` restored: (weights, observations, key data) -> plans.
+      weights: its first argument, on the device.
+    """
+
+    def __init__(self, metadata: dict, program: jax.export.Exported, weights: list):
+        self.metadata = metadata
+        self.dims = PolicyDimensions(**metadata["dimensions"])
+        self.role: str = metadata["role"]
+        self.num_steps: int = metadata["num_steps"]
+        self.nfe: int = metadata["nfe"]
+        self.program, self.weights = program, jax.device_put(weights)
+        self._inner = tuple(program.in_avals[-2].shape[1:])
+        self._key_dtype = jax.random.key(0, impl=KEY_IMPL).dtype
+
+        def plan(weights, observations, key, first_only):
+            batch = observations.shape[0]
+            keys = key if key.ndim else jax.random.split(key, batch)
+            plans = program.call(weights, observations, jax.random.key_data(keys))
+            return plans[:, 0] if first_only else plans
+
+        if sum(array.nbytes for array in weights) <= _CONSTANT_BYTES:
+            plan = functools.partial(plan, self.weights)
+            self._plan = jax.jit(plan, static_argnames="first_only")
+        else:
+            compiled = jax.jit(plan, static_argnames="first_only")
+            self._plan = functools.partial(compiled, self.weights)
+
+    def plan(self, observations: np.ndarray, key: jax.Array | int) -> jax.Array:
+        """Samples plans.
+
+        Args:
+          observations: [B, O] in environment units, or [B, h, O] (oldest first) when
+            the planner was trained with a history h > 1; [B, O + G], the state and the
+            goal, for plans of states.
+          key: one PRNG key, or [B] keys, one for each plan; an int s is
+            ``jax.random.key(s)``.
+
+        Returns:
+          [B, H, A] actions or [B, H, O] states, in environment units.
+
+        Raises:
+          ValueError: the observations or keys have a wrong shape, or are not finite.
+        """
+        observations, key = self._checked(observations, key)
+        return self._plan(observations, key, first_only=False)
+
+    def act(self, observations: np.ndarray, key: jax.Array | int) -> jax.Array:
+        """[B, A]: the first actions of :meth:`plan`, same arguments.
+
+        Raises:
+          ValueError: also when plans hold states, which a controller has to follow.
+        """
+        if self.dims.plans_states:
+            raise ValueError(
+                "this policy plans states: follow plan() with a controller"
+            )
+        observations, key = self._checked(observations, key)
+        return self._plan(observations, key, first_only=True)
+
+    def _checked(self, observations, key):
+        observations = np.asarray(observations, np.float32)
+        if observations.shape[1:] != self._inner or len(observations) == 0:
+            expected = ", ".join(["B", *map(str, self._inner)])
+            raise ValueError(
+                f"observations: expected shape [{expected}], found "
+                f"{list(observations.shape)}"
+            )
+        if not np.isfinite(observations).all():
+            raise ValueError("observations: expected finite numbers")
+        if isinstance(key, (int, np.integer)):
+            key = jax.random.key(key, impl=KEY_IMPL)
+        if getattr(key, "dtype", None) != self._key_dtype:
+            found = getattr(key, "dtype", type(key).__name__)
+            raise ValueError(
+                f"key: expected {KEY_IMPL} keys of jax.random.key, or an int, found "
+                f"{found}"
+            )
+        if key.ndim and key.shape != (len(observations),):
+            raise ValueError(
+                f"key: expected one key or [{len(observations)}] keys "
+                f"(jax.random.key), found shape {list(key.shape)}"
+            )
+        return observations, key
+
+
+def load_policy(path: str | os.PathLike) -> Policy:
+    """Loads an exported policy; nothing is unpickled.
+
+    Args:
+      path: file written by ``python -m experiments.export``.
+
+    Raises:
+      PolicyError: the file is missing, damaged, of another kind or version, or made
+        for other platforms or a newer JAX.
+      ImportError: the flatbuffers package is not there.
+    """
+    members, comment = _read_members(path)
+    metadata = _read_metadata(path, members[METADATA])
+    digests = metadata.get("sha256")
+    digests = digests if isinstance(digests, dict) else {}
+    for name, content in members.items():
+        expected = comment if name == METADATA else digests.get(name)
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise PolicyError(
+                path, field=name, expected=f"SHA-256 {expected}", found=found
+            )
+    program = _read_program(path, members[PROGRAM], metadata)
+    weights = _read_weights(path, members[WEIGHTS], program)
+    try:
+        return Policy(metadata, program, weights)
+    except (KeyError, TypeError, IndexError) as error:
+        raise PolicyError(
+            path, field=METADATA, expected="a policy's metadata", found=repr(error)
+        ) from None
+
+
+def _read_members(path) -> tuple[dict[str, bytes], str]:
+    """The members' contents, each as its CRC says, and the zip's comment."""
+    expected = f"a zip of {METADATA}, {PROGRAM} and {WEIGHTS}"
+    try:
+        with open(path, "rb") as file:
+            stored = file.read()
+    except OSError as error:
+        raise PolicyError(path, expected=expected, found=error.strerror) from None
+    members = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+            names = archive.namelist()
+            if sorted(names) != [METADATA, PROGRAM, WEIGHTS]:
+                raise PolicyError(path, expected=expected, found=f"one of {names}")
+            for info in archive.infolist():
+                # Compressed, a small file could ask for any amount of memory.
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise PolicyError(
+                        path,
+                        field=info.filename,
+                        expected="an uncompressed member",
+                        found=f"compression {info.compress_type}",
+                    )
+                members[info.filename] = archive.read(info)
+            return members, archive.comment.decode("ascii", "replace")
+    except PolicyError:
+        raise
+    except Exception as error:  # zipfile raises many kinds for damage
+        kind = "a damaged or cut zip" if stored.startswith(b"PK") else "something else"
+        raise PolicyError(
+            path, expected=expected, found=f"{kind} of {len(stored)} bytes ({error})"
+        ) from None
+
+
+def _read_metadata(path, content: bytes) -> dict:
+    try:
+        metadata = json.loads(content)
+        found = metadata["format"], metadata["version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PolicyError(
+            path, field=METADATA, expected=f"format '{FORMAT}'", found=repr(error)
+        ) from None
+    if found != (FORMAT, VERSION):
+        raise PolicyError(
+            path,
+            field=METADATA,
+            expected=f"format '{FORMAT}', version {VERSION}",
+            found=f"format {found[0]!r}, version {found[1]!r}",
+        )
+    return metadata
+
+
+def _read_program(path, content: bytes, metadata: dict) -> jax.export.Exported:
+    try:
+        program = jax.export.deserialize(bytearray(content))
+    except ImportError:
+        raise
+    except Exception as error:  # flatbuffers and jax each raise their own
+        versions = metadata.get("versions")
+        raise PolicyError(
+            path,
+            field=PROGRAM,
+            expected=f"a program that jax {jax.__version__} can read",
+            found=f"{error!r}, exported with {versions}",
+        ) from None
+    platform = jax.export.default_export_platform()
+    if platform not in program.platforms:
+        raise PolicyError(
+            path,
+            field=PROGRAM,
+            expected=f"a program for {platform}",
+            found=f"one for {', '.join(program.platforms)}",
+        )
+    return program
+
+
+def _read_weights(path, content: bytes, program) -> list[np.ndarray]:
+    expected = [(aval.shape, aval.dtype) for aval in program.in_avals[:-2]]
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            weights = [stored[name] for name in stored.files]
+    except Exception as error:  # zipfile and numpy each raise their own
+        raise PolicyError(
+            path, field=WEIGHTS, expected="arrays", found=repr(error)
+        ) from None
+    if [(array.shape, array.dtype) for array in weights] != expected:
+        raise PolicyError(
+            path,
+            field=WEIGHTS,
+            expected=f"the {len(expected)} arrays that {PROGRAM} takes",
+            found=f"{len(weights)} arrays, or others",
+        )
+    return weights

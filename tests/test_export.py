@@ -1,0 +1,502 @@
+"""Planners as one file: the same numbers, nothing else needed, damage refused."""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ractd_jax
+from ractd_jax import models, policy
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.errors import DataError, PolicyError, RactdError
+from ractd_jax.evaluation.rollout import evaluate_planner
+from ractd_jax.models import Dimensions
+from ractd_jax.planning import Planner
+from ractd_jax.planning.export import (
+    describe_checkpoint,
+    export_planner,
+    largest_difference,
+)
+from ractd_jax.settings import Environment, Network, Plan, Settings, to_dict
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.state import create_state, make_optimizer
+from tests.conftest import ROOT, run_main
+from tests.test_fuzz_files import damage_bytes
+
+# Undoes what tests/conftest.py sets; it adds only what is not set yet.
+FULLY_OPTIMISED = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=3 "
+    "--xla_cpu_use_fusion_emitters=true --xla_force_host_platform_device_count=1"
+}
+MEMBERS = {"metadata.json", "plan.stablehlo", "weights.npz"}
+
+
+def make_planner(role="student", num_steps=1, history=1, **network) -> Planner:
+    """A tiny planner with random weights, of Hopper's sizes; one action never moved."""
+    settings = Settings(
+        environment=Environment(id="Hopper-v5"),
+        plan=Plan(horizon=8, history=history),
+        network=Network(widths=(8, 16), embed_dim=8, num_groups=4, **network),
+    )
+    dims = Dimensions(observation=11, action=3, horizon=8, history=history)
+    unet = models.make_unet(settings.network, dims)
+    shapes = jax.eval_shape(
+        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+    )
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: rng.uniform(-0.5, 0.5, leaf.shape).astype(np.float32), shapes
+    )
+    ranges = [
+        MinMaxNormalizer(
+            rng.uniform(-2, -1, size).astype(np.float32),
+            rng.uniform(1, 2, size).astype(np.float32),
+        )
+        for size in (11, 3)
+    ]
+    ranges[1].high[2] = ranges[1].low[2]
+    return Planner(settings, dims, role, params, *ranges, num_steps)
+
+
+def make_observations(batch_size, history=1):
+    shape = (batch_size, 11) if history == 1 else (batch_size, history, 11)
+    return np.random.default_rng(batch_size).standard_normal(shape, np.float32)
+
+
+@pytest.fixture(scope="module")
+def planner():
+    return make_planner()
+
+
+@pytest.fixture(scope="module")
+def file(planner, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "policy.zip"
+    export_planner(planner, path, {"weights": "ema"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(file):
+    return ractd_jax.load_policy(file)
+
+
+def repack(file, path, changes=None, metadata=None, comment=None, compression=0):
+    """`file` with members and metadata changed (None drops), its digests made right."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members = {k: v for k, v in (members | (changes or {})).items() if v is not None}
+    stored = json.loads(members.pop("metadata.json"))
+    stored["sha256"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items()}
+    text = json.dumps(stored | (metadata or {})).encode()
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in {"metadata.json": text, **members}.items():
+            archive.writestr(name, content)
+        digest = hashlib.sha256(text).hexdigest().encode()
+        archive.comment = digest if comment is None else comment
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_steps": 1, "history": 2},
+        {"num_steps": 2, "conv": "lax"},
+        {"num_steps": 4},
+    ],
+    ids=str,
+)
+def test_students_plans_are_the_planners(options, tmp_path):
+    planner, history = make_planner(**options), options.get("history", 1)
+    export_planner(planner, tmp_path / "policy.zip")
+    loaded = ractd_jax.load_policy(tmp_path / "policy.zip")
+    assert (loaded.role, loaded.num_steps) == (planner.role, planner.num_steps)
+    assert loaded.nfe == planner.nfe
+    assert loaded.dims._asdict() == vars(planner.dims)
+    for batch_size in (1, 5):
+        observations = make_observations(batch_size, history)
+        keys = jax.random.split(jax.random.key(batch_size), batch_size)
+        plans = np.asarray(planner.plan(observations, keys))
+        assert plans.shape == (batch_size, 8, 3)
+        assert plans.std(axis=1).min() > 0.01
+        found = loaded.plan(observations, keys)
+        assert isinstance(found, jax.Array)
+        np.testing.assert_allclose(found, plans, rtol=0, atol=1e-6)
+
+
+_TEACHER = """
+from ractd_jax import load_policy
+from ractd_jax.planning.export import export_planner, largest_difference
+from tests.test_export import make_planner
+
+planner = make_planner("teacher", 5)
+export_planner(planner, "policy.zip")
+policy = load_policy("policy.zip")
+assert (policy.role, policy.num_steps, policy.nfe) == ("teacher", 5, 10)
+print(largest_difference(planner, policy))
+"""
+
+
+def test_teachers_plans_are_the_planners(tmp_path):
+    """As little optimised as the tests compile, rounding at noise level 80 shows."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TEACHER],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **FULLY_OPTIMISED},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) <= 1e-6
+
+
+def test_half_precision_plans_within_its_rounding(tmp_path):
+    planner = make_planner(dtype="bfloat16")
+    export_planner(planner, tmp_path / "policy.zip")
+    loaded = ractd_jax.load_policy(tmp_path / "policy.zip")
+    assert {array.dtype.name for array in loaded.weights} == {"float32"}
+    assert largest_difference(planner, loaded) < 0.02
+
+
+def test_keys_are_one_or_each_ones_own_or_a_seed(planner, loaded):
+    observations = make_observations(3)
+    one = loaded.act(observations, jax.random.key(5))
+    np.testing.assert_allclose(
+        one, planner.act(observations, jax.random.key(5)), rtol=0, atol=1e-6
+    )
+    for same in (5, np.int64(5), jax.random.split(jax.random.key(5), 3)):
+        np.testing.assert_array_equal(loaded.act(observations, same), one)
+    assert np.abs(one - loaded.act(observations, 6)).max() > 0.01
+
+
+def test_large_weights_are_passed_at_each_call(planner, file, loaded, monkeypatch):
+    monkeypatch.setattr(policy, "_CONSTANT_BYTES", 0)
+    large = ractd_jax.load_policy(file)
+    observations = make_observations(3)
+    np.testing.assert_allclose(
+        large.plan(observations, 1), loaded.plan(observations, 1), rtol=0, atol=1e-6
+    )
+
+
+def test_each_batch_size_compiles_once_and_act_hands_over_actions_only(loaded):
+    before = loaded._plan._cache_size()
+    for seed in range(3):
+        assert loaded.act(make_observations(5), seed).shape == (5, 3)
+    assert loaded._plan._cache_size() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("observations", "key"),
+    [
+        (np.zeros(11), jax.random.key(0)),
+        (np.zeros((2, 12)), jax.random.key(0)),
+        (np.zeros((0, 11)), jax.random.key(0)),
+        (np.full((1, 11), np.nan), jax.random.key(0)),
+        (np.zeros((4, 11)), jax.random.split(jax.random.key(0), 3)),
+    ],
+)
+def test_bad_input_is_refused_in_the_planners_words(planner, loaded, observations, key):
+    for method in ("act", "plan"):
+        with pytest.raises(ValueError) as expected:
+            getattr(planner, method)(observations, key)
+        with pytest.raises(ValueError, match=re.escape(str(expected.value))):
+            getattr(loaded, method)(observations, key)
+
+
+@pytest.mark.parametrize(
+    "key", [jax.random.key(0, impl="rbg"), jax.random.PRNGKey(0), 0.5, None]
+)
+def test_other_keys_are_refused(loaded, key):
+    with pytest.raises(
+        ValueError, match="key: expected threefry2x32 keys .* or an int"
+    ):
+        loaded.act(make_observations(1), key)
+
+
+def test_a_policy_is_evaluated_as_its_planner(planner, loaded):
+    environment = Environment(id="Hopper-v5")
+    expected = evaluate_planner(planner, environment, 2, seed=7)
+    found = evaluate_planner(loaded, environment, 2, seed=7)
+    np.testing.assert_array_equal(found.lengths, expected.lengths)
+    np.testing.assert_allclose(found.returns, expected.returns, rtol=1e-3)
+
+
+def test_the_file_says_what_it_is(planner, file, loaded):
+    with zipfile.ZipFile(file) as archive:
+        assert set(archive.namelist()) == MEMBERS
+        assert {info.date_time[0] for info in archive.infolist()} == {1980}
+        metadata = json.loads(archive.read("metadata.json"))
+        for name, digest in metadata["sha256"].items():
+            assert hashlib.sha256(archive.read(name)).hexdigest() == digest
+        with np.load(io.BytesIO(archive.read("weights.npz"))) as weights:
+            assert len(weights.files) == len(loaded.weights)
+        program = archive.read("plan.stablehlo")
+    assert metadata == loaded.metadata
+    assert set(metadata["sha256"]) == MEMBERS - {"metadata.json"}
+    assert metadata["weights"] == "ema" and metadata["task"] == planner.settings.task
+    assert metadata["inputs"]["observations"]["shape"] == ["b", 11]
+    assert metadata["outputs"]["plans"]["shape"] == ["b", 8, 3]
+    stored = MinMaxNormalizer.from_dict(metadata["normalizers"]["actions"])
+    assert stored.equals(planner.action_normalizer)
+    assert metadata["settings"] == json.loads(json.dumps(to_dict(planner.settings)))
+    assert {"ractd_jax", "jax", "jaxlib", "flax"} <= metadata["versions"].keys()
+    assert b".py" not in program and str(ROOT).encode() not in program
+
+
+def test_one_program_for_every_platform(loaded):
+    """On each, the convolutions in the form that the planner has there."""
+    assert loaded.program.platforms == ("cpu", "cuda", "tpu")
+    assert loaded.metadata["conv"] == {"cpu": "matmul", "default": "lax"}
+    text = loaded.program.mlir_module()
+    assert "stablehlo.convolution" in text and "stablehlo.dot_general" in text
+    # Nothing that a backend would have to bring along.
+    assert set(re.findall(r"custom_call @(\w+)", text)) <= {"shape_assertion"}
+
+
+def test_levels_share_their_weights(tmp_path, file, loaded):
+    export_planner(make_planner(num_steps=4), tmp_path / "four.zip")
+    four = ractd_jax.load_policy(tmp_path / "four.zip")
+    # One bias for each further level.
+    assert len(four.weights) == len(loaded.weights) + 3
+
+
+def test_the_same_planner_gives_the_same_bytes(planner, file, tmp_path):
+    export_planner(make_planner(), tmp_path / "again.zip", {"weights": "ema"})
+    assert (tmp_path / "again.zip").read_bytes() == file.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.zip"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="a file that can be written"):
+        export_planner(planner, tmp_path / "folder")
+    assert not list((tmp_path / "folder").iterdir())
+
+
+def test_what_is_no_policy_is_refused_with_its_reason(file, tmp_path):
+    def refused(content, reason):
+        path = tmp_path / "bad.zip"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(PolicyError, match=reason) as caught:
+            ractd_jax.load_policy(path)
+        assert isinstance(caught.value, RactdError) and str(path) in str(caught.value)
+        path.unlink(missing_ok=True)
+
+    whole = file.read_bytes()
+    refused(None, "No such file")
+    refused(b"", "something else of 0 bytes")
+    refused(b"\x89HDF\r\n" + bytes(100), "something else of 106 bytes")
+    for size in (4, 100, len(whole) // 2):
+        refused(whole[:size], "a damaged or cut zip")
+    refused(whole[:-1], "'metadata.json': expected SHA-256")
+    for offset in (whole.index(b"nfe"), len(whole) // 2):
+        flipped = bytearray(whole)
+        flipped[offset] ^= 1
+        refused(bytes(flipped), "a damaged or cut zip .*Bad CRC-32")
+    other = io.BytesIO()
+    np.savez(other, a=np.zeros(3))
+    refused(
+        other.getvalue(), r"expected a zip of metadata.json.* found one of \['a.npy'"
+    )
+    with pytest.raises(PolicyError, match="Is a directory"):
+        ractd_jax.load_policy(tmp_path)
+
+
+def saved(array) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, a=array)
+    return buffer.getvalue()
+
+
+PROGRAM, WEIGHTS = "plan.stablehlo", "weights.npz"
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ({"changes": {PROGRAM: None}}, r"one of \['metadata.json', 'weights.npz'\]"),
+        ({"changes": {"more": b""}}, "one of .*'more'"),
+        ({"compression": zipfile.ZIP_DEFLATED}, "expected an uncompressed member"),
+        ({"metadata": {"version": 2}}, "version 1, found format 'ractd_jax policy', v"),
+        ({"metadata": {"format": "ONNX"}}, "found format 'ONNX'"),
+        ({"metadata": {"sha256": {}}}, "'plan.stablehlo': expected SHA-256 None"),
+        ({"metadata": {"sha256": 3}}, "'plan.stablehlo': expected SHA-256 None"),
+        ({"comment": b"0" * 64}, "'metadata.json': expected SHA-256 000"),
+        ({"comment": b"\xff"}, "'metadata.json': expected SHA-256"),
+        ({"metadata": {"dimensions": {"a": 1}}}, "a policy's metadata"),
+        ({"changes": {PROGRAM: b"none"}}, "expected a program that jax .* can read"),
+        ({"changes": {WEIGHTS: b"none"}}, "'weights.npz': expected arrays"),
+        ({"changes": {WEIGHTS: saved(np.zeros(3))}}, "found 1 arrays, or others"),
+        ({"changes": {WEIGHTS: saved(np.array([print]))}}, "allow_pickle=False"),
+    ],
+)
+def test_what_was_put_together_otherwise_is_refused(made, reason, file, tmp_path):
+    """On purpose: with matching digests, where these are not what is changed."""
+    with pytest.raises(PolicyError, match=reason):
+        ractd_jax.load_policy(repack(file, tmp_path / "bad.zip", **made))
+
+
+def test_a_platform_that_the_file_was_not_made_for_is_refused(file, monkeypatch):
+    monkeypatch.setattr(jax.export, "default_export_platform", lambda: "rocm")
+    with pytest.raises(
+        PolicyError, match="a program for rocm, found one for cpu, cuda,"
+    ):
+        ractd_jax.load_policy(file)
+
+
+def test_damaged_files_are_refused_or_the_same(file, loaded, tmp_path):
+    """200 of them; what is not refused had its damage where nothing is stored."""
+    path, outcomes = tmp_path / "damaged.zip", []
+    program = loaded.program.serialize()
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        path.write_bytes(file.read_bytes())
+        if seed % 4:
+            damage_bytes(path, rng)
+        else:  # The weights are most of the file: the zip's own tables get their share.
+            content = bytearray(path.read_bytes())
+            content[-int(rng.integers(1, 400))] ^= 1 << int(rng.integers(8))
+            path.write_bytes(content)
+        try:
+            found = ractd_jax.load_policy(path)
+        except PolicyError as error:
+            assert str(path) in str(error)
+            outcomes.append("refused")
+            continue
+        outcomes.append("same")
+        assert found.metadata == loaded.metadata
+        assert found.program.serialize() == program
+        for a, b in zip(found.weights, loaded.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert outcomes.count("refused") > 150 and "same" in outcomes
+
+
+_ALONE = """
+import pickle, sys
+
+def unpickle(*args, **kwargs):
+    raise AssertionError("unpickled")
+
+pickle.load = pickle.loads = pickle.Unpickler = unpickle
+import ractd_jax
+assert "jax" not in sys.modules
+policy = ractd_jax.load_policy(sys.argv[1])
+import numpy as np
+print(np.asarray(policy.act(np.ones((2, 11)), 3)).tolist())
+heavy = ("flax", "optax", "orbax", "chex", "ml_collections", "absl", "gymnasium",
+         "minari", "h5py", "tensorstore")
+print([name for name in heavy if name in sys.modules])
+print(sorted(name for name in sys.modules if name.startswith("ractd_jax")))
+"""
+
+
+def link_packages(folder: Path, *names: str) -> None:
+    """Makes of `folder` a site-packages with these distributions only."""
+    for name in names:
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files} - {".."}:
+            (folder / top).symlink_to(distribution.locate_file(top))
+
+
+def test_it_runs_with_jax_and_numpy_alone(file, loaded, tmp_path):
+    """Where ``pip install jax flatbuffers`` is all that was done."""
+    jax_and_what_it_requires = ("jax", "jaxlib", "numpy", "scipy", "ml_dtypes",
+                                "opt_einsum")  # fmt: skip
+    link_packages(tmp_path, *jax_and_what_it_requires, "flatbuffers")
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _ALONE, file],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    actions, heavy, ours = done.stdout.splitlines()
+    expected = loaded.act(np.ones((2, 11)), 3)
+    np.testing.assert_allclose(json.loads(actions), expected, rtol=0, atol=1e-6)
+    assert heavy == "[]"
+    assert ours == "['ractd_jax', 'ractd_jax.errors', 'ractd_jax.policy']"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(planner, tmp_path_factory) -> Path:
+    """A training's folder, with one evaluation."""
+    folder = tmp_path_factory.mktemp("training") / "student"
+    metadata = {
+        "stage": "student",
+        "settings": to_dict(planner.settings),
+        "dimensions": vars(planner.dims),
+        "normalizers": {
+            "observations": planner.observation_normalizer.to_dict(),
+            "actions": planner.action_normalizer.to_dict(),
+        },
+        "dataset": {"name": "made up", "transitions": 10, "episodes": 1},
+    }
+    optimizer = make_optimizer(planner.settings.student.optimizer, 10)
+    checkpointer = Checkpointer(folder)
+    checkpointer.save(create_state(planner.params, optimizer, False), metadata)
+    checkpointer.close()
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation/student_1steps.json").write_text('{"score_mean": 12.5}')
+    return folder
+
+
+def test_export_main(checkpoint, tmp_path):
+    """The file is what export_planner writes here: another process, the same bytes."""
+    output = tmp_path / "new/policy.zip"
+    done = run_main("export", f"--checkpoint={checkpoint}", f"--output={output}")
+    summary = json.loads(done.stdout)
+    assert summary["largest_difference_from_planner"] <= 1e-6
+    assert summary["bytes"] == output.stat().st_size
+    metadata = ractd_jax.load_policy(output).metadata
+    assert metadata["evaluations"] == {"student_1steps": {"score_mean": 12.5}}
+    assert metadata["dataset"]["name"] == "made up"
+    planner = ractd_jax.load_planner(checkpoint)
+    about = {"weights": "ema", **describe_checkpoint(checkpoint)}
+    export_planner(planner, tmp_path / "here.zip", about)
+    assert (tmp_path / "here.zip").read_bytes() == output.read_bytes()
+
+
+def test_export_main_fails_in_one_line(checkpoint, tmp_path):
+    for flags, message in (
+        ([f"--output={tmp_path}"], f"error: {tmp_path}: expected a file that can be"),
+        (["--output=x.zip", "--num_steps=0"], "error: num_steps must be in 1..80"),
+    ):
+        done = run_main("export", f"--checkpoint={checkpoint}", *flags, check=False)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith(message)
+    assert not (ROOT / "x.zip").exists()
+
+
+def test_damaged_evaluations_are_named(checkpoint):
+    bad = checkpoint / "evaluation/zz.json"
+    bad.write_text("{")
+    with pytest.raises(DataError, match="zz.json: expected JSON"):
+        describe_checkpoint(checkpoint)
+    bad.unlink()
+
+
+def test_the_documented_control_loop(file, tmp_path):
+    """The code of docs/deploy.md, in a real environment."""
+    text = (ROOT / "docs/deploy.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(code.splitlines()) <= 30
+    (tmp_path / "control_loop.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "control_loop.py", file],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"return -?\d+\.\d, \d+ actions later than 0.008 s\n", done.stdout
+    )
