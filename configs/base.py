@@ -18,6 +18,12 @@ _SMOKE = {
     "dataset": {"num_transitions": 2_000},
     "network": {"widths": (16, 32), "embed_dim": 16},
     "teacher": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
+    "ddpm": {
+        "num_timesteps": 4,
+        "num_steps": 8,
+        "batch_size": 16,
+        "optimizer": {"warmup_steps": 2},
+    },
     "reward": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
     "student": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
     "inverse_dynamics": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
@@ -133,7 +139,6 @@ def get_locomotion(task: str, preset: str) -> ConfigDict:
 # On top of the presets above, for plans of states.
 _MAZE_SMOKE = {
     "network": {"widths": (8, 16), "embed_dim": 8},
-    "ddpm": {"num_timesteps": 4, "num_steps": 8, "batch_size": 16},
     "reward": {"target": "goal_return"},
 }
 _MAZE_CPU = {

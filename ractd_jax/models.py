@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ractd_jax import diffusion
 from ractd_jax.diffusion.preconditioning import DenoiseFn
+from ractd_jax.errors import ConfigError
 from ractd_jax.losses import pessimistic_return
 from ractd_jax.networks import (
     Compute,
@@ -77,7 +78,7 @@ class Dimensions:
 def make_unet(
     settings: Network, dims: Dimensions, dropout_rate: float = 0.0
 ) -> TemporalUNet:
-    """The U-Net of these settings; raises ValueError when the horizon does not fit."""
+    """The U-Net of these settings; raises ConfigError when the horizon does not fit."""
     config = TemporalUNetConfig(
         plan_dim=dims.plan_shape[1],
         widths=settings.widths,
@@ -90,7 +91,10 @@ def make_unet(
         patch_size=settings.patch_size,
         compute=Compute(settings.conv, settings.dtype),
     )
-    config.check_horizon(dims.horizon)
+    try:
+        config.check_horizon(dims.horizon)
+    except ValueError as error:
+        raise ConfigError(f"config.plan.horizon: {error}") from None
     return TemporalUNet(config)
 
 

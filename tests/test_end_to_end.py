@@ -107,8 +107,18 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
             ["--config=configs/hopper_medium.py:huge", "--workdir={tmp}"],
             "preset must be one of",
         ),
+        (
+            "train_teacher",
+            [
+                f"--config={CONFIG}",
+                "--workdir={tmp}",
+                "--config.dataset.root={run}/datasets",
+                "--config.plan.horizon=15",
+            ],
+            "error: config.plan.horizon: a horizon of 15 does not fit 2 levels",
+        ),
     ],
-    ids=["key", "dataset", "file", "task", "checkpoint", "kind", "preset"],
+    ids=["key", "dataset", "file", "task", "checkpoint", "kind", "preset", "horizon"],
 )
 def test_bad_input_is_named(smoke_run, tmp_path, main, flags, message):
     places = {"tmp": tmp_path, "run": smoke_run}

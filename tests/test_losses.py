@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from ractd_jax import diffusion, losses, student
+from ractd_jax import diffusion, losses, models, student
+from ractd_jax.models import Dimensions
 from tests.test_diffusion import GRID
 
 BOUNDARY = {"sigma_min": 0.02, "sigma_data": 0.5}
@@ -57,16 +58,17 @@ def test_pessimism_takes_standard_deviations_off_the_mean():
 
 
 def test_reward_loss_sees_the_first_action_clipped():
+    """Of plans of actions, with the current observation, which stands last."""
     plans = jnp.array([[[0.5], [9.0]], [[3.0], [9.0]]])
-    observations = jnp.array([[1.0], [2.0]])
-
-    def reward_fn(o, a):
-        return o[:, 0] * a[:, 0]
-
-    data = jnp.array([[0.4], [0.9]])
+    condition = jnp.array([[7.0, 1.0], [7.0, 2.0]])
+    data = jnp.array([[[0.4], [9.0]], [[0.9], [9.0]]])
+    plan_return_fn = models.make_plan_return_fn(
+        lambda o, a: o[:, 0] * a[:, 0],
+        Dimensions(observation=1, action=1, horizon=2, history=2),
+    )
 
     def loss_fn(plans, cap):
-        return losses.reward_loss(reward_fn, observations, plans, data, cap)
+        return losses.reward_loss(plan_return_fn, condition, plans, data, cap)
 
     loss, predicted = loss_fn(plans, jnp.inf)
     np.testing.assert_allclose(predicted, [0.5, 2.0])
@@ -75,13 +77,13 @@ def test_reward_loss_sees_the_first_action_clipped():
     np.testing.assert_allclose(grad[:, :, 0], [[-0.5, 0.0], [0.0, 0.0]])
 
 
-def test_reward_gradient_ends_at_the_cap_over_the_datas_action():
-    observations, data = jnp.ones((2, 1)), jnp.array([[0.1], [0.45]])
+def test_reward_gradient_ends_at_the_cap_over_the_datas_plan():
+    condition, data = jnp.ones((2, 1)), jnp.array([[[0.1]], [[0.45]]])
     plans = jnp.full((2, 3, 1), 0.5)
 
     def loss_fn(plans):
         return losses.reward_loss(
-            lambda o, a: o[:, 0] * a[:, 0], observations, plans, data, 0.2
+            lambda p, c: c[:, 0] * p[:, 0, 0], condition, plans, data, 0.2
         )[0]
 
     np.testing.assert_allclose(loss_fn(plans), -(0.3 + 0.5) / 2, rtol=1e-6)
@@ -145,7 +147,7 @@ class Mlp(nn.Module):
         return nn.Dense(1)(x)
 
 
-def train_two_bump_student(reward_fn=None, weight=0.0, steps=4_000, **options):
+def train_two_bump_student(plan_return_fn=None, weight=0.0, steps=4_000, **options):
     """One-step samples [n] of a student trained by the package's own loss."""
     network, batch = Mlp(), 512
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
@@ -184,9 +186,8 @@ def train_two_bump_student(reward_fn=None, weight=0.0, steps=4_000, **options):
             lambda x, sigma, stop, condition: clean_fn(params, x, sigma, stop),
             frozen,
             two_bump_denoiser,
-            reward_fn,
+            plan_return_fn,
             plans,
-            plans[:, 0],
             plans[:, 0],
             draws,
             sigmas,
@@ -229,9 +230,9 @@ def test_student_reaches_both_bumps_and_little_between():
 def test_reward_pulls_the_student_to_the_rewarded_bump():
     """The reward rises up to the bump at 0.6 and is flat beyond it."""
 
-    def reward_fn(observations, actions):
-        return jnp.minimum(actions[:, 0], MODES[1])
+    def plan_return_fn(plans, condition):
+        return jnp.clip(plans[:, 0, 0], -1.0, MODES[1])
 
-    samples = train_two_bump_student(reward_fn, weight=20.0)
+    samples = train_two_bump_student(plan_return_fn, weight=20.0)
     rewarded = np.mean(np.abs(samples - MODES[1]) < 0.3)
     assert rewarded > 0.9

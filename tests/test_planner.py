@@ -24,8 +24,10 @@ from ractd_jax.evaluation.statistics import (
     summarize,
     two_mode_threshold,
 )
+from ractd_jax.planning import make_sampler
 from ractd_jax.settings import Environment
 from ractd_jax.student import sample_one_step
+from ractd_jax.training.stages import load_reward_members, load_stage_model
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,38 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     np.testing.assert_allclose(
         student.plan(observations, key), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_the_best_of_several_candidates_by_the_students_reward_model(
+    smoke_run, student, observations
+):
+    """Each candidate sampled alone, rated by the members that trained the student."""
+    planner = ractd_jax.load_planner(smoke_run / "ractd", num_candidates=4)
+    options = student.settings.student
+    stored = load_stage_model(smoke_run / "reward", "reward", student.settings)
+    reward_fn = models.make_reward_fn(
+        *load_reward_members(stored, student.dims, options.num_members),
+        options.pessimism,
+    )
+    plan_return_fn = models.make_plan_return_fn(reward_fn, student.dims)
+    condition = student.condition(observations)
+    keys = jax.random.split(jax.random.key(3), 4)
+    noises = jax.vmap(lambda key: jax.random.normal(key, (4, 1, 16, 3)))(keys)
+    sampler = make_sampler(student.unet, student.settings, "student", 1)
+    weights, sample = sampler.prepare(student.params), jax.jit(sampler.sample)
+    candidates = np.stack(
+        [sample(weights, condition, noises[:, i].swapaxes(0, 1)) for i in range(4)]
+    )
+    returns = np.stack([plan_return_fn(plans, condition) for plans in candidates])
+    best = candidates[returns.argmax(axis=0), np.arange(4)]
+    np.testing.assert_allclose(
+        planner.plan(observations, keys),
+        student.action_normalizer.unnormalize(best),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    with pytest.raises(CheckpointError, match="ctd: 4 candidates need a reward model"):
+        ractd_jax.load_planner(smoke_run / "ctd", num_candidates=4)
 
 
 def test_a_plan_does_not_depend_on_its_batch(student, observations):

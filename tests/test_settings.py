@@ -9,6 +9,7 @@ import pytest
 
 from configs import base
 from ractd_jax.data.generate import dataset_id
+from ractd_jax.data.maze_map import MAZE2D, MAZES
 from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions, make_unet
 from ractd_jax.settings import Settings, from_mapping, to_dict
@@ -18,6 +19,8 @@ CONFIGS = sorted(
     for path in (Path(__file__).parents[1] / "configs").glob("*.py")
     if path.stem not in ("__init__", "base")
 )
+MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
+STAGES = ("teacher", "ddpm", "reward", "student", "inverse_dynamics")
 # Method, section 3: sigma_r of the thesis (table B.4) and of the released code.
 REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
@@ -75,9 +78,9 @@ def load(config: str, preset: str):
 
 
 def test_every_task_has_a_config():
-    assert len(CONFIGS) == 10
+    assert len(CONFIGS) == 13
     found = {load(config, "smoke").task for config in CONFIGS}
-    assert set(REWARD_WEIGHTS) <= found
+    assert set(REWARD_WEIGHTS) | {f"pointmaze-{maze}" for maze in MAZES} <= found
 
 
 @pytest.mark.parametrize("preset", base.PRESETS)
@@ -87,13 +90,16 @@ def test_config_becomes_settings(config, preset):
     loaded = load(config, preset)
     settings = from_mapping(loaded.to_dict())
     assert settings == from_mapping(loaded)
-    assert settings.task.replace("-", "_") == config
+    # The maze2d tasks are D4RL's protocol on the pointmaze data.
+    task = settings.task.replace("pointmaze", "maze2d")
+    assert task.replace("-", "_") == config
     if config != "any_dataset":
         assert settings.dataset.id == dataset_id(settings.task)
     dims = Dimensions(11, 3, settings.plan.horizon, settings.plan.history)
     make_unet(settings.network, dims)
-    stages = (settings.teacher, settings.reward, settings.student)
-    for stage in (*stages, settings.inverse_dynamics):
+    of_goals = settings.reward.target != "return_to_go"
+    assert (settings.plan.kind == "states") == of_goals == (config in MAZE_CONFIGS)
+    for stage in (getattr(settings, name) for name in STAGES):
         assert stage.num_steps % settings.run.steps_per_call == 0
         assert stage.optimizer.warmup_steps < stage.num_steps
     assert settings.run.log_every % settings.run.steps_per_call == 0
@@ -103,6 +109,31 @@ def test_config_becomes_settings(config, preset):
         thesis, released = REWARD_WEIGHTS[settings.task]
         expected = thesis if preset == "paper" else released
         assert settings.student.reward_weight == expected
+
+
+# Thesis B.1 and B.4, and the released code: H, widths, student's batch, sigma_r.
+MAZE_CHOICES = {
+    "umaze": (128, (256, 512, 1024), 1_400, 1e-4),
+    "medium": (256, (512, 1024, 2048), 320, 1e-4),
+    "large": (384, (256, 512, 1024, 2048), 320, 1e-5),
+}
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+@pytest.mark.parametrize("maze", MAZES)
+def test_maze2d_presets_make_the_papers_choices(maze, preset):
+    settings = from_mapping(load(f"maze2d_{maze}", preset).to_dict())
+    student = settings.student
+    assert MAZE_CHOICES[maze] == (
+        settings.plan.horizon,
+        settings.network.widths,
+        student.batch_size,
+        student.reward_weight,
+    )
+    assert settings.environment.id == MAZE2D[maze]
+    assert settings.network.embed_dim == 256
+    assert settings.plan.conditioning == "film"
+    assert settings.plan.goal == ("last" if preset == "released" else "arrival")
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -237,6 +268,12 @@ def test_bad_widths_are_named(name):
         "network.dtype": ("float32", "bfloat16"),
         "teacher.distance": ("squared", "pseudo_huber", "released"),
         "student.distance": ("squared", "pseudo_huber", "released"),
+        "ddpm.distance": ("squared", "pseudo_huber", "released"),
+        "plan.kind": ("actions", "states"),
+        "plan.conditioning": ("film", "ends", "both"),
+        "plan.goal": ("arrival", "last"),
+        "reward.target": ("return_to_go", "goal_indicator", "goal_return"),
+        "controller.kind": ("position_velocity", "pursuit", "inverse_dynamics"),
         "reward.kind": ("residual_mlp", "conv"),
         "student.dsm_form": ("denoiser", "jump"),
         "student.reward_input": ("dsm", "one_step"),
@@ -245,6 +282,7 @@ def test_bad_widths_are_named(name):
         "reward.optimizer.schedule": ("cosine", "constant"),
         "student.optimizer.schedule": ("cosine", "constant"),
         "inverse_dynamics.optimizer.schedule": ("cosine", "constant"),
+        "ddpm.optimizer.schedule": ("cosine", "constant"),
     }.items(),
 )
 def test_choices(name, choices):
@@ -257,11 +295,11 @@ def test_choices(name, choices):
         from_mapping(nested(name, "other"))
 
 
-STAGES = ("teacher", "reward", "student", "inverse_dynamics")
 POSITIVE = [
     "dataset.num_transitions",
     "plan.horizon",
     "plan.history",
+    "plan.goal_size",
     "network.embed_dim",
     "network.kernel_size",
     "network.num_groups",
@@ -273,11 +311,14 @@ POSITIVE = [
     *[f"{stage}.num_steps" for stage in STAGES],
     *[f"{stage}.batch_size" for stage in STAGES],
     "reward.num_members",
+    "reward.goal_radius",
+    "ddpm.num_timesteps",
     "inverse_dynamics.stride",
     "student.max_solver_steps",
     "evaluation.num_episodes",
     "evaluation.teacher_steps",
     "evaluation.student_steps",
+    "evaluation.num_candidates",
     "run.steps_per_call",
     "run.log_every",
     "run.checkpoint_every",
@@ -304,6 +345,9 @@ def test_zero_where_it_means_something():
         "diffusion.init_noise_scale",
         "teacher.optimizer.max_grad_norm",
         "teacher.optimizer.warmup_steps",
+        "controller.gain_position",
+        "controller.gain_velocity",
+        "controller.replan_every",
         "seed",
     ):
         assert lookup(from_mapping(nested(name, 0)), name) == 0

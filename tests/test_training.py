@@ -285,9 +285,9 @@ def test_streamed_batches_follow_the_resident_law(dataset):
     assert stage.streaming and stage.num_rows == 120
     batch = batches_of_call(stage, 0, 0, 400, 2)
     assert batch.plans.shape == (2, 400, 4, 4, 2)
-    flat = batch.observations.reshape(-1, 3)
+    flat = batch.condition.reshape(-1, 3)
     everything = stage.gather(stage.data, np.arange(120))
-    matches = (flat[:, None] == everything.observations[None]).all(-1)
+    matches = (flat[:, None] == everything.condition[None]).all(-1)
     assert (matches.sum(axis=1) == 1).all()
     plans = batch.plans.reshape(-1, 4, 2)
     np.testing.assert_array_equal(plans, everything.plans[matches.argmax(axis=1)])

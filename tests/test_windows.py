@@ -1,5 +1,6 @@
 """Windows against a reference that walks through the episodes step by step."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,9 @@ from ractd_jax.data.windows import (
     WindowIndex,
     index_windows,
     window_actions,
+    window_arrivals,
     window_history,
+    window_states,
 )
 from ractd_jax.errors import DataError
 
@@ -61,20 +64,36 @@ def slow_windows(lengths, horizon, padding, history):
     return windows
 
 
+def slow_arrivals(lengths, horizon, padding, lags):
+    """(rows, whether at rest) [W][H] of a walk to each window's arrival."""
+    ends, walks = list(itertools.accumulate(lengths)), []
+    for window, lag in zip(
+        slow_windows(lengths, horizon, padding, 1), lags, strict=True
+    ):
+        last = next(end for end in ends if end > window.start) - 1
+        row, rows, rest = window.start, [], []
+        for step in range(horizon):
+            arrived = step >= lag or row == last
+            rows.append(row)
+            rest.append(arrived)
+            row += not arrived
+        walks.append((rows, rest))
+    return map(np.array, zip(*walks, strict=True))
+
+
 MAX_ROWS = 40
 _plans = jax.jit(window_actions, static_argnames="horizon")
 _histories = jax.jit(window_history, static_argnames="history")
+_arrivals = jax.jit(window_arrivals, static_argnames=("horizon", "goal_size"))
+
+
+def pad(array):
+    """One length for all, or each example would compile anew."""
+    return np.concatenate([array, np.repeat(array[-1:], MAX_ROWS, 0)])[:MAX_ROWS]
 
 
 def gather(episodes, index, horizon, history):
-    """(action rows [W, H], observations [W, h, 2]) of every window, as numpy.
-
-    All arrays are padded to one length, or each example would compile anew.
-    """
-
-    def pad(array):
-        return np.concatenate([array, np.repeat(array[-1:], MAX_ROWS, 0)])[:MAX_ROWS]
-
+    """(action rows [W, H], observations [W, h, 2]) of every window, as numpy."""
     number, index = len(index.start), WindowIndex(*map(pad, index))
     rows = np.arange(MAX_ROWS) % number
     plans = _plans(pad(episodes.actions), index, rows, horizon=horizon)
@@ -128,6 +147,64 @@ def test_windows_never_cross_an_episode_end(case):
     assert (histories[..., 1] == start_owner[:, None]).all()
     np.testing.assert_array_equal(index.episode, start_owner)
     np.testing.assert_array_equal(index.bounds, episodes.starts)
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases, st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_arrivals_equal_a_slow_walk(case, goal_size, seed):
+    """On to the lag or the episode's end, and at rest from there on."""
+    lengths, horizon, padding = case["lengths"], case["horizon"], case["padding"]
+    episodes = make_episodes(lengths)
+    try:
+        index = index_windows(episodes, horizon, padding)
+    except DataError:
+        return
+    number = len(index.start)
+    lags = np.random.default_rng(seed).integers(1, max(horizon, 2), number)
+    rows, rest = slow_arrivals(lengths, horizon, padding, lags)
+    # Nowhere zero, so that what is zero was made zero.
+    observations = 1.0 + np.arange(3) * 100.0 + episodes.observations[:, :1]
+    expected = observations[rows]
+    expected[..., goal_size:] *= ~rest[..., None]
+    owner = episodes.observations[:, 1]
+    np.testing.assert_array_equal(owner[rows], owner[rows][:, :1].repeat(horizon, 1))
+
+    found = window_arrivals(
+        observations.astype(np.float32),
+        index,
+        np.arange(number),
+        lags,
+        horizon,
+        goal_size,
+    )
+    assert isinstance(found, np.ndarray) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+    traced = _arrivals(
+        pad(observations.astype(np.float32)),
+        WindowIndex(*map(pad, index)),
+        np.arange(MAX_ROWS) % number,
+        lags[np.arange(MAX_ROWS) % number],
+        horizon=horizon,
+        goal_size=goal_size,
+    )
+    np.testing.assert_array_equal(np.asarray(traced)[:number], expected)
+
+
+def test_arrivals_by_hand():
+    """An episode of 4: lag 2, a lag past its end, and a start in its last state."""
+    observations = np.array([[1, 7], [2, 7], [3, 7], [4, 7], [5, 7]], np.float32)
+    index = index_windows(make_episodes([4, 1]), 4, "repeat_last")
+    rows, lags = np.array([0, 2, 3]), np.array([2, 3, 1])
+    found = window_arrivals(observations, index, rows, lags, 4, 1)
+    expected = [
+        [[1, 7], [2, 7], [3, 0], [3, 0]],
+        [[3, 7], [4, 0], [4, 0], [4, 0]],
+        [[4, 0], [4, 0], [4, 0], [4, 0]],
+    ]
+    np.testing.assert_array_equal(found, expected)
+    found = window_states(observations, index, rows[1:], 4)
+    expected = [[[3, 7], [4, 7], [4, 7], [4, 7]], [[4, 7]] * 4]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_drop_by_hand():

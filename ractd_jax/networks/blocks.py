@@ -62,7 +62,7 @@ def _mish_jvp(primals, tangents):
 
 def _torch_uniform(fan_in: int):
     """PyTorch's default for kernels and biases: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
-    bound = 1.0 / fan_in**0.5
+    bound = 1.0 / max(fan_in, 1) ** 0.5
 
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -180,8 +180,8 @@ class TemporalUNet(nn.Module):
         if config.pins_ends:
             # Not scaled as the noisy steps are: what is known stays visible.
             x = pin_ends(x, cond)
-        if config.conditioning != "ends":
-            parts.append(cond)
+        # With folded levels and pinned ends nothing is left: [B, 0].
+        parts.append(cond[:, :0] if config.conditioning == "ends" else cond)
         batch, horizon, _ = x.shape
         x = x.reshape(batch, horizon // config.patch_size, -1)
         condition = mish(jnp.concatenate(parts, axis=-1))

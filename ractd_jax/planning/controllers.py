@@ -56,8 +56,8 @@ def pursuit(
 ) -> ControllerFn:
     """Follows the way that a plan takes, at the ball's own speed (pure pursuit).
 
-    Of the planned positions after the last one that was aimed at, it aims at the first
-    that is `lookahead` away or more: the plan's timing is left out.
+    Of the planned positions from the nearest one on, it aims at the first that is
+    `lookahead` away or more, or else at the last: the plan's timing is left out.
 
     Args:
       lookahead: in the units of the positions.

@@ -21,7 +21,7 @@ from ractd_jax.data.windows import (
 )
 from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions
-from ractd_jax.settings import Optimizer, Settings, to_dict
+from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
 from ractd_jax.training.parallel import LossFn
 from ractd_jax.training.state import TrainState
 
@@ -98,14 +98,41 @@ class Stage:
 
 
 def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
+    """What plans of these settings and this dataset are.
+
+    Raises:
+      ConfigError: settings of `plan` that do not go together.
+    """
+    observation = dataset.episodes.observations.shape[1]
+    _check_plan(settings.plan, observation)
     return Dimensions(
-        observation=dataset.episodes.observations.shape[1],
+        observation=observation,
         action=dataset.episodes.actions.shape[1],
         horizon=settings.plan.horizon,
         history=settings.plan.history,
         goal=settings.plan.goal_size if settings.plan.kind == "states" else 0,
         conditioning=settings.plan.conditioning,
     )
+
+
+def _check_plan(plan: Plan, observation: int) -> None:
+    if plan.kind == "states":
+        wrong = {
+            "horizon": (plan.horizon < 2, "at least 2"),
+            "history": (plan.history > 1, "1"),
+            "goal_size": (
+                plan.goal_size > observation,
+                f"at most {observation}, the size of an observation,",
+            ),
+        }
+    else:
+        wrong = {"conditioning": (plan.conditioning != "film", "'film'")}
+    for name, (is_wrong, expected) in wrong.items():
+        if is_wrong:
+            raise ConfigError(
+                f"config.plan.{name}: expected {expected} with config.plan.kind = "
+                f"{plan.kind!r}, found {getattr(plan, name)!r}"
+            )
 
 
 def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> dict:

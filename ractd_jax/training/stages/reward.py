@@ -165,7 +165,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
         return RewardBatch(
             dataset.observation_normalizer.normalize(states),
             position_normalizer.normalize(goals),
-            targets * np.float32(1.0),
+            targets.astype(np.float32),
         )
 
     data = GoalData(episodes.observations, index, train_rows)

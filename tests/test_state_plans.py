@@ -1,0 +1,519 @@
+"""Plans of states: batches, goals' rewards, and networks that know both ends."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ractd_jax import losses, models
+from ractd_jax.data.episodes import build_episodes
+from ractd_jax.data.sources import make_dataset
+from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.models import Dimensions
+from ractd_jax.networks import pin_ends
+from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.planning import load_planner
+from ractd_jax.settings import Diffusion, Network, from_mapping
+from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import base as stages_base
+from ractd_jax.training.stages import (
+    ddpm_stage,
+    dimensions,
+    reward_stage,
+    split_episodes,
+    student_stage,
+    teacher_stage,
+)
+from ractd_jax.training.stages import reward as stages_reward
+from ractd_jax.training.stages.stored import check_same_data
+
+HORIZON = 8
+LENGTHS = (9, 3, 14, 1, 11, 20, 8, 6, 17, 12)
+SMALL = {
+    "task": "toy",
+    "plan": {"kind": "states", "horizon": HORIZON},
+    "network": {"widths": (8,), "embed_dim": 8},
+    "teacher": {"num_steps": 2, "batch_size": 8},
+    "ddpm": {"num_timesteps": 4, "num_steps": 2, "batch_size": 8},
+    "reward": {
+        "num_steps": 2,
+        "batch_size": 8,
+        "num_members": 2,
+        "widths": (8,),
+        "target": "goal_return",
+        "discount": 0.9,
+        "goal_radius": 1.5,
+        "holdout_fraction": 0.3,
+    },
+    "student": {"num_steps": 2, "batch_size": 8},
+    "run": {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2},
+}
+
+
+def state_settings(**sections):
+    merged = {**SMALL}
+    for name, value in sections.items():
+        merged[name] = {**SMALL.get(name, {}), **value}
+    return from_mapping(merged)
+
+
+def state_dimensions(conditioning="film"):
+    return Dimensions(4, 2, HORIZON, 1, goal=2, conditioning=conditioning)
+
+
+def random_params(unet, dims, role, seed=0):
+    """Numpy normals of the right shapes: jax.random would compile for each of them."""
+    template = jax.eval_shape(
+        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+    )
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf):
+        scale = math.prod(leaf.shape[:-1]) ** -0.5
+        return rng.normal(0.0, scale, leaf.shape).astype(leaf.dtype)
+
+    return jax.tree.map(draw, template)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Random walks of states (x, y, vx, vy), of which no two numbers are the same."""
+    rng = np.random.default_rng(0)
+    number = sum(LENGTHS)
+    velocities = rng.normal(size=(number, 2))
+    observations = np.concatenate([np.cumsum(velocities, 0), velocities], axis=1)
+    timeouts = np.zeros(number, bool)
+    timeouts[np.cumsum(LENGTHS) - 1] = True
+    episodes = build_episodes(
+        {
+            "observations": observations,
+            "actions": rng.uniform(-1, 1, (number, 2)),
+            "rewards": np.zeros(number),
+            "terminals": np.zeros(number, bool),
+            "timeouts": timeouts,
+        },
+        "toy",
+    )
+    return make_dataset("toy", episodes)
+
+
+# --- batches of plans
+
+
+def slow_batch(dataset, goal: str) -> tuple[np.ndarray, np.ndarray]:
+    """(plans, conditions) of every row, from loops over episodes, starts and lags."""
+    low, high = map(np.asarray, dataset.observation_normalizer)
+    plans, offset = [], 0
+    for length in LENGTHS:
+        states = dataset.episodes.observations[offset : offset + length]
+        offset += length
+        for start in range(length):
+            lags = range(1, HORIZON) if goal == "arrival" else [HORIZON]
+            for lag in lags:
+                plan = []
+                for step in range(HORIZON):
+                    state = states[min(start + min(step, lag), length - 1)].copy()
+                    resting = step >= lag or start + step >= length - 1
+                    if goal == "arrival" and resting:
+                        state[2:] = 0.0
+                    plan.append((state - low) / (high - low) * 2 - 1)
+                plans.append(plan)
+    plans = np.array(plans)
+    return plans, np.concatenate([plans[:, 0], plans[:, -1]], axis=1)
+
+
+@pytest.mark.parametrize("goal", ["arrival", "last"])
+def test_every_row_is_a_window_and_an_arrival(dataset, goal):
+    """Row r is window r // (H - 1) with the lag r % (H - 1) + 1, or a whole window."""
+    sampling = stages_base.plan_sampling(state_settings(plan={"goal": goal}), dataset)
+    plans, conditions = slow_batch(dataset, goal)
+    per_window = HORIZON - 1 if goal == "arrival" else 1
+    assert sampling["num_rows"] == len(plans) == sum(LENGTHS) * per_window
+    rows = np.arange(sampling["num_rows"], dtype=np.int32)
+    host = sampling["gather"](sampling["data"], rows)
+    device = jax.jit(sampling["gather"])(jax.device_put(sampling["data"]), rows)
+    for batch, kind in ((host, np.ndarray), (device, jax.Array)):
+        assert isinstance(batch.plans, kind) and isinstance(batch.condition, kind)
+        assert batch.plans.dtype == batch.condition.dtype == np.float32
+        np.testing.assert_allclose(batch.plans, plans, atol=1e-5)
+        np.testing.assert_allclose(batch.condition, conditions, atol=1e-5)
+        np.testing.assert_array_equal(
+            batch.condition, np.asarray(batch.plans)[:, [0, -1]].reshape(len(rows), 8)
+        )
+
+
+def test_more_rows_than_int32_counts_are_refused(dataset):
+    """Before anything of that size is made; a goal at the end has no lags to count."""
+    huge = {"horizon": 30_000_000}
+    settings = state_settings(plan=huge)
+    with pytest.raises(ConfigError, match=r"config.plan.horizon.*3029999899.*goal=la"):
+        stages_base.plan_sampling(settings, dataset)
+    with pytest.raises(ConfigError, match=r"config.plan.horizon.*state and a lag"):
+        reward_stage(state_settings(plan={"horizon": 100_000_000}), dataset)
+    last = stages_base.plan_sampling(
+        state_settings(plan=huge | {"goal": "last"}), dataset
+    )
+    assert last["num_rows"] == sum(LENGTHS)
+    most = (2**31 - 1) // sum(LENGTHS)
+    fits = state_settings(plan={"horizon": most + 1})
+    sampling = stages_base.plan_sampling(fits, dataset)
+    assert sampling["num_rows"] == sum(LENGTHS) * most
+    over = state_settings(plan={"horizon": most + 2})
+    with pytest.raises(ConfigError, match="config.plan.horizon"):
+        stages_base.plan_sampling(over, dataset)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"history": 2}, "config.plan.history: expected 1 .* 'states', found 2"),
+        ({"horizon": 1}, "config.plan.horizon: expected at least 2 .*found 1"),
+        ({"goal_size": 5}, "config.plan.goal_size: expected at most 4, .*found 5"),
+        (
+            {"kind": "actions", "conditioning": "ends"},
+            "config.plan.conditioning: expected 'film' .* 'actions', found 'ends'",
+        ),
+        ({"horizon": 6}, "config.plan.horizon: a horizon of 6 .* multiple of 4"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_plans_that_cannot_be_are_named(dataset, plan, message):
+    settings = state_settings(plan=plan, network={"widths": (8, 8, 8)})
+    for stage in (teacher_stage, ddpm_stage):
+        with pytest.raises(ConfigError, match=message):
+            stage(settings, dataset)
+
+
+# --- rewards of states and goals
+
+
+def goal_rows(dataset, settings, rows: np.ndarray, window_rows: np.ndarray):
+    """(states, goals, targets) in environment units of `rows`, one by one."""
+    episodes, options = dataset.episodes, settings.reward
+    ends = np.cumsum(LENGTHS)
+    observations = episodes.observations
+
+    def path(row):
+        start = window_rows[row // HORIZON]
+        last = ends[np.searchsorted(ends, start, side="right")] - 1
+        return [observations[min(start + k, last)] for k in range(HORIZON)]
+
+    states, goals, targets = [], [], []
+    for i, row in enumerate(rows):
+        other = row
+        if options.target == "goal_indicator" and row % 2:
+            other = rows[len(rows) - 1 - i]
+        goal = path(other)[other % HORIZON][:2]
+        near = [
+            bool(np.hypot(*(s[:2] - goal)) < options.goal_radius) for s in path(row)
+        ]
+        if options.target == "goal_indicator":
+            targets.append(float(near[0]))
+        else:
+            targets.append(options.discount ** near.index(True))
+        states.append(path(row)[0])
+        goals.append(goal)
+    return np.array(states), np.array(goals), np.array(targets)
+
+
+@pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])
+def test_goal_rewards_equal_a_slow_reference(dataset, target):
+    """Every row in order, and rows of two members' batches in any order."""
+    settings = state_settings(reward={"target": target})
+    items = stages_reward.goal_rewards(settings, dataset)
+    train_rows, _ = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
+    assert items.num_train == len(train_rows) * HORIZON
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(items.num_train, size=(2, 75), dtype=np.int32)
+    for rows in (np.arange(items.num_train, dtype=np.int32), drawn):
+        host = items.gather(items.data, rows)
+        device = jax.jit(items.gather)(jax.device_put(items.data), rows)
+        expected = [
+            goal_rows(dataset, settings, member, train_rows)
+            for member in rows.reshape(-1, rows.shape[-1])
+        ]
+        states, goals, targets = (
+            np.stack(parts).reshape(*rows.shape, *parts[0].shape[1:])
+            for parts in zip(*expected, strict=True)
+        )
+        low, high = (np.asarray(bound) for bound in dataset.observation_normalizer)
+        states = (states - low) / (high - low) * 2 - 1
+        goals = (goals - low[:2]) / (high - low)[:2] * 2 - 1
+        for batch in (host, device):
+            assert {array.dtype for array in batch} == {np.dtype(np.float32)}
+            np.testing.assert_allclose(batch.observations, states, atol=1e-5)
+            np.testing.assert_allclose(batch.others, goals, atol=1e-5)
+            np.testing.assert_allclose(batch.targets, targets, rtol=1e-5)
+    share = targets.mean() if target == "goal_indicator" else (targets < 1).mean()
+    assert 0.1 < share < 0.9, "the radius separates nothing"
+
+
+@pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])
+def test_held_out_goals_are_of_held_out_episodes(dataset, target):
+    settings = state_settings(reward={"target": target})
+    items = stages_reward.goal_rewards(settings, dataset)
+    train_rows, held_rows = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
+    assert len(held_rows) and len(train_rows)
+    table = dataset.observation_normalizer.normalize(dataset.episodes.observations)
+    row_of = {state.tobytes(): row for row, state in enumerate(table)}
+    goal_row_of = {state[:2].tobytes(): row for row, state in enumerate(table)}
+    assert len(row_of) == len(goal_row_of) == len(table)
+    everything = np.arange(items.num_train, dtype=np.int32)
+    for batch, rows in (
+        (items.held_out, held_rows),
+        (items.gather(items.data, everything), train_rows),
+    ):
+        for array, lookup in (
+            (batch.observations, row_of),
+            (batch.others, goal_row_of),
+        ):
+            found = {lookup[value.tobytes()] for value in np.asarray(array)}
+            # In 8,192 draws from a few hundred none is missing.
+            assert found == set(rows.tolist())
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "expected"),
+    [
+        ("actions", "goal_return", "return_to_go"),
+        ("actions", "goal_indicator", "return_to_go"),
+        ("states", "return_to_go", "goal_indicator or goal_return"),
+    ],
+)
+def test_a_reward_that_does_not_fit_the_plans_is_named(dataset, kind, target, expected):
+    settings = state_settings(plan={"kind": kind}, reward={"target": target})
+    message = (
+        f"config.reward.target: expected {expected} with config.plan.kind = "
+        f"'{kind}', found '{target}'"
+    )
+    with pytest.raises(ConfigError, match=message):
+        reward_stage(settings, dataset)
+
+
+def test_return_of_a_plan_of_states_is_that_of_its_states():
+    """R of each state, clipped to the data's range, and of the plan's own goal."""
+    rng = np.random.default_rng(0)
+    plans = rng.normal(size=(5, HORIZON, 4)).astype(np.float32)
+    condition = rng.normal(size=(5, 8)).astype(np.float32)
+
+    def reward_fn(states, goals):
+        assert states.shape == (5 * HORIZON, 4) and goals.shape == (5 * HORIZON, 2)
+        return jnp.sin(3 * states[:, 0]) * goals[:, 0] + states[:, 3] ** 2 * goals[:, 1]
+
+    plan_return_fn = models.make_plan_return_fn(reward_fn, state_dimensions())
+    expected = []
+    for plan, ends in zip(np.clip(plans, -1, 1), condition, strict=True):
+        x, y = ends[4], ends[5]
+        expected.append(sum(math.sin(3 * s[0]) * x + s[3] ** 2 * y for s in plan))
+    np.testing.assert_allclose(plan_return_fn(plans, condition), expected, rtol=1e-4)
+    grad = jax.grad(lambda p: plan_return_fn(p, condition).sum())(plans)
+    assert (np.asarray(grad)[np.abs(plans) > 1] == 0).all()
+    assert (np.asarray(grad)[np.abs(plans) < 1].reshape(-1) != 0).any()
+
+
+# --- networks that know both ends
+
+
+def network(conditioning: str, role: str):
+    dims = state_dimensions(conditioning)
+    unet = models.make_unet(Network(widths=(8,), embed_dim=8), dims)
+    return unet, random_params(unet, dims, role)
+
+
+def some_inputs(seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(3, HORIZON, 4)).astype(np.float32)
+    return x, rng.uniform(-1, 1, (3, 8)).astype(np.float32)
+
+
+def ends_of(plans) -> np.ndarray:
+    return np.asarray(plans)[:, [0, -1]].reshape(len(plans), -1)
+
+
+def without_condition_rows(params, height: int):
+    """`params` whose FiLM layers read nothing behind their first `height` inputs."""
+
+    def cut(layer):
+        if "film" not in layer:
+            return layer
+        kernel = np.array(layer["film"]["kernel"])
+        kernel[height:] = 0.0
+        return layer | {"film": layer["film"] | {"kernel": kernel}}
+
+    return {name: cut(layer) for name, layer in params.items()}
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_film_layers_read_the_condition_unless_it_is_in_the_ends_alone(conditioning):
+    for role, levels in (("teacher", 1), ("ddpm", 1), ("student", 2)):
+        unet, params = network(conditioning, role)
+        heights = {layer["film"]["kernel"].shape[0]
+                   for layer in params.values() if "film" in layer}  # fmt: skip
+        assert heights == {8 * levels + (0 if conditioning == "ends" else 8)}
+        assert len([1 for layer in params.values() if "film" in layer]) == len(
+            unet.config.block_features
+        )
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_how_the_condition_gets_into_the_network(conditioning):
+    """By the FiLM layers, by the steps that it overwrites, or by both."""
+    unet, params = network(conditioning, "teacher")
+    blind = without_condition_rows(params, 8)
+    x, condition = map(jnp.asarray, some_inputs())
+    level = np.linspace(-900.0, 1000.0, 3, dtype=np.float32)
+    other = condition[::-1]
+    moved = pin_ends(x, other)
+
+    @jax.jit
+    def apply(params, x, condition):
+        return unet.apply({"params": params}, x, level, condition)
+
+    def differ(a, b):
+        return not np.allclose(apply(*a), apply(*b), atol=1e-6)
+
+    assert differ((params, x, condition), (params, x, other))
+    assert differ((blind, x, condition), (blind, x, other)) == (conditioning != "film")
+    # The given ends are read where nothing overwrites them.
+    same_condition = (params, x, condition), (params, moved, condition)
+    assert differ(*same_condition) == (conditioning == "film")
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_known_ends_come_out_as_they_went_in(conditioning):
+    """Of the denoiser, the DDPM network, the clean estimate and the jump."""
+    x, condition = map(jnp.asarray, some_inputs())
+    sigma, stop = np.float32([0.03, 1.0, 70.0]), np.float32([0.02, 0.5, 30.0])
+    noise = Diffusion()
+    unet, params = network(conditioning, "teacher")
+    denoised = jax.jit(models.make_denoise_fn(unet, params, condition, noise))(x, sigma)
+    ddpm = jax.jit(models.make_ddpm_clean_fn(unet, params, condition))(x, sigma)
+    unet, params = network(conditioning, "student")
+    clean_fn = jax.jit(models.make_clean_fn(unet, params, noise))
+    clean = clean_fn(x, sigma, stop, condition)
+    jump_fn = jax.jit(models.make_jump_fn(unet, params, noise))
+    pinned = models.pin(unet, x, condition)
+    jumped = jump_fn(pinned, sigma, stop, condition)
+    if conditioning == "film":
+        np.testing.assert_array_equal(pinned, x)
+        for plans in (denoised, ddpm, clean, jumped):
+            assert (np.abs(ends_of(plans) - condition).max(axis=1) > 1e-3).all()
+        return
+    for plans in (pinned, denoised, ddpm, clean):
+        np.testing.assert_array_equal(ends_of(plans), condition)
+    # s/t c + (1 - s/t) c, rounded.
+    np.testing.assert_allclose(ends_of(jumped), condition, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(pinned[:, 1:-1], x[:, 1:-1])
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_folded_jump_is_the_jump(conditioning):
+    unet, params = network(conditioning, "student")
+    noise = Diffusion()
+    x, condition = some_inputs()
+    for sigma in (80.0, 0.9):
+        folded = models.fold_jump(unet, params, sigma, noise)
+        height = 0 if conditioning == "ends" else 8
+        assert folded["films"]["kernel"].shape[0] == height
+        found = jax.jit(models.make_folded_jump_fn(unet, folded, noise))(
+            sigma * x, sigma, noise.sigma_min, condition
+        )
+        full = jax.jit(models.make_jump_fn(unet, params, noise))
+        expected = full(sigma * x, sigma, noise.sigma_min, condition)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+# --- stages
+
+
+@pytest.fixture(scope="module")
+def reward_folder(dataset, tmp_path_factory):
+    """One reward model for every conditioning of the planner."""
+    folder = tmp_path_factory.mktemp("reward")
+    settings = state_settings()
+    train(reward_stage(settings, dataset), settings.run, 0, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """Folders of a reward model, a teacher and a student that know both ends."""
+    folder = tmp_path_factory.mktemp("trained")
+    # How a condition enters the planner is nothing to a reward model.
+    settings = state_settings()
+    train(reward_stage(settings, dataset), settings.run, 0, folder / "reward")
+    settings = state_settings(plan={"conditioning": "ends"})
+    train(teacher_stage(settings, dataset), settings.run, 0, folder / "teacher")
+    stage = student_stage(settings, dataset, folder / "teacher", folder / "reward")
+    train(stage, settings.run, 0, folder / "student")
+    return folder
+
+
+def test_a_students_known_ends_are_free_of_noise(dataset, trained, monkeypatch):
+    """What its loss is given."""
+    settings = state_settings(plan={"conditioning": "ends"})
+    stage = student_stage(settings, dataset, trained / "teacher", trained / "reward")
+    batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
+    monkeypatch.setattr(losses, "student_loss", lambda *args, **options: args[4:7])
+    plans, condition, draws = stage.loss_fn(
+        stage.init_params(None), None, stage.frozen, batch, jax.random.key(1)
+    )
+    np.testing.assert_array_equal(plans, batch.plans)
+    np.testing.assert_array_equal(condition, batch.condition)
+    for noise in (draws.ctm_noise, draws.dsm_noise):
+        assert (ends_of(noise) == 0).all() and (np.asarray(noise)[:, 1:-1] != 0).all()
+    np.testing.assert_array_equal(ends_of(draws.init_noise), batch.condition)
+    assert np.std(draws.init_noise[:, 1:-1]) > 20
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_a_trained_planner_begins_in_its_state_and_rests_in_its_goal(trained, stage):
+    options = {"num_candidates": 3} if stage == "student" else {"num_steps": 2}
+    planner = load_planner(trained / stage, **options)
+    low, high = (np.asarray(bound) for bound in planner.observation_normalizer)
+    states, goals = (low + share * (high - low) for share in (0.2, [[0.7], [0.4]]))
+    observations = np.append(np.stack([states, states]), goals[:, :2], axis=1)
+    plans = np.asarray(planner.plan(observations, jax.random.key(0)))
+    assert plans.shape == (2, HORIZON, 4)
+    np.testing.assert_allclose(plans[:, 0], observations[:, :4], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plans[:, -1, :2], goals[:, :2], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plans[:, -1, 2:], 0.0, atol=1e-4)
+
+
+def test_candidates_need_a_reward_model_of_the_same_plans(trained, dataset):
+    assert load_planner(trained / "student", num_candidates=2).num_candidates == 2
+    with pytest.raises(CheckpointError, match="teacher: 2 candidates need a reward"):
+        load_planner(trained / "teacher", num_candidates=2)
+    reward = trained / "reward"
+    load_planner(trained / "teacher", num_candidates=2, reward=reward, num_steps=1)
+    with pytest.raises(CheckpointError, match="nowhere: expected a folder of a train"):
+        load_planner(trained / "teacher", num_candidates=2, reward=trained / "nowhere")
+    with pytest.raises(CheckpointError, match="expected a reward checkpoint, found a"):
+        load_planner(trained / "teacher", num_candidates=2, reward=trained / "student")
+    with pytest.raises(ValueError, match="num_candidates must be at least 1, not 0"):
+        load_planner(trained / "student", num_candidates=0)
+    longer = state_settings(plan={"horizon": 2 * HORIZON})
+    metadata = stages_base.base_metadata("teacher", longer, dataset)
+    with pytest.raises(CheckpointError, match="dimensions differ"):
+        check_same_data(StoredModel(reward), metadata)
+    with pytest.raises(CheckpointError, match="dimensions differ"):
+        student_stage(state_settings(), dataset, trained / "teacher", reward)
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_the_ddpm_stage_has_a_loss_and_a_gradient(dataset, conditioning):
+    settings = state_settings(plan={"conditioning": conditioning})
+    stage = ddpm_stage(settings, dataset)
+    dims = dimensions(settings, dataset)
+    params = random_params(models.make_unet(settings.network, dims), dims, "ddpm")
+    batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
+    grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True))(
+        params, None, {}, batch, jax.random.key(0)
+    )
+    assert float(info["loss/ddpm"]) > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    assert dataclasses.asdict(dims) == stage.metadata["dimensions"]
