@@ -163,7 +163,7 @@ _MAZE_CPU = {
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
     },
     "reward": {"target": "goal_return", "discount": 0.99, "num_members": 2},
-    "student": {"num_steps": 1_000, "batch_size": 32},
+    "student": {"num_steps": 1_000, "batch_size": 32, "advantage_cap": 0.0},
 }
 _MAZE_PAPER = {
     "teacher": {"optimizer": {"warmup_steps": 500, "weight_decay": 1e-4}},
@@ -173,7 +173,7 @@ _MAZE_PAPER = {
         "optimizer": {"warmup_steps": 500, "weight_decay": 1e-4},
     },
     "reward": {"target": "goal_return", "discount": 0.99},
-    "student": {"optimizer": {"weight_decay": 1e-6}},
+    "student": {"advantage_cap": 0.0, "optimizer": {"weight_decay": 1e-6}},
 }
 _MAZE_PRESETS = {
     "cpu": _MAZE_CPU,
