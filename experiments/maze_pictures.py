@@ -63,7 +63,7 @@ def load_evaluations(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def far_starts(evaluation: dict[str, np.ndarray], number: int) -> np.ndarray:
-    """[number] episodes, evenly chosen by the distance of start and goal, farthest first.
+    """[number] episodes, evenly by the distance to the goal, the farthest one first.
 
     The last ones, next to the goal, are left out.
     """
