@@ -150,7 +150,7 @@ _MAZE_CPU = {
         "sigma_min": 0.01,
         "sigma_skip": 0.03,
     },
-    "plan": {"conditioning": "both"},
+    "plan": {"conditioning": "both", "stride": 2},
     "teacher": {
         "num_steps": 12_000,
         "batch_size": 32,
@@ -163,6 +163,7 @@ _MAZE_CPU = {
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
     },
     "reward": {"target": "goal_return", "discount": 0.99, "num_members": 2},
+    "inverse_dynamics": {"stride": 8},
     "student": {"num_steps": 1_000, "batch_size": 32, "advantage_cap": 0.0},
 }
 _MAZE_PAPER = {

@@ -8,6 +8,7 @@ model, the inverse dynamics, CTD and RACTD, evaluates them from the same random 
 and times them. Restartable: what is finished is not run again.
 """
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -176,7 +177,9 @@ def evaluate_entry(entry: Entry, settings: Settings, workdir: Path) -> dict:
     with tqdm(desc=f"{workdir.name}: {entry.label}", unit="step") as bar:
         found = evaluate_state_planner(
             planner,
-            make_controller(entry.controller, model),
+            make_controller(
+                dataclasses.replace(settings, controller=entry.controller), model
+            ),
             settings.environment,
             options.num_episodes,
             options.seed,

@@ -57,6 +57,8 @@ class Dataset:
 class Plan:
     # H, steps that a plan covers.
     horizon: int = 16
+    # Environment steps between two states of a plan of states.
+    stride: int = 1
     # h, latest observations that condition a plan.
     history: int = 1
     # At an episode's end: repeat_last (repeat the last step) or drop (as released).

@@ -15,7 +15,7 @@ from ractd_jax.planning.controllers import (
     position_velocity,
     pursuit,
 )
-from ractd_jax.settings import Controller, Environment
+from ractd_jax.settings import Controller, Environment, Settings
 
 
 def straight_plans(*starts, step=(0.1, 0.0), horizon=5):
@@ -47,6 +47,27 @@ def test_position_velocity_by_hand():
         [2 * -0.2 + 0.5 * 0.5, 2 * -0.2 + 0.5 * -0.2],
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_between_two_planned_states_the_target_lies_on_the_line():
+    """With a stride of 2, every other target is halfway."""
+    plans = straight_plans((0.0, 0.0))
+    found = planned_states(plans, np.array([1.5]))
+    np.testing.assert_allclose(found, [[0.15, 0.0, 2.5, 2.5]], rtol=1e-6)
+    states = np.zeros((1, 4), np.float32)
+    controller = position_velocity(1.0, 0.0, stride=2)
+    for step, x in ((0, 0.05), (1, 0.1), (2, 0.15), (99, 0.4)):
+        action = controller(states, plans, np.array([step]))
+        np.testing.assert_allclose(action, [[x, 0.0]], atol=1e-6)
+
+
+def test_inverse_dynamics_looks_ahead_as_far_as_its_model():
+    plans = straight_plans((0.0, 0.0))
+    states = np.zeros((1, 4), np.float32)
+    controller = inverse_dynamics(lambda s, t: t[:, :2], model_stride=3, stride=2)
+    np.testing.assert_allclose(
+        controller(states, plans, np.array([1])), [[0.2, 0.0]], atol=1e-6
+    )
 
 
 def test_actions_are_clipped_to_the_motors_range():
@@ -147,17 +168,19 @@ def test_make_controller_takes_the_settings_gains():
         Controller("pursuit", 3.0, 0.2, lookahead=0.12): pursuit(0.12, 3.0, 0.2),
     }.items():
         np.testing.assert_array_equal(
-            make_controller(settings)(states, plans, steps),
+            make_controller(Settings(controller=settings))(states, plans, steps),
             expected(states, plans, steps),
         )
-    follow = make_controller(Controller("inverse_dynamics"), lambda s, t: t[:, 2:])
+    follow = make_controller(
+        Settings(controller=Controller("inverse_dynamics")), lambda s, t: t[:, 2:]
+    )
     np.testing.assert_array_equal(follow(states, plans, steps), [[2.0, 2.0]])
 
 
 def test_inverse_dynamics_without_a_model_is_named():
     message = "config.controller.kind is inverse_dynamics.*--inverse_dynamics=DIR"
     with pytest.raises(ConfigError, match=message):
-        make_controller(Controller("inverse_dynamics"))
+        make_controller(Settings(controller=Controller("inverse_dynamics")))
 
 
 # --- on the ball
@@ -184,7 +207,7 @@ def corridor_plan(horizon: int = 128) -> np.ndarray:
 def test_the_ball_arrives_at_the_end_of_a_straight_plan(env, kind):
     """Two metres in the time limit of three seconds; pursuit is there sooner."""
     plan = corridor_plan()
-    controller = make_controller(Controller(kind))
+    controller = make_controller(Settings(controller=Controller(kind)))
     state, _ = env.reset(seed=0, options={"start": plan[0, 0, :2].tolist()})
     gaps, truncated = [], False
     while not truncated:

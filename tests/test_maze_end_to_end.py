@@ -1,5 +1,6 @@
 """Plans of states through the real mains, and what can be loaded afterwards."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -74,10 +75,13 @@ def test_every_planner_of_the_maze_plans_and_is_followed(
     low, high = (np.asarray(bound) for bound in planner.observation_normalizer)
     assert plans.shape == (2, 128, 4)
     assert (plans >= low - 1e-4).all() and (plans <= high + 1e-4).all()
-    controller = make_controller(settings.controller)
+    controller = make_controller(settings)
     if stage == "student":
         model = load_inverse_dynamics(maze_run / "inverse_dynamics")
-        controller = make_controller(Controller("inverse_dynamics"), model)
+        controller = make_controller(
+            dataclasses.replace(settings, controller=Controller("inverse_dynamics")),
+            model,
+        )
     results = evaluate_state_planner(
         planner, controller, settings.environment, 2, 0, maze=maze
     )

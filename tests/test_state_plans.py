@@ -104,7 +104,7 @@ def dataset():
 # --- batches of plans
 
 
-def slow_batch(dataset, goal: str) -> tuple[np.ndarray, np.ndarray]:
+def slow_batch(dataset, goal: str, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """(plans, conditions) of every row, from loops over episodes, starts and lags."""
     low, high = map(np.asarray, dataset.observation_normalizer)
     plans, offset = [], 0
@@ -116,8 +116,9 @@ def slow_batch(dataset, goal: str) -> tuple[np.ndarray, np.ndarray]:
             for lag in lags:
                 plan = []
                 for step in range(HORIZON):
-                    state = states[min(start + min(step, lag), length - 1)].copy()
-                    resting = step >= lag or start + step >= length - 1
+                    place = start + stride * min(step, lag)
+                    state = states[min(place, length - 1)].copy()
+                    resting = step >= lag or place >= length - 1
                     if goal == "arrival" and resting:
                         state[2:] = 0.0
                     plan.append((state - low) / (high - low) * 2 - 1)
@@ -126,11 +127,13 @@ def slow_batch(dataset, goal: str) -> tuple[np.ndarray, np.ndarray]:
     return plans, np.concatenate([plans[:, 0], plans[:, -1]], axis=1)
 
 
+@pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("goal", ["arrival", "last"])
-def test_every_row_is_a_window_and_an_arrival(dataset, goal):
+def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride):
     """Row r is window r // (H - 1) with the lag r % (H - 1) + 1, or a whole window."""
-    sampling = stages_base.plan_sampling(state_settings(plan={"goal": goal}), dataset)
-    plans, conditions = slow_batch(dataset, goal)
+    settings = state_settings(plan={"goal": goal, "stride": stride})
+    sampling = stages_base.plan_sampling(settings, dataset)
+    plans, conditions = slow_batch(dataset, goal, stride)
     per_window = HORIZON - 1 if goal == "arrival" else 1
     assert sampling["num_rows"] == len(plans) == sum(LENGTHS) * per_window
     rows = np.arange(sampling["num_rows"], dtype=np.int32)
@@ -174,6 +177,10 @@ def test_more_rows_than_int32_counts_are_refused(dataset):
         ({"horizon": 1}, "config.plan.horizon: expected at least 2 .*found 1"),
         ({"goal_size": 5}, "config.plan.goal_size: expected at most 4, .*found 5"),
         (
+            {"kind": "actions", "stride": 2},
+            "config.plan.stride: expected 1 .* 'actions', found 2",
+        ),
+        (
             {"kind": "actions", "conditioning": "ends"},
             "config.plan.conditioning: expected 'film' .* 'actions', found 'ends'",
         ),
@@ -200,7 +207,8 @@ def goal_rows(dataset, settings, rows: np.ndarray, window_rows: np.ndarray):
     def path(row):
         start = window_rows[row // HORIZON]
         last = ends[np.searchsorted(ends, start, side="right")] - 1
-        return [observations[min(start + k, last)] for k in range(HORIZON)]
+        stride = settings.plan.stride
+        return [observations[min(start + stride * k, last)] for k in range(HORIZON)]
 
     states, goals, targets = [], [], []
     for i, row in enumerate(rows):
@@ -220,10 +228,11 @@ def goal_rows(dataset, settings, rows: np.ndarray, window_rows: np.ndarray):
     return np.array(states), np.array(goals), np.array(targets)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])
-def test_goal_rewards_equal_a_slow_reference(dataset, target):
+def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
     """Every row in order, and rows of two members' batches in any order."""
-    settings = state_settings(reward={"target": target})
+    settings = state_settings(reward={"target": target}, plan={"stride": stride})
     items = stages_reward.goal_rewards(settings, dataset)
     train_rows, _ = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
     assert items.num_train == len(train_rows) * HORIZON

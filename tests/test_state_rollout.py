@@ -15,7 +15,7 @@ from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import crosses_wall, evaluate_state_planner
 from ractd_jax.models import Dimensions
 from ractd_jax.planning.controllers import make_controller, position_velocity
-from ractd_jax.settings import Controller, Environment
+from ractd_jax.settings import Environment, Settings
 from tests.test_state_planner import make_planner
 
 # A U: from (-1, 1) over (1, 1) and (1, -1) to (-1, -1).
@@ -221,7 +221,7 @@ def in_the_maze(planner, num_episodes, seed=SEED, **options):
     pytest.importorskip("gymnasium_robotics")
     return evaluate_state_planner(
         planner,
-        make_controller(Controller("position_velocity")),
+        make_controller(Settings()),
         UMAZE,
         num_episodes,
         seed,

@@ -64,7 +64,7 @@ def slow_windows(lengths, horizon, padding, history):
     return windows
 
 
-def slow_arrivals(lengths, horizon, padding, lags):
+def slow_arrivals(lengths, horizon, padding, lags, stride):
     """(rows, whether at rest) [W][H] of a walk to each window's arrival."""
     ends, walks = list(itertools.accumulate(lengths)), []
     for window, lag in zip(
@@ -76,7 +76,7 @@ def slow_arrivals(lengths, horizon, padding, lags):
             arrived = step >= lag or row == last
             rows.append(row)
             rest.append(arrived)
-            row += not arrived
+            row = row if arrived else min(row + stride, last)
         walks.append((rows, rest))
     return map(np.array, zip(*walks, strict=True))
 
@@ -84,7 +84,7 @@ def slow_arrivals(lengths, horizon, padding, lags):
 MAX_ROWS = 40
 _plans = jax.jit(window_actions, static_argnames="horizon")
 _histories = jax.jit(window_history, static_argnames="history")
-_arrivals = jax.jit(window_arrivals, static_argnames=("horizon", "goal_size"))
+_arrivals = jax.jit(window_arrivals, static_argnames=("horizon", "stride", "goal_size"))
 
 
 def pad(array):
@@ -150,8 +150,8 @@ def test_windows_never_cross_an_episode_end(case):
 
 
 @settings(deadline=None, max_examples=80)
-@given(cases, st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_arrivals_equal_a_slow_walk(case, goal_size, seed):
+@given(cases, st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_arrivals_equal_a_slow_walk(case, stride, goal_size, seed):
     """On to the lag or the episode's end, and at rest from there on."""
     lengths, horizon, padding = case["lengths"], case["horizon"], case["padding"]
     episodes = make_episodes(lengths)
@@ -161,7 +161,7 @@ def test_arrivals_equal_a_slow_walk(case, goal_size, seed):
         return
     number = len(index.start)
     lags = np.random.default_rng(seed).integers(1, max(horizon, 2), number)
-    rows, rest = slow_arrivals(lengths, horizon, padding, lags)
+    rows, rest = slow_arrivals(lengths, horizon, padding, lags, stride)
     # Nowhere zero, so that what is zero was made zero.
     observations = 1.0 + np.arange(3) * 100.0 + episodes.observations[:, :1]
     expected = observations[rows]
@@ -175,6 +175,7 @@ def test_arrivals_equal_a_slow_walk(case, goal_size, seed):
         np.arange(number),
         lags,
         horizon,
+        stride,
         goal_size,
     )
     assert isinstance(found, np.ndarray) and found.dtype == np.float32
@@ -185,6 +186,7 @@ def test_arrivals_equal_a_slow_walk(case, goal_size, seed):
         np.arange(MAX_ROWS) % number,
         lags[np.arange(MAX_ROWS) % number],
         horizon=horizon,
+        stride=stride,
         goal_size=goal_size,
     )
     np.testing.assert_array_equal(np.asarray(traced)[:number], expected)
@@ -195,16 +197,18 @@ def test_arrivals_by_hand():
     observations = np.array([[1, 7], [2, 7], [3, 7], [4, 7], [5, 7]], np.float32)
     index = index_windows(make_episodes([4, 1]), 4, "repeat_last")
     rows, lags = np.array([0, 2, 3]), np.array([2, 3, 1])
-    found = window_arrivals(observations, index, rows, lags, 4, 1)
+    found = window_arrivals(observations, index, rows, lags, 4, 1, 1)
     expected = [
         [[1, 7], [2, 7], [3, 0], [3, 0]],
         [[3, 7], [4, 0], [4, 0], [4, 0]],
         [[4, 0], [4, 0], [4, 0], [4, 0]],
     ]
     np.testing.assert_array_equal(found, expected)
-    found = window_states(observations, index, rows[1:], 4)
+    found = window_states(observations, index, rows[1:], 4, 1)
     expected = [[[3, 7], [4, 7], [4, 7], [4, 7]], [[4, 7]] * 4]
     np.testing.assert_array_equal(found, expected)
+    found = window_states(observations, index, rows[:1], 3, 2)
+    np.testing.assert_array_equal(found, [[[1, 7], [3, 7], [4, 7]]])
 
 
 def test_drop_by_hand():

@@ -73,34 +73,45 @@ def window_actions(actions, index: WindowIndex, rows, horizon: int):
     return actions[steps.clip(max=last[:, None])]
 
 
-def window_states(observations, index: WindowIndex, rows, horizon: int):
-    """[B, H, O] the states of the windows `rows` [B]; past the end the last repeats.
+def window_states(observations, index: WindowIndex, rows, horizon: int, stride: int):
+    """[B, H, O] every `stride`-th state from the starts of the windows `rows` [B].
 
-    Of numpy arrays a numpy array, of JAX arrays a JAX array.
+    Past the end the last one repeats. Of numpy arrays a numpy array, of JAX arrays a
+    JAX array.
     """
-    return window_actions(observations, index, rows, horizon)
+    return window_arrivals(observations, index, rows, horizon, horizon, stride, None)
 
 
 def window_arrivals(
-    observations, index: WindowIndex, rows, lags, horizon: int, goal_size: int
+    observations,
+    index: WindowIndex,
+    rows,
+    lags,
+    horizon: int,
+    stride: int,
+    goal_size: int | None,
 ):
     """[B, H, O] as :func:`window_states`, staying in the state that each arrives in.
 
-    From step `lags` on, a window repeats its state of that step, with the components
-    behind the first `goal_size` (the velocities) zero: it is at rest.
+    From its state `lags` on, a window repeats that one, with the components behind the
+    first `goal_size` (the velocities) zero: it is at rest.
 
     Args:
       observations: [N, O], environment units.
       index: of the windows.
       rows: [B] windows.
-      lags: [B] steps to the arrival.
+      lags: [B] states of a window before the arrival.
       horizon: H.
-      goal_size: components that say where a state is.
+      stride: transitions between two states of a window.
+      goal_size: components that say where a state is; None for all of them.
     """
-    steps = index.start[rows][:, None] + np.arange(horizon, dtype=np.int32)
+    offsets = stride * np.arange(horizon, dtype=np.int32)
+    steps = index.start[rows][:, None] + offsets
     last = index.bounds[index.episode[rows] + 1] - 1
-    arrival = (index.start[rows] + lags).clip(max=last)[:, None]
+    arrival = (index.start[rows] + stride * lags).clip(max=last)[:, None]
     states = observations[steps.clip(max=arrival)]
+    if goal_size is None:
+        return states
     position = np.arange(states.shape[-1]) < goal_size
     return states * (position | (steps < arrival)[..., None])
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings import Controller
+from ractd_jax.settings import Settings
 
 ControllerFn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 # (states [B, O], next states [B, O]) -> actions [B, A]
@@ -22,31 +22,55 @@ InverseDynamicsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 _GAINS = {"position_velocity": (1.0, 1.0), "pursuit": (10.0, 1.0)}
 
 
-def planned_states(plans: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """[B, O] the states that `plans` [B, H, O] have after `steps` [B]."""
-    return plans[np.arange(len(plans)), np.minimum(steps, plans.shape[1] - 1)]
+def planned_states(plans: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """[B, O] the states at `places` [B] of `plans` [B, H, O], linear in between.
+
+    Past a plan's end it is its last state.
+    """
+    rows, last = np.arange(len(plans)), plans.shape[1] - 1
+    places = np.minimum(places, last)
+    before = np.floor(places).astype(int)
+    share = (places - before)[:, None].astype(plans.dtype)
+    after = np.minimum(before + 1, last)
+    return (1 - share) * plans[rows, before] + share * plans[rows, after]
 
 
-def position_velocity(gain_position: float, gain_velocity: float) -> ControllerFn:
+def position_velocity(
+    gain_position: float, gain_velocity: float, stride: int = 1
+) -> ControllerFn:
     """Diffuser's controller for point masses: states are (x, y, vx, vy).
 
     a = kp (position of the next planned state - position) + kv (its velocity -
     velocity), clipped to [-1, 1]; Diffuser has kp = 1 per m and kv = 1 s per m.
+
+    Args:
+      gain_position: kp.
+      gain_velocity: kv.
+      stride: environment steps between two planned states.
     """
 
     def act(states, plans, steps):
-        error = planned_states(plans, steps + 1) - states
+        error = planned_states(plans, (steps + 1) / stride) - states
         action = gain_position * error[:, :2] + gain_velocity * error[:, 2:4]
         return np.clip(action, -1.0, 1.0)
 
     return act
 
 
-def inverse_dynamics(model: InverseDynamicsFn) -> ControllerFn:
-    """The action that a learned model says leads to the next planned state."""
+def inverse_dynamics(
+    model: InverseDynamicsFn, model_stride: int = 1, stride: int = 1
+) -> ControllerFn:
+    """The action that a learned model says leads to the planned state ahead.
+
+    Args:
+      model: see :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`.
+      model_stride: environment steps that it looks ahead.
+      stride: environment steps between two planned states.
+    """
 
     def act(states, plans, steps):
-        return np.asarray(model(states, planned_states(plans, steps + 1)))
+        ahead = planned_states(plans, (steps + model_stride) / stride)
+        return np.asarray(model(states, ahead))
 
     return act
 
@@ -79,30 +103,31 @@ def pursuit(
 
 
 def make_controller(
-    settings: Controller, model: InverseDynamicsFn | None = None
+    settings: Settings, model: InverseDynamicsFn | None = None
 ) -> ControllerFn:
     """The controller of these settings.
 
     Args:
-      settings: which one, and its gains.
+      settings: of the planner; their section ``controller`` says which one.
       model: of :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`,
         which ``inverse_dynamics`` needs.
 
     Raises:
       ConfigError: it needs a model and there is none.
     """
-    if settings.kind == "inverse_dynamics":
+    options, stride = settings.controller, settings.plan.stride
+    if options.kind == "inverse_dynamics":
         if model is None:
             raise ConfigError(
                 "config.controller.kind is inverse_dynamics: expected a trained model "
                 "(--inverse_dynamics=DIR), found none"
             )
-        return inverse_dynamics(model)
-    default = _GAINS[settings.kind]
+        return inverse_dynamics(model, settings.inverse_dynamics.stride, stride)
+    default = _GAINS[options.kind]
     gains = (
-        settings.gain_position or default[0],
-        settings.gain_velocity or default[1],
+        options.gain_position or default[0],
+        options.gain_velocity or default[1],
     )
-    if settings.kind == "pursuit":
-        return pursuit(settings.lookahead, *gains)
-    return position_velocity(*gains)
+    if options.kind == "pursuit":
+        return pursuit(options.lookahead, *gains)
+    return position_velocity(*gains, stride)

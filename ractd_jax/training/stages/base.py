@@ -126,7 +126,10 @@ def _check_plan(plan: Plan, observation: int) -> None:
             ),
         }
     else:
-        wrong = {"conditioning": (plan.conditioning != "film", "'film'")}
+        wrong = {
+            "conditioning": (plan.conditioning != "film", "'film'"),
+            "stride": (plan.stride != 1, "1"),
+        }
     for name, (is_wrong, expected) in wrong.items():
         if is_wrong:
             raise ConfigError(
@@ -180,18 +183,20 @@ def make_gather_actions(
 
 
 def make_gather_states(
-    dims: Dimensions, observation_normalizer: MinMaxNormalizer, goal: str
+    dims: Dimensions, observation_normalizer: MinMaxNormalizer, goal: str, stride: int
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
     """(data, rows [B]) -> normalised plans of states, and (start, goal).
 
     With the goal at the plan's `last` state, a row is a window. With an `arrival`
-    within it, row r is window r // (H - 1) arriving after r % (H - 1) + 1 steps.
+    within it, row r is window r // (H - 1) arriving at its state r % (H - 1) + 1.
     """
     lags = dims.horizon - 1
 
     def gather(data: PlanData, rows) -> PlanBatch:
         if goal == "last":
-            states = window_states(data.observations, data.index, rows, dims.horizon)
+            states = window_states(
+                data.observations, data.index, rows, dims.horizon, stride
+            )
         else:
             states = window_arrivals(
                 data.observations,
@@ -199,6 +204,7 @@ def make_gather_states(
                 rows // lags,
                 rows % lags + 1,
                 dims.horizon,
+                stride,
                 dims.goal,
             )
         plans = observation_normalizer.normalize(states)
@@ -215,7 +221,9 @@ def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
     num_rows = len(data.index.start)
     if dims.plans_states:
         goal = settings.plan.goal
-        gather = make_gather_states(dims, dataset.observation_normalizer, goal)
+        gather = make_gather_states(
+            dims, dataset.observation_normalizer, goal, settings.plan.stride
+        )
         num_rows *= dims.horizon - 1 if goal == "arrival" else 1
         if num_rows > np.iinfo(np.int32).max:
             raise ConfigError(

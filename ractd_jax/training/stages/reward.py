@@ -121,9 +121,9 @@ def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
 def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     """Pairs of a state and a goal, the position that the ball has some steps later.
 
-    Row r is the state that training window r // H begins with, and the position
-    r % H steps after it. Of ``goal_indicator`` every second goal is one of another
-    row, so that pairs which lie far apart are seen too.
+    Row r is the state that training window r // H begins with, and the position of its
+    state r % H; steps are those of a plan. Of ``goal_indicator`` every second goal is
+    one of another row, so that pairs which lie far apart are seen too.
     """
     options, plan = settings.reward, settings.plan
     episodes, horizon, size = dataset.episodes, plan.horizon, plan.goal_size
@@ -143,7 +143,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
 
     def positions(data, windows, lags):
         last = data.index.bounds[data.index.episode[windows] + 1] - 1
-        steps = (data.index.start[windows] + lags).clip(max=last)
+        steps = (data.index.start[windows] + plan.stride * lags).clip(max=last)
         return data.observations[steps][..., :size]
 
     def gather(data: GoalData, rows, window_rows) -> RewardBatch:

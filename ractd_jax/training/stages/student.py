@@ -48,7 +48,7 @@ def student_stage(
     teacher = load_stage_model(teacher_directory, "teacher", settings)
     check_same_data(teacher, metadata)
     teacher_settings = from_mapping(teacher.metadata["settings"])
-    for section in ("network", "diffusion"):
+    for section in ("network", "diffusion", "plan"):
         if getattr(teacher_settings, section) != getattr(settings, section):
             raise CheckpointError(
                 f"{teacher_directory}: its {section} settings differ from this config's"
