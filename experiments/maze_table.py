@@ -89,37 +89,29 @@ def samplers(settings: Settings) -> list[Entry]:
     ]
 
 
-def additions(settings: Settings) -> list[Entry]:
-    """What controller, candidates and replanning add to RACTD, and all of them."""
-    del settings
+def additions() -> list[Entry]:
+    """What controller, candidates and replanning add to RACTD's one plan."""
     stiff = {"gain_position": 10.0, "gain_velocity": 1.0}
 
     def entry(label, candidates=1, **controller):
-        controller = Controller(**controller)
-        return Entry(label, "ractd", 1, candidates, controller)
+        return Entry(label, "ractd", 1, candidates, Controller(**controller))
 
-    rows = [
+    return [
         entry("RACTD"),
         entry("+ stiff controller (10 per m)", **stiff),
         entry("+ inverse dynamics", kind="inverse_dynamics"),
         entry("+ pursuit", kind="pursuit"),
-        entry("+ best of 8", 8),
+        entry("+ best of 16", 16),
         entry("+ best of 64", 64),
         entry("+ replanning every 50 steps", replan_every=50),
         entry("+ replanning every 10 steps", replan_every=10),
-        entry("+ replanning every step", replan_every=1),
-        entry("+ stiff, best of 64", 64, **stiff),
         entry("+ stiff, replanning every 10", replan_every=10, **stiff),
-        entry("+ stiff, best of 64, every 10", 64, replan_every=10, **stiff),
+        entry("+ stiff, best of 64", 64, **stiff),
+        entry("+ best of 16, replanning every 50", 16, replan_every=50),
+        entry("+ stiff, best of 16, every 50", 16, replan_every=50, **stiff),
         entry("+ pursuit, best of 64", 64, kind="pursuit"),
-        entry("+ pursuit, best of 64, every 10", 64, kind="pursuit", replan_every=10),
+        entry("+ pursuit, best of 16, every 50", 16, kind="pursuit", replan_every=50),
     ]
-    best = Controller(kind="pursuit", replan_every=10)
-    return rows + [
-        Entry("CTD + pursuit, best of 64, every 10", "ctd", 1, 64, best),
-        Entry("EDM teacher, 10 Heun steps + pursuit", "teacher", 10, 1,
-              Controller(kind="pursuit")),
-    ]  # fmt: skip
 
 
 def train_maze(settings: Settings, dataset, workdir: Path) -> dict[str, float]:
@@ -259,6 +251,8 @@ def run_maze(maze: str, workdir: Path) -> dict:
         settings = from_mapping(
             {"evaluation": {"num_episodes": FLAGS.num_episodes}}, settings
         )
+    if FLAGS.root:
+        settings = from_mapping({"dataset": {"root": FLAGS.root}}, settings)
     settings = prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     dims = dimensions(settings, dataset)
@@ -267,6 +261,8 @@ def run_maze(maze: str, workdir: Path) -> dict:
     seconds = train_maze(settings, dataset, workdir)
     if not report.exists():
         write_json(report, seconds)
+    if FLAGS.train_only:
+        return {}
     entries = samplers(settings)
     latency = time_plans(settings, workdir, entries)
     rows = {}
@@ -280,7 +276,7 @@ def run_maze(maze: str, workdir: Path) -> dict:
         "samplers": rows,
         "additions": {
             entry.label: evaluate_entry(entry, settings, workdir)
-            for entry in additions(settings)
+            for entry in additions()
         },
         "latency": {
             "ractd": latency["ractd_1"],
@@ -293,10 +289,12 @@ def run_maze(maze: str, workdir: Path) -> dict:
 
 
 def main():
-    results = {}
+    results: dict[str, dict] = {}
     for maze in FLAGS.maze:
         logging.info("maze %s", maze)
         results[maze] = run_maze(maze, Path(FLAGS.workdir) / maze)
+    if FLAGS.train_only:
+        return
     output = Path(FLAGS.output or Path(FLAGS.workdir) / "maze_table")
     write_json(output.with_suffix(".json"), results)
     text = format_tables(results)
@@ -309,9 +307,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
     flags.DEFINE_string("preset", "cpu", "Preset of configs/maze2d_*.py.")
     flags.DEFINE_string("output", None, "Where the tables go, without the suffix.")
+    flags.DEFINE_string("root", None, "Minari root, if the datasets are recorded.")
     flags.DEFINE_integer(
         "num_episodes", None, "Starts, if not the preset's.", lower_bound=1
     )
+    flags.DEFINE_bool("train_only", False, "Stop after the training.")
     flags.register_validator(
         "maze",
         lambda mazes: mazes and set(mazes) <= set(MAZES),

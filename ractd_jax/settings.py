@@ -185,6 +185,9 @@ class Reward:
     target: str = "return_to_go"
     # Radius of a goal, in the units of the data.
     goal_radius: float = 0.5
+    # Of goal_return: every n-th state is moved off the data, where it returns nothing;
+    # 0 for none.
+    off_data_every: int = 0
     # gamma of the return-to-go.
     discount: float = 0.997
     # Added to the reward of a step that the environment ended.
@@ -373,6 +376,7 @@ _RANGES = {
     "gain_velocity": (0.0, _LARGE, True),
     "lookahead": (0.0, _LARGE, True),
     "replan_every": (0, _LARGE, True),
+    "off_data_every": (0, _LARGE, True),
 }
 
 

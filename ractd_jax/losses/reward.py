@@ -40,14 +40,14 @@ def reward_loss(
     condition: jax.Array,
     plans: jax.Array,
     data_plans: jax.Array,
-    advantage_cap: jax.typing.ArrayLike = jnp.inf,
+    advantage_cap: jax.typing.ArrayLike | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """L_R = -mean min(R(plan), R(data's plan) + cap).
 
     Thesis eq. 3.8 with a guard against exploiting the reward model: once a plan is
     predicted to return `advantage_cap` more than the data's own plan from there, its
     gradient is zero. A larger reward weight then arrives at the cap sooner instead of
-    running past what the model knows. An infinite cap is the papers' loss.
+    running past what the model knows. Without a cap it is the papers' loss.
 
     Args:
       plan_return_fn: R(plans [B, H, D], condition [B, C]) -> [B], such as that of the
@@ -55,12 +55,14 @@ def reward_loss(
       condition: [B, C] what the plans are conditioned on.
       plans: [B, H, D] predicted clean plans.
       data_plans: [B, H, D] normalised plans that the data has there.
-      advantage_cap: in units of the return that `plan_return_fn` gives.
+      advantage_cap: in units of the return that `plan_return_fn` gives; None for none.
 
     Returns:
       (loss, the [B] predicted returns before the cap).
     """
     predicted = plan_return_fn(plans, condition)
+    if advantage_cap is None:
+        return -jnp.mean(predicted), predicted
     ceiling = plan_return_fn(data_plans, condition) + advantage_cap
     capped = jnp.minimum(predicted, jax.lax.stop_gradient(ceiling))
     return -jnp.mean(capped), predicted

@@ -58,7 +58,7 @@ def student_loss(
     ctm_weight: jax.typing.ArrayLike,
     dsm_weight: jax.typing.ArrayLike,
     reward_weight: jax.typing.ArrayLike,
-    advantage_cap: jax.typing.ArrayLike,
+    advantage_cap: jax.typing.ArrayLike | None,
     dsm_form: str,
     reward_input: str,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:

@@ -123,7 +123,8 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
 
     Row r is the state that training window r // H begins with, and the position of its
     state r % H; steps are those of a plan. Of ``goal_indicator`` every second goal is
-    one of another row, so that pairs which lie far apart are seen too.
+    one of another row, so that pairs which lie far apart are seen too. With
+    ``off_data_every`` a goal's return falls to 0 where there is no data.
     """
     options, plan = settings.reward, settings.plan
     episodes, horizon, size = dataset.episodes, plan.horizon, plan.goal_size
@@ -162,6 +163,15 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             arrived = (gap**2).sum(axis=-1) < options.goal_radius**2
             targets = options.discount ** arrived.argmax(axis=-1)
         states = data.observations[data.index.start[windows]]
+        if options.target == "goal_return" and options.off_data_every:
+            # A state with the first coordinate of another row's: where the data never
+            # is, such as in a wall, nothing else is seen, and the return is 0.
+            moved = rows % options.off_data_every == 0
+            first = np.arange(states.shape[-1]) == 0
+            states = states + (states[..., ::-1, :] - states) * (
+                moved[..., None] & first
+            )
+            targets = targets * ~moved
         return RewardBatch(
             dataset.observation_normalizer.normalize(states),
             position_normalizer.normalize(goals),

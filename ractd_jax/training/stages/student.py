@@ -60,8 +60,14 @@ def student_stage(
     # Traced, so that one compilation serves every weight.
     frozen["weights"] = {
         name: np.float32(getattr(options, name))
-        for name in ("ctm_weight", "dsm_weight", "reward_weight", "pessimism")
-    } | {"advantage_cap": np.float32(options.advantage_cap or np.inf)}
+        for name in (
+            "ctm_weight",
+            "dsm_weight",
+            "reward_weight",
+            "pessimism",
+            "advantage_cap",
+        )
+    }
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
     with_reward = options.reward_weight != 0.0

@@ -78,7 +78,7 @@ def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
             ctm_weight=weights["ctm_weight"],
             dsm_weight=weights["dsm_weight"],
             reward_weight=weights["reward_weight"],
-            advantage_cap=weights["advantage_cap"],
+            advantage_cap=weights["advantage_cap"] if options.advantage_cap else None,
             dsm_form=options.dsm_form,
             reward_input=options.reward_input,
         )
