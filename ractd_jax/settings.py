@@ -72,6 +72,9 @@ class Plan:
     # The goal that a plan of states is trained for: arrival (a state at a random lag
     # within the plan, which then stays there) or last (the plan's last state).
     goal: str = "arrival"
+    # Arrivals come at share u^power of a plan, u uniform: 1, or 2 or 3 for more early
+    # ones, which lie on more direct ways.
+    arrival_power: int = 1
     # Leading components of a state that a goal names: the position.
     goal_size: int = 2
 
@@ -327,6 +330,7 @@ _CHOICES = {
     "plan.kind": ("actions", "states"),
     "plan.conditioning": ("film", "ends", "both"),
     "plan.goal": ("arrival", "last"),
+    "plan.arrival_power": (1, 2, 3),
     "controller.kind": ("position_velocity", "pursuit", "inverse_dynamics"),
     "reward.target": ("return_to_go", "goal_indicator", "goal_return"),
     "network.conv": ("auto", "matmul", "lax"),

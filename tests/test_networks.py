@@ -377,6 +377,23 @@ def test_horizon_that_cannot_be_halved():
         shapes(TemporalUNet(config), *unet_inputs(config, horizon=10))
 
 
+def test_patches_stack_the_steps_of_a_plan():
+    """Patches of 2: the network of 2 steps side by side, on half the positions."""
+    wide = TemporalUNetConfig(6, (8, 16), 8)
+    patched = TemporalUNetConfig(3, (8, 16), 8, patch_size=2)
+    patched.check_horizon(8)
+    with pytest.raises(ValueError, match="patches of 2.*multiple of 4"):
+        patched.check_horizon(6)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 8, 3)).astype(np.float32)
+    level, cond = np.ones(2, np.float32), np.ones((2, 5), np.float32)
+    stacked = x.reshape(2, 4, 6)
+    params = TemporalUNet(wide).init(jax.random.key(0), stacked, level, cond)
+    expected = TemporalUNet(wide).apply(params, stacked, level, cond)
+    found = TemporalUNet(patched).apply(params, x, level, cond)
+    np.testing.assert_array_equal(found, np.asarray(expected).reshape(2, 8, 3))
+
+
 def test_condition_and_ranks_are_checked():
     config = TemporalUNetConfig(3, (8,), 8, condition_dim=5)
     unet = TemporalUNet(config)

@@ -127,6 +127,20 @@ def slow_batch(dataset, goal: str, stride: int) -> tuple[np.ndarray, np.ndarray]
     return plans, np.concatenate([plans[:, 0], plans[:, -1]], axis=1)
 
 
+@pytest.mark.parametrize("horizon", [2, 8, 384])
+@pytest.mark.parametrize("power", [1, 2, 3])
+def test_arrivals_cover_the_plan(horizon, power):
+    """From the second state to the last; the early ones more often with a power."""
+    places = np.arange(horizon - 1, dtype=np.int32)
+    lags = stages_base.arrival_lag(places, horizon, power)
+    assert lags.dtype == np.int32
+    assert lags[0] == 1 and lags[-1] == horizon - 1 and (np.diff(lags) >= 0).all()
+    exact = [math.ceil((p + 1) ** power / (horizon - 1) ** (power - 1)) for p in places]
+    np.testing.assert_array_equal(lags, exact)
+    traced = jax.jit(stages_base.arrival_lag, static_argnums=(1, 2))
+    np.testing.assert_array_equal(traced(places, horizon, power), lags)
+
+
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("goal", ["arrival", "last"])
 def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride):
@@ -259,6 +273,29 @@ def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
             np.testing.assert_allclose(batch.targets, targets, rtol=1e-5)
     share = targets.mean() if target == "goal_indicator" else (targets < 1).mean()
     assert 0.1 < share < 0.9, "the radius separates nothing"
+
+
+def test_off_the_data_a_goals_return_is_nothing(dataset):
+    """Every third row has the first coordinate of the row as far from the end."""
+    plain, moved = (
+        stages_reward.goal_rewards(
+            state_settings(reward={"target": "goal_return", "off_data_every": every}),
+            dataset,
+        )
+        for every in (0, 3)
+    )
+    rows = np.random.default_rng(2).integers(
+        plain.num_train, size=(2, 40), dtype=np.int32
+    )
+    before, host = (items.gather(items.data, rows) for items in (plain, moved))
+    device = jax.jit(moved.gather)(jax.device_put(moved.data), rows)
+    off = rows % 3 == 0
+    states = before.observations.copy()
+    states[..., 0] = np.where(off, states[:, ::-1, 0], states[..., 0])
+    for batch in (host, device):
+        np.testing.assert_allclose(batch.observations, states, atol=1e-6)
+        np.testing.assert_allclose(batch.others, before.others, atol=1e-6)
+        np.testing.assert_allclose(batch.targets, before.targets * ~off, rtol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])

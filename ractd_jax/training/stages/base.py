@@ -182,14 +182,26 @@ def make_gather_actions(
     return gather
 
 
+def arrival_lag(place, horizon: int, power: int):
+    """States before an arrival: ceil((H - 1) ((place + 1) / (H - 1))^power), integers.
+
+    Of `place` from 0 to H - 2, each as likely, it is each number from 1 to H - 1 once
+    with a power of 1, and more of the small ones with more.
+    """
+    lags = horizon - 1
+    return -(-((place + 1) ** power) // lags ** (power - 1))
+
+
 def make_gather_states(
-    dims: Dimensions, observation_normalizer: MinMaxNormalizer, goal: str, stride: int
+    dims: Dimensions, observation_normalizer: MinMaxNormalizer, options: Plan
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
     """(data, rows [B]) -> normalised plans of states, and (start, goal).
 
     With the goal at the plan's `last` state, a row is a window. With an `arrival`
-    within it, row r is window r // (H - 1) arriving at its state r % (H - 1) + 1.
+    within it, row r is window r // (H - 1), and r % (H - 1) is the place that
+    :func:`arrival_lag` takes.
     """
+    goal, stride = options.goal, options.stride
     lags = dims.horizon - 1
 
     def gather(data: PlanData, rows) -> PlanBatch:
@@ -202,7 +214,7 @@ def make_gather_states(
                 data.observations,
                 data.index,
                 rows // lags,
-                rows % lags + 1,
+                arrival_lag(rows % lags, dims.horizon, options.arrival_power),
                 dims.horizon,
                 stride,
                 dims.goal,
@@ -221,9 +233,7 @@ def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
     num_rows = len(data.index.start)
     if dims.plans_states:
         goal = settings.plan.goal
-        gather = make_gather_states(
-            dims, dataset.observation_normalizer, goal, settings.plan.stride
-        )
+        gather = make_gather_states(dims, dataset.observation_normalizer, settings.plan)
         num_rows *= dims.horizon - 1 if goal == "arrival" else 1
         if num_rows > np.iinfo(np.int32).max:
             raise ConfigError(
