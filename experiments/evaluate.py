@@ -5,6 +5,7 @@
 Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,10 +14,14 @@ from tqdm import tqdm
 
 import ractd_jax
 from experiments import launch
+from ractd_jax.data.maze_map import maze_map, maze_of_environment
 from ractd_jax.data.sources import with_environment_id
 from ractd_jax.evaluation.rollout import evaluate_planner, save_results
+from ractd_jax.evaluation.state_rollout import evaluate_state_planner
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
+from ractd_jax.planning import load_inverse_dynamics
+from ractd_jax.planning.controllers import make_controller
 
 FLAGS = flags.FLAGS
 
@@ -34,9 +39,46 @@ def evaluate_with_progress(planner, environment, num_episodes, seed, noise, labe
         )
 
 
+def evaluate_states(planner, environment, num_episodes, seed, noise, label):
+    """Results of a planner of states, and what its plans were like."""
+    settings = planner.settings
+    changes = {
+        "kind": FLAGS.controller or settings.controller.kind,
+        "replan_every": settings.controller.replan_every
+        if FLAGS.replan_every is None
+        else FLAGS.replan_every,
+    }
+    options = dataclasses.replace(settings.controller, **changes)
+    model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
+    name = maze_of_environment(environment.id)
+    with tqdm(desc=label, unit="step") as bar:
+        found = evaluate_state_planner(
+            planner,
+            make_controller(dataclasses.replace(settings, controller=options), model),
+            environment,
+            num_episodes,
+            seed,
+            replan_every=options.replan_every,
+            noise=noise,
+            maze=maze_map(name) if name else None,
+            on_step=lambda step, running: bar.update(),
+        )
+    about = {
+        "controller": options.kind,
+        "replan_every": options.replan_every,
+        "reached_share": float(found.reached.mean()),
+        "collided_share": float(found.collided.mean()) if name else None,
+    }
+    return found.episodes, about
+
+
 def main():
     planner = ractd_jax.load_planner(
-        FLAGS.checkpoint, num_steps=FLAGS.num_steps, weights=FLAGS.weights
+        FLAGS.checkpoint,
+        num_steps=FLAGS.num_steps,
+        weights=FLAGS.weights,
+        num_candidates=FLAGS.num_candidates,
+        reward=FLAGS.reward,
     )
     settings = planner.settings
     environment = settings.environment
@@ -48,12 +90,20 @@ def main():
     name = f"{planner.role}_{planner.num_steps}steps"
     if noise != "each_step":
         name += f"_noise_{noise}"
-    results = evaluate_with_progress(planner, environment, episodes, seed, noise, name)
+    if planner.num_candidates > 1:
+        name += f"_{planner.num_candidates}candidates"
+    about = {}
+    arguments = planner, environment, episodes, seed, noise, name
+    if planner.dims.plans_states:
+        results, about = evaluate_states(*arguments)
+        name += f"_{about['controller']}_replan{about['replan_every']}"
+    else:
+        results = evaluate_with_progress(*arguments)
     folder = Path(FLAGS.checkpoint) / "evaluation"
     save_results(folder / f"{name}.npz", results)
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
-    summary["noise"] = noise
+    summary |= {"noise": noise, "num_candidates": planner.num_candidates, **about}
     write_json(folder / f"{name}.json", summary)
     print(json.dumps(summary, indent=2))
 
@@ -73,5 +123,31 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
     flags.DEFINE_enum(
         "noise", None, ["each_step", "each_episode"], "If not the checkpoint's."
+    )
+    flags.DEFINE_integer(
+        "num_candidates",
+        1,
+        "Plans to choose from, by the predicted return.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "reward",
+        None,
+        "Workdir of train_reward, if not the student's own.",
+    )
+    flags.DEFINE_enum(
+        "controller",
+        None,
+        ["position_velocity", "pursuit", "inverse_dynamics"],
+        "What follows plans of states, if not the checkpoint's.",
+    )
+    flags.DEFINE_integer(
+        "replan_every",
+        None,
+        "Steps between plans of states (0: open loop), if not the checkpoint's.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "inverse_dynamics", None, "Workdir of train_inverse_dynamics, for that one."
     )
     launch.run(main)

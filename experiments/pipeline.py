@@ -168,7 +168,13 @@ def speed_text(latency: dict, steps: int) -> str:
 
 def main():
     workdir = Path(FLAGS.workdir)
-    settings = prepare_dataset(launch.settings_from_flags(), workdir)
+    settings = launch.settings_from_flags()
+    if settings.plan.kind != "actions":
+        raise ConfigError(
+            "config.plan.kind: expected 'actions' here (experiments.maze_table runs "
+            f"plans of states), found {settings.plan.kind!r}"
+        )
+    settings = prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     check_environment(settings.environment, dimensions(settings, dataset))
     train_all(settings, dataset, workdir)

@@ -27,6 +27,10 @@ def _average(rows: Sequence[Mapping]) -> str:
     return f"{np.mean([row['score_mean'] for row in rows]):.1f}"
 
 
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1e3 * seconds:.2f}"
+
+
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f}%"
 
@@ -64,8 +68,8 @@ def format_tables(results: Mapping[str, Mapping]) -> str:
         results,
         "samplers",
         {
-            "NFE": lambda row: str(row["nfe"]),
-            "ms per plan": lambda row: f"{1e3 * row['seconds_per_plan']:.2f}",
+            "NFE": lambda row: str(row["nfe"] or "-"),
+            "ms per plan": lambda row: _milliseconds(row["seconds_per_plan"]),
             "reached": lambda row: _share(row["reached_share"]),
             "plans through a wall": lambda row: _share(row["collided_share"]),
         },
