@@ -57,7 +57,7 @@ class Stage:
     compiled step from arrays on the device, or on the host when streaming.
 
     Attributes:
-      name: ``teacher``, ``reward`` or ``student``.
+      name: ``teacher``, ``ddpm``, ``reward``, ``student`` or ``inverse_dynamics``.
       num_steps: optimiser steps.
       batch_size: items per step over all devices.
       optimizer: its settings.
