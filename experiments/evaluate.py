@@ -126,8 +126,8 @@ if __name__ == "__main__":
     )
     flags.DEFINE_integer(
         "num_candidates",
-        1,
-        "Plans to choose from, by the predicted return.",
+        None,
+        "Plans to choose from by the predicted return, if not the checkpoint's.",
         lower_bound=1,
     )
     flags.DEFINE_string(

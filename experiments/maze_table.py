@@ -153,10 +153,13 @@ class _Waypoints:
 
 
 def evaluate_entry(entry: Entry, settings: Settings, workdir: Path) -> dict:
-    """The row of an entry; evaluated unless that is done."""
+    """The row of an entry; evaluated unless that is done for as many episodes."""
     path = workdir / "evaluation" / f"{entry.file}.json"
+    options = settings.evaluation
     if path.exists():
-        return json.loads(path.read_text())
+        row = json.loads(path.read_text())
+        if row["episodes"] == options.num_episodes:
+            return row
     planner = ractd_jax.load_planner(
         workdir / entry.model,
         num_steps=entry.steps or None,
@@ -166,7 +169,6 @@ def evaluate_entry(entry: Entry, settings: Settings, workdir: Path) -> dict:
     model = None
     if entry.controller.kind == "inverse_dynamics":
         model = load_inverse_dynamics(workdir / "inverse_dynamics")
-    options = settings.evaluation
     with tqdm(desc=f"{workdir.name}: {entry.label}", unit="step") as bar:
         found = evaluate_state_planner(
             planner,

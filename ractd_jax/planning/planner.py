@@ -278,7 +278,7 @@ def load_planner(
     *,
     num_steps: int | None = None,
     weights: str = "ema",
-    num_candidates: int = 1,
+    num_candidates: int | None = None,
     reward: str | os.PathLike | None = None,
 ) -> Planner:
     """Loads the planner trained in `directory`.
@@ -289,7 +289,8 @@ def load_planner(
         DDPM model (default all; fewer are DDIM's) or jumps of a student (default 1).
       weights: ``ema`` or ``raw``.
       num_candidates: N, plans sampled together for each observation, of which the
-        one with the highest predicted return is taken (Monte-Carlo selection).
+        one with the highest predicted return is taken (Monte-Carlo selection); by
+        default ``evaluation.num_candidates`` of its settings, 1.
       reward: workdir of train_reward, which N > 1 needs; by default that of the
         student's training.
 
@@ -317,6 +318,8 @@ def load_planner(
             "ddpm": settings.ddpm.num_timesteps,
             "student": 1,
         }[role]
+    if num_candidates is None:
+        num_candidates = settings.evaluation.num_candidates
     if num_candidates < 1:
         raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
     plan_return_fn = None

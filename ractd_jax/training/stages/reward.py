@@ -133,7 +133,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
         episodes.starts, options.holdout_fraction, settings.seed
     )
     num_train = len(train_rows) * horizon
-    if num_train > np.iinfo(np.int32).max:
+    if max(num_train, len(held_rows) * horizon) > np.iinfo(np.int32).max:
         raise ConfigError(
             f"config.plan.horizon: expected at most 2^31 pairs of a state and a lag, "
             f"found {num_train}; take fewer transitions"
