@@ -143,23 +143,29 @@ _MAZE_SMOKE = {
 }
 _MAZE_CPU = {
     "dataset": {"num_transitions": 1_000_000},
-    "network": {"widths": (32, 64, 128), "patch_size": 4, "num_groups": 4},
+    "network": {
+        "widths": (32, 64, 128),
+        "patch_size": 4,
+        "num_groups": 4,
+        "fourier_octaves": 4,
+    },
     "diffusion": {
         "log_sigma_mean": 0.3,
         "log_sigma_std": 1.4,
         "sigma_min": 0.005,
-        "sigma_skip": 0.005,
+        "sigma_floor": 0.1,
     },
-    "plan": {"conditioning": "both", "stride": 2},
+    "plan": {"conditioning": "both", "stride": 2, "arrival_power": 2},
+    # Small batches: many updates count for more than quiet ones.
     "teacher": {
-        "num_steps": 12_000,
-        "batch_size": 32,
+        "num_steps": 48_000,
+        "batch_size": 8,
         "distance": "squared",
         "optimizer": {"learning_rate": 1e-3},
     },
     "ddpm": {
-        "num_steps": 12_000,
-        "batch_size": 32,
+        "num_steps": 48_000,
+        "batch_size": 8,
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
     },
     # Small: it sees every state of every plan.
@@ -173,6 +179,7 @@ _MAZE_CPU = {
     },
     "inverse_dynamics": {"stride": 8},
     "student": {"num_steps": 500, "batch_size": 32, "advantage_cap": 0.0},
+    "run": {"log_every": 200, "checkpoint_every": 2_000},
 }
 _MAZE_PAPER = {
     "teacher": {"optimizer": {"warmup_steps": 500, "weight_decay": 1e-4}},
@@ -227,6 +234,7 @@ def get_maze2d(maze: str, preset: str) -> ConfigDict:
     if preset in _MAZE_PRESETS:
         config.update(_MAZE_PRESETS[preset])
     if preset == "cpu":
+        config.network.pin_reach = task.horizon // 8
         # The reward sums over a plan's states, the other losses are means over them.
         config.student.reward_weight = 1.28 / task.horizon
     if preset in ("paper", "released"):

@@ -14,14 +14,12 @@ from tqdm import tqdm
 
 import ractd_jax
 from experiments import launch
-from ractd_jax.data.maze_map import maze_map, maze_of_environment
 from ractd_jax.data.sources import with_environment_id
 from ractd_jax.evaluation.rollout import evaluate_planner, save_results
-from ractd_jax.evaluation.state_rollout import evaluate_state_planner
+from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.planning import load_inverse_dynamics
-from ractd_jax.planning.controllers import make_controller
 
 FLAGS = flags.FLAGS
 
@@ -50,24 +48,22 @@ def evaluate_states(planner, environment, num_episodes, seed, noise, label):
     }
     options = dataclasses.replace(settings.controller, **changes)
     model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
-    name = maze_of_environment(environment.id)
     with tqdm(desc=label, unit="step") as bar:
-        found = evaluate_state_planner(
+        found = evaluate_controlled(
             planner,
-            make_controller(dataclasses.replace(settings, controller=options), model),
+            options,
             environment,
             num_episodes,
             seed,
-            replan_every=options.replan_every,
+            model=model,
             noise=noise,
-            maze=maze_map(name) if name else None,
             on_step=lambda step, running: bar.update(),
         )
     about = {
         "controller": options.kind,
         "replan_every": options.replan_every,
         "reached_share": float(found.reached.mean()),
-        "collided_share": float(found.collided.mean()) if name else None,
+        "collided_share": float(found.collided.mean()) if len(found.collided) else None,
     }
     return found.episodes, about
 

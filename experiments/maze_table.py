@@ -8,7 +8,6 @@ model, the inverse dynamics, CTD and RACTD, evaluates them from the same random 
 and times them. Restartable: what is finished is not run again.
 """
 
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -30,13 +29,12 @@ from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.maze_report import format_tables
 from ractd_jax.evaluation.rollout import run_episodes, save_results
 from ractd_jax.evaluation.state_rollout import (
-    evaluate_state_planner,
+    evaluate_controlled,
     save_state_results,
 )
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.planning import Planner, load_inverse_dynamics
-from ractd_jax.planning.controllers import make_controller
 from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
@@ -170,17 +168,14 @@ def evaluate_entry(entry: Entry, settings: Settings, workdir: Path) -> dict:
     if entry.controller.kind == "inverse_dynamics":
         model = load_inverse_dynamics(workdir / "inverse_dynamics")
     with tqdm(desc=f"{workdir.name}: {entry.label}", unit="step") as bar:
-        found = evaluate_state_planner(
+        found = evaluate_controlled(
             planner,
-            make_controller(
-                dataclasses.replace(settings, controller=entry.controller), model
-            ),
+            entry.controller,
             settings.environment,
             options.num_episodes,
             options.seed,
-            replan_every=entry.controller.replan_every,
+            model=model,
             noise=options.noise,
-            maze=maze_map(maze_of_environment(settings.environment.id)),
             on_step=lambda step, running: bar.update(),
         )
     save_state_results(path.with_suffix(".npz"), found)

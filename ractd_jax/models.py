@@ -89,6 +89,8 @@ def make_unet(
         condition_dim=dims.condition,
         conditioning=dims.conditioning,
         patch_size=settings.patch_size,
+        fourier_octaves=settings.fourier_octaves,
+        pin_reach=settings.pin_reach,
         compute=Compute(settings.conv, settings.dtype),
     )
     try:
@@ -123,8 +125,15 @@ def init_reward(
 
 
 def pin(unet: TemporalUNet, plans: jax.Array, condition: jax.Array) -> jax.Array:
-    """`plans` with the ends that the condition fixes, where the network pins them."""
+    """Noisy `plans` with the ends that the condition fixes, if the network pins any."""
     return pin_ends(plans, condition) if unet.config.pins_ends else plans
+
+
+def pin_clean(unet: TemporalUNet, plans: jax.Array, condition: jax.Array) -> jax.Array:
+    """:func:`pin` of clean plans, whose next steps move along with the ends."""
+    if not unet.config.pins_ends:
+        return plans
+    return pin_ends(plans, condition, unet.config.pin_reach)
 
 
 def make_denoise_fn(
@@ -148,9 +157,9 @@ def make_denoise_fn(
             sigma,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
-            sigma_skip=settings.sigma_skip,
+            sigma_floor=settings.sigma_floor,
         )
-        return pin(unet, denoised, condition)
+        return pin_clean(unet, denoised, condition)
 
     return denoise_fn
 
@@ -162,7 +171,7 @@ def make_ddpm_clean_fn(
 
     def clean_fn(x, t):
         clean = unet.apply({"params": params}, x, t, condition, **apply_options)
-        return pin(unet, clean, condition)
+        return pin_clean(unet, clean, condition)
 
     return clean_fn
 
@@ -190,9 +199,9 @@ def make_clean_fn(
             sigma_stop,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
-            sigma_skip=settings.sigma_skip,
+            sigma_floor=settings.sigma_floor,
         )
-        return pin(unet, clean, condition)
+        return pin_clean(unet, clean, condition)
 
     return clean_fn
 
@@ -214,7 +223,8 @@ def fold_jump(
     unet: TemporalUNet, params: Any, sigma: float, settings: Diffusion
 ) -> Any:
     """The student's parameters for jumps from `sigma` to sigma_min and no others."""
-    levels = [250.0 * math.log(level) for level in (sigma, settings.sigma_min)]
+    told = max(sigma, settings.sigma_floor)
+    levels = [250.0 * math.log(level) for level in (told, settings.sigma_min)]
     return fold_levels(params, unet.config, levels)
 
 
@@ -235,9 +245,9 @@ def make_folded_jump_fn(
             sigma_stop,
             sigma_min=settings.sigma_min,
             sigma_data=settings.sigma_data,
-            sigma_skip=settings.sigma_skip,
+            sigma_floor=settings.sigma_floor,
         )
-        clean = pin(unet, clean, condition)
+        clean = pin_clean(unet, clean, condition)
         return move_towards(x, clean, sigma, sigma_stop)
 
     return jump_fn

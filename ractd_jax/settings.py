@@ -91,6 +91,11 @@ class Network:
     num_groups: int = 8
     # Steps of a plan that make up one position of the network (papers: 1).
     patch_size: int = 1
+    # Octaves of Fourier features of the plan's steps and of the condition, for mazes,
+    # whose walls are sharp; 0 for the papers' network.
+    fourier_octaves: int = 0
+    # Steps of a clean plan that move along with a pinned end; 0 for the end alone.
+    pin_reach: int = 0
     # Convolutions as matmul, lax, or auto (matmul on CPUs).
     conv: str = "auto"
     # dtype of the activations, float32 or bfloat16; parameters stay float32.
@@ -105,9 +110,9 @@ class Diffusion:
     sigma_max: float = 80.0
     # Standard deviation of the normalised data.
     sigma_data: float = 0.5
-    # Level above which the network gives the clean plan itself, for smooth plans; 0 for
-    # sigma_data (EDM).
-    sigma_skip: float = 0.0
+    # For smooth plans: the network gives the clean plan itself and is told of no level
+    # below this one; 0 for EDM's preconditioning.
+    sigma_floor: float = 0.0
     # Curvature of the Karras grid.
     rho: float = 7.0
     # N, levels of the grid.
@@ -375,12 +380,14 @@ _RANGES = {
     "target_ema": (0.0, 1.0, True),
     "max_episode_steps": (0, _LARGE, True),
     "init_noise_scale": (0.0, _LARGE, True),
-    "sigma_skip": (0.0, _LARGE, True),
+    "sigma_floor": (0.0, _LARGE, True),
     "gain_position": (0.0, _LARGE, True),
     "gain_velocity": (0.0, _LARGE, True),
     "lookahead": (0.0, _LARGE, True),
     "replan_every": (0, _LARGE, True),
     "off_data_every": (0, _LARGE, True),
+    "pin_reach": (0, _LARGE, True),
+    "fourier_octaves": (0, _LARGE, True),
 }
 
 

@@ -15,6 +15,7 @@ from ractd_jax.planning.controllers import (
     position_velocity,
     pursuit,
 )
+from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Controller, Environment, Settings
 
 
@@ -64,7 +65,9 @@ def test_between_two_planned_states_the_target_lies_on_the_line():
 def test_inverse_dynamics_looks_ahead_as_far_as_its_model():
     plans = straight_plans((0.0, 0.0))
     states = np.zeros((1, 4), np.float32)
-    controller = inverse_dynamics(lambda s, t: t[:, :2], model_stride=3, stride=2)
+    controller = inverse_dynamics(
+        InverseDynamicsModel(lambda s, t: t[:, :2], stride=3), stride=2
+    )
     np.testing.assert_allclose(
         controller(states, plans, np.array([1])), [[0.2, 0.0]], atol=1e-6
     )
@@ -99,7 +102,9 @@ def test_inverse_dynamics_leads_to_the_next_planned_state():
 
     plans = straight_plans((0.0, 0.0), (2.0, 1.0))
     states = np.float32([[0, 0, 1, 1], [2, 1, 0, 0]])
-    found = inverse_dynamics(model)(states, plans, np.array([1, 9]))
+    found = inverse_dynamics(InverseDynamicsModel(model, 1))(
+        states, plans, np.array([1, 9])
+    )
     np.testing.assert_array_equal(calls[0][0], states)
     np.testing.assert_array_equal(calls[0][1], [plans[0, 2], plans[1, 4]])
     assert isinstance(found, np.ndarray)
@@ -172,7 +177,8 @@ def test_make_controller_takes_the_settings_gains():
             expected(states, plans, steps),
         )
     follow = make_controller(
-        Settings(controller=Controller("inverse_dynamics")), lambda s, t: t[:, 2:]
+        Settings(controller=Controller("inverse_dynamics")),
+        InverseDynamicsModel(lambda s, t: t[:, 2:], stride=1),
     )
     np.testing.assert_array_equal(follow(states, plans, steps), [[2.0, 2.0]])
 

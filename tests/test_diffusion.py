@@ -107,32 +107,25 @@ def test_preconditioning_is_the_papers(sigma, value):
 
 @settings(deadline=None)
 @given(st.floats(0.005, 80.0), st.floats(0.005, 0.5))
-def test_above_sigma_skip_the_network_gives_the_clean_plan(sigma, skip):
-    """D -> sigma_data F far above it; D = x at sigma_min; weight = 1 / c_out^2."""
+def test_with_a_sigma_floor_the_network_gives_the_clean_plan(sigma, floor):
+    """D = sd F at every level, told of none below the floor; weight = 1 / c_out^2."""
     x = jnp.full((1, 2, 1), 3.0)
-    options = {"sigma_min": 0.005, "sigma_data": 0.5, "sigma_skip": skip}
+    told = []
 
-    def denoise(level):
-        return diffusion.denoise(lambda s, c: jnp.ones_like(s), x, level, **options)
+    def network(scaled, c_noise):
+        told.append(float(c_noise[0]))
+        np.testing.assert_allclose(scaled, 3 / np.hypot(sigma, 0.5), rtol=1e-5)
+        return jnp.full_like(scaled, 0.7)
 
-    np.testing.assert_array_equal(denoise(0.005), x)
-    shifted = sigma - 0.005
-    c_skip = skip**2 / (shifted**2 + skip**2)
-    c_out = shifted * 0.5 / np.hypot(sigma, skip)
-    np.testing.assert_allclose(denoise(sigma), c_skip * 3 + c_out, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(denoise(1e4 * skip), 0.5, rtol=1e-3)
-    weight = diffusion.edm_weight(jnp.float32(sigma), 0.5, skip)
-    np.testing.assert_allclose(weight * (0.5 * sigma / np.hypot(sigma, skip)) ** 2, 1.0,
-                               rtol=1e-4)  # fmt: skip
-
-
-def test_without_sigma_skip_it_is_edm():
-    sigma = jnp.geomspace(0.02, 80.0, 9)
-    options = {"sigma_min": 0.02, "sigma_data": 0.5}
-    plain = diffusion.boundary_preconditioning(sigma, **options)
-    given_data = diffusion.boundary_preconditioning(sigma, sigma_skip=0.5, **options)
-    for a, b in zip(plain, given_data, strict=True):
-        np.testing.assert_array_equal(a, b)
+    found = diffusion.denoise(
+        network, x, sigma, sigma_min=0.005, sigma_data=0.5, sigma_floor=floor
+    )
+    np.testing.assert_allclose(found, 0.35, rtol=1e-6)
+    np.testing.assert_allclose(
+        told, 250 * np.log(max(sigma, floor)), rtol=1e-4, atol=1e-3
+    )
+    weight = diffusion.edm_weight(jnp.float32(sigma), 0.5, floor)
+    np.testing.assert_allclose(weight, 4.0, rtol=1e-6)
 
 
 def test_denoiser_is_the_identity_at_sigma_min():

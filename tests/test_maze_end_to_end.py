@@ -1,6 +1,5 @@
 """Plans of states through the real mains, and what can be loaded afterwards."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import pytest
 
 import ractd_jax
 from ractd_jax.data.maze_map import maze_map
-from ractd_jax.evaluation.state_rollout import evaluate_state_planner
+from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.planning import load_inverse_dynamics
-from ractd_jax.planning.controllers import make_controller
 from ractd_jax.settings import Controller
 from tests.conftest import run_main
 
@@ -75,15 +73,13 @@ def test_every_planner_of_the_maze_plans_and_is_followed(
     low, high = (np.asarray(bound) for bound in planner.observation_normalizer)
     assert plans.shape == (2, 128, 4)
     assert (plans >= low - 1e-4).all() and (plans <= high + 1e-4).all()
-    controller = make_controller(settings)
+    controller, model = settings.controller, None
     if stage == "student":
+        controller = Controller("inverse_dynamics")
         model = load_inverse_dynamics(maze_run / "inverse_dynamics")
-        controller = make_controller(
-            dataclasses.replace(settings, controller=Controller("inverse_dynamics")),
-            model,
-        )
-    results = evaluate_state_planner(
-        planner, controller, settings.environment, 2, 0, maze=maze
+        assert model.stride == settings.inverse_dynamics.stride
+    results = evaluate_controlled(
+        planner, controller, settings.environment, 2, 0, model=model
     )
     assert results.episodes.lengths.tolist() == [300, 300]
     assert results.paths.shape == (2, 300, 4) and len(results.collided) == 2

@@ -290,6 +290,17 @@ def test_sinusoidal_embedding():
     np.testing.assert_allclose(found, expected, atol=3e-4)
 
 
+def test_fourier_features_are_the_values_and_their_waves():
+    x = np.linspace(-2.0, 2.0, 12, dtype=np.float32).reshape(2, 3, 2)
+    found = np.asarray(temporal_unet.fourier_features(jnp.asarray(x), 3))
+    assert found.shape == (2, 3, 2 * (1 + 2 * 3))
+    np.testing.assert_array_equal(found[..., :2], x)
+    angles = x[..., None] * np.pi * np.array([0.5, 1.0, 2.0])
+    waves = found[..., 2:].reshape(2, 3, 2, 6)
+    np.testing.assert_allclose(waves[..., :3], np.sin(angles), atol=1e-5)
+    np.testing.assert_allclose(waves[..., 3:], np.cos(angles), atol=1e-5)
+
+
 # Dropout.
 
 

@@ -364,9 +364,10 @@ def test_return_of_a_plan_of_states_is_that_of_its_states():
 # --- networks that know both ends
 
 
-def network(conditioning: str, role: str):
+def network(conditioning: str, role: str, octaves: int = 0):
     dims = state_dimensions(conditioning)
-    unet = models.make_unet(Network(widths=(8,), embed_dim=8), dims)
+    settings = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
+    unet = models.make_unet(settings, dims)
     return unet, random_params(unet, dims, role)
 
 
@@ -427,6 +428,12 @@ def test_how_the_condition_gets_into_the_network(conditioning):
     # The given ends are read where nothing overwrites them.
     same_condition = (params, x, condition), (params, moved, condition)
     assert differ(*same_condition) == (conditioning == "film")
+
+
+def test_fourier_features_leave_the_condition_where_it_enters():
+    for conditioning in CONDITIONINGS:
+        names = set(network(conditioning, "teacher", octaves=2)[1])
+        assert ({"cond_in", "cond_out"} <= names) == (conditioning != "ends")
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)

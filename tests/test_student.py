@@ -105,9 +105,11 @@ def test_few_step_bins():
         student.few_step_bins(0, 80)
 
 
-def test_warm_started_student_is_the_teacher_at_every_stop_level():
+@pytest.mark.parametrize("octaves", [0, 2])
+def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
-    unet = models.make_unet(Network(widths=(8, 16), embed_dim=8), dims)
+    network = Network(widths=(8, 16), embed_dim=8, fourier_octaves=octaves)
+    unet = models.make_unet(network, dims)
     params = models.init_unet(unet, dims, jax.random.key(0), "teacher")
     widened = student.warm_start(params, embed_dim=8)
     fresh = models.init_unet(unet, dims, jax.random.key(0), "student")
@@ -124,10 +126,12 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level():
     )
 
 
-def test_folded_jump_is_the_jump():
+@pytest.mark.parametrize("octaves", [0, 2])
+def test_folded_jump_is_the_jump(octaves):
     """Random weights, FiLM rows of s and biases included: at smin and in between."""
     dims = Dimensions(observation=3, action=2, horizon=4, history=2)
-    unet = models.make_unet(Network(widths=(8, 16), embed_dim=8), dims)
+    network = Network(widths=(8, 16), embed_dim=8, fourier_octaves=octaves)
+    unet = models.make_unet(network, dims)
     params = models.init_unet(unet, dims, jax.random.key(0), "student")
     noise = Diffusion()
     x = jax.random.normal(jax.random.key(1), (5, 4, 2))

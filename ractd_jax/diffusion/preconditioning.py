@@ -22,7 +22,7 @@ class Preconditioning(NamedTuple):
 
 
 def boundary_preconditioning(
-    sigma: jax.Array, *, sigma_min: float, sigma_data: float, sigma_skip: float = 0.0
+    sigma: jax.Array, *, sigma_min: float, sigma_data: float, sigma_floor: float = 0.0
 ) -> Preconditioning:
     """EDM's factors shifted so that c_skip = 1 and c_out = 0 at `sigma_min`.
 
@@ -31,24 +31,30 @@ def boundary_preconditioning(
     (consistency models, appendix C; the released code).
 
     EDM's factors are best for data without correlation. Of a smooth path, neighbouring
-    steps say more than a noisy step itself: with `sigma_skip` below `sigma_data` in the
-    place of the standard deviation that is weighed against sigma,
-    c_skip = ss^2 / ((sigma - smin)^2 + ss^2), c_out = (sigma - smin) sd /
-    sqrt(sigma^2 + ss^2), the network gives the clean plan itself at all levels above,
-    instead of what is left of the noise.
+    steps say more than a noisy step itself: with a `sigma_floor` the network gives the
+    clean plan at every level, c_skip = 0 and c_out = sd, and is told of no level below
+    the floor, c_noise = 250 ln max(sigma, floor). Training seldom sees those levels,
+    and a plan with less noise than told is still cleaned well.
 
     Args:
       sigma: noise levels.
       sigma_min: the level at which D is the identity.
       sigma_data: standard deviation of the data.
-      sigma_skip: 0 for `sigma_data` (EDM).
+      sigma_floor: 0 for EDM's factors.
     """
     shifted = sigma - sigma_min
-    sigma_skip = sigma_skip or sigma_data
+    c_in = jax.lax.rsqrt(jnp.square(sigma) + sigma_data**2)
+    if sigma_floor:
+        return Preconditioning(
+            c_skip=jnp.zeros_like(sigma),
+            c_out=jnp.full_like(sigma, sigma_data),
+            c_in=c_in,
+            c_noise=250.0 * jnp.log(jnp.maximum(sigma, sigma_floor)),
+        )
     return Preconditioning(
-        c_skip=sigma_skip**2 / (jnp.square(shifted) + sigma_skip**2),
-        c_out=shifted * sigma_data * jax.lax.rsqrt(jnp.square(sigma) + sigma_skip**2),
-        c_in=jax.lax.rsqrt(jnp.square(sigma) + sigma_data**2),
+        c_skip=sigma_data**2 / (jnp.square(shifted) + sigma_data**2),
+        c_out=shifted * sigma_data * c_in,
+        c_in=c_in,
         c_noise=250.0 * jnp.log(sigma),
     )
 
@@ -70,7 +76,7 @@ def denoise(
     *,
     sigma_min: float,
     sigma_data: float,
-    sigma_skip: float = 0.0,
+    sigma_floor: float = 0.0,
 ) -> jax.Array:
     """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise); EDM eq. 7.
 
@@ -80,25 +86,26 @@ def denoise(
       sigma: scalar or [B] noise levels.
       sigma_min: the level at which D is the identity.
       sigma_data: standard deviation of the data.
-      sigma_skip: see :func:`boundary_preconditioning`.
+      sigma_floor: see :func:`boundary_preconditioning`.
 
     Returns:
       Denoised plans, shaped as `x`.
     """
     sigma = broadcast_sigma(sigma, x)
     factors = boundary_preconditioning(
-        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_skip=sigma_skip
+        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_floor=sigma_floor
     )
     raw = network_fn(expand(factors.c_in, x) * x, factors.c_noise)
     return expand(factors.c_skip, x) * x + expand(factors.c_out, x) * raw
 
 
 def edm_weight(
-    sigma: jax.Array, sigma_data: float, sigma_skip: float = 0.0
+    sigma: jax.Array, sigma_data: float, sigma_floor: float = 0.0
 ) -> jax.Array:
-    """lambda(sigma) = (sigma^2 + ss^2) / (sigma sd)^2, 1 / c_out^2; EDM table 1.
+    """lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2, 1 / c_out^2; EDM table 1.
 
-    ss is `sigma_skip`, see :func:`boundary_preconditioning`; 0 for `sigma_data` (EDM).
+    1 / sd^2 with a `sigma_floor`, see :func:`boundary_preconditioning`.
     """
-    sigma_skip = sigma_skip or sigma_data
-    return (jnp.square(sigma) + sigma_skip**2) / jnp.square(sigma * sigma_data)
+    if sigma_floor:
+        return jnp.full_like(sigma, 1.0 / sigma_data**2)
+    return (jnp.square(sigma) + sigma_data**2) / jnp.square(sigma * sigma_data)

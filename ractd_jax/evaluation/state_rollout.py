@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.data.maze_map import MazeMap
+from ractd_jax.data.maze_map import MazeMap, maze_map, maze_of_environment
 from ractd_jax.evaluation.rollout import (
     EpisodeKeys,
     EpisodeResults,
@@ -17,8 +18,9 @@ from ractd_jax.evaluation.rollout import (
     save_arrays,
 )
 from ractd_jax.planning import Planner
-from ractd_jax.planning.controllers import ControllerFn
-from ractd_jax.settings import Environment
+from ractd_jax.planning.controllers import ControllerFn, make_controller
+from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
+from ractd_jax.settings import Controller, Environment
 
 _POINTS_PER_STEP = 4
 
@@ -185,6 +187,47 @@ def evaluate_state_planner(
         episodes.returns > 0,
         np.concatenate(policy.collided) if policy.collided else np.zeros(0, bool),
         policy.seconds_per_plan,
+    )
+
+
+def evaluate_controlled(
+    planner: Planner,
+    options: Controller,
+    environment: Environment,
+    num_episodes: int,
+    seed: int,
+    *,
+    model: InverseDynamicsModel | None = None,
+    noise: str = "each_step",
+    on_step: Callable[[int, int], None] | None = None,
+) -> StateResults:
+    """:func:`evaluate_state_planner` with the controller and walls that settings name.
+
+    Args:
+      planner: its plans are of states.
+      options: the controller and how often to plan.
+      environment: what to make; a maze's walls are checked when it is of one.
+      num_episodes: E.
+      seed: first reset's seed.
+      model: for the controller ``inverse_dynamics``.
+      noise: ``each_step`` or ``each_episode``.
+      on_step: called with (step, episodes still running).
+
+    Raises:
+      ConfigError: the controller needs a model and there is none.
+    """
+    name = maze_of_environment(environment.id)
+    settings = dataclasses.replace(planner.settings, controller=options)
+    return evaluate_state_planner(
+        planner,
+        make_controller(settings, model),
+        environment,
+        num_episodes,
+        seed,
+        replan_every=options.replan_every,
+        noise=noise,
+        maze=maze_map(name) if name else None,
+        on_step=on_step,
     )
 
 

@@ -23,7 +23,7 @@ def dsm_loss(
     *,
     distance_fn: DistanceFn,
     sigma_data: float,
-    sigma_skip: float = 0.0,
+    sigma_floor: float = 0.0,
 ) -> jax.Array:
     """mean lambda(sigma) d(D(x_0 + sigma eps, sigma), x_0); EDM eq. 2.
 
@@ -34,7 +34,7 @@ def dsm_loss(
       noise: [B, H, D] standard normal draws.
       distance_fn: from :func:`ractd_jax.losses.distance`.
       sigma_data: standard deviation of the data, for lambda.
-      sigma_skip: see :func:`ractd_jax.diffusion.edm_weight`.
+      sigma_floor: see :func:`ractd_jax.diffusion.edm_weight`.
     """
     prediction = denoise_fn(add_noise(plans, sigma, noise), sigma)
-    return distance_fn(prediction, plans, edm_weight(sigma, sigma_data, sigma_skip))
+    return distance_fn(prediction, plans, edm_weight(sigma, sigma_data, sigma_floor))

@@ -53,7 +53,7 @@ def student_loss(
     *,
     distance_fn: DistanceFn,
     sigma_data: float,
-    sigma_skip: float = 0.0,
+    sigma_floor: float = 0.0,
     max_solver_steps: int,
     ctm_weight: jax.typing.ArrayLike,
     dsm_weight: jax.typing.ArrayLike,
@@ -75,7 +75,7 @@ def student_loss(
       sigmas: [N + 1] noise level of each bin.
       distance_fn: distance of the CTM and the DSM loss.
       sigma_data: standard deviation of the data.
-      sigma_skip: see :func:`ractd_jax.diffusion.edm_weight`.
+      sigma_floor: see :func:`ractd_jax.diffusion.edm_weight`.
       max_solver_steps: longest teacher solve in bins.
       ctm_weight: alpha.
       dsm_weight: beta.
@@ -123,7 +123,7 @@ def student_loss(
         sigma_min=sigma_min,
         distance_fn=distance_fn,
     )
-    weights = edm_weight(draws.dsm_sigma, sigma_data, sigma_skip)
+    weights = edm_weight(draws.dsm_sigma, sigma_data, sigma_floor)
     dsm = distance_fn(denoised, plans, weights)
     loss = ctm_weight * ctm + dsm_weight * dsm
     info = {"loss/ctm": ctm, "loss/dsm": dsm}

@@ -22,6 +22,9 @@ from ractd_jax.networks.blocks import (
     mish,
 )
 
+# Of the MLP that reads the Fourier features of the condition.
+_CONDITION_WIDTH = 128
+
 CONDITIONINGS = ("film", "ends", "both")
 
 
@@ -41,6 +44,10 @@ class TemporalUNetConfig:
         is the first and the last step of the plan, see :func:`pin_ends`) or ``both``.
       patch_size: steps of the plan that are stacked into one position; long plans of
         smooth paths then cost that much less.
+      fourier_octaves: octaves of Fourier features that the steps of the plan and the
+        condition get besides their own values, the condition through a small MLP; 0 is
+        the papers' network, whose FiLM layers are linear in the condition.
+      pin_reach: steps of a clean plan that its pinned ends move along with them.
       compute: how to compute; does not change the parameters.
     """
 
@@ -53,6 +60,8 @@ class TemporalUNetConfig:
     condition_dim: int | None = None
     conditioning: str = "film"
     patch_size: int = 1
+    fourier_octaves: int = 0
+    pin_reach: int = 0
     compute: Compute = Compute()
 
     def __post_init__(self):
@@ -106,9 +115,17 @@ class TemporalUNetConfig:
             )
 
 
-def pin_ends(plans: jax.Array, ends: jax.Array) -> jax.Array:
-    """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting)."""
+def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
+    """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting).
+
+    With a `reach`, what an end is moved by moves the next steps too, the share falling
+    to nothing over `reach` steps: a clean path begins at its start without a jump.
+    """
     first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
+    if reach:
+        share = jnp.maximum(1.0 - jnp.arange(plans.shape[1]) / reach, 0.0)[:, None]
+        moves = first - plans[:, 0], last - plans[:, -1]
+        plans = plans + share * moves[0][:, None] + share[::-1] * moves[1][:, None]
     return plans.at[:, 0].set(first).at[:, -1].set(last)
 
 
@@ -118,6 +135,17 @@ def sinusoidal_embedding(position: jax.Array, dim: int) -> jax.Array:
     frequencies = jnp.exp(-math.log(1e4) / (half - 1) * jnp.arange(half))
     angles = position.astype(jnp.float32)[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def fourier_features(x: jax.Array, octaves: int) -> jax.Array:
+    """[..., D] -> [..., D (1 + 2 octaves)]: x, and sin and cos of pi/2 2^k x.
+
+    Walls are sharp in the position; a network of raw coordinates learns them slowly
+    (Tancik et al., 2020).
+    """
+    angles = x[..., None] * (0.5 * math.pi * 2.0 ** jnp.arange(octaves))
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], axis=-1)
 
 
 class NoiseEmbedding(nn.Module):
@@ -180,8 +208,18 @@ class TemporalUNet(nn.Module):
         if config.pins_ends:
             # Not scaled as the noisy steps are: what is known stays visible.
             x = pin_ends(x, cond)
-        # With folded levels and pinned ends nothing is left: [B, 0].
-        parts.append(cond[:, :0] if config.conditioning == "ends" else cond)
+        if config.conditioning == "ends":
+            cond = cond[:, :0]  # With folded levels nothing is left: [B, 0].
+        elif config.fourier_octaves:
+            hidden = fourier_features(cond, config.fourier_octaves)
+            hidden = mish(
+                Dense(_CONDITION_WIDTH, config.compute, name="cond_in")(hidden)
+            )
+            hidden = Dense(_CONDITION_WIDTH, config.compute, name="cond_out")(hidden)
+            cond = jnp.concatenate([cond, hidden], axis=-1)
+        parts.append(cond)
+        if config.fourier_octaves:
+            x = fourier_features(x, config.fourier_octaves)
         batch, horizon, _ = x.shape
         x = x.reshape(batch, horizon // config.patch_size, -1)
         condition = mish(jnp.concatenate(parts, axis=-1))

@@ -13,11 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Settings
 
 ControllerFn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-# (states [B, O], next states [B, O]) -> actions [B, A]
-InverseDynamicsFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _GAINS = {"position_velocity": (1.0, 1.0), "pursuit": (10.0, 1.0)}
 
@@ -57,19 +56,16 @@ def position_velocity(
     return act
 
 
-def inverse_dynamics(
-    model: InverseDynamicsFn, model_stride: int = 1, stride: int = 1
-) -> ControllerFn:
+def inverse_dynamics(model: InverseDynamicsModel, stride: int = 1) -> ControllerFn:
     """The action that a learned model says leads to the planned state ahead.
 
     Args:
       model: see :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`.
-      model_stride: environment steps that it looks ahead.
       stride: environment steps between two planned states.
     """
 
     def act(states, plans, steps):
-        ahead = planned_states(plans, (steps + model_stride) / stride)
+        ahead = planned_states(plans, (steps + model.stride) / stride)
         return np.asarray(model(states, ahead))
 
     return act
@@ -103,7 +99,7 @@ def pursuit(
 
 
 def make_controller(
-    settings: Settings, model: InverseDynamicsFn | None = None
+    settings: Settings, model: InverseDynamicsModel | None = None
 ) -> ControllerFn:
     """The controller of these settings.
 
@@ -122,7 +118,7 @@ def make_controller(
                 "config.controller.kind is inverse_dynamics: expected a trained model "
                 "(--inverse_dynamics=DIR), found none"
             )
-        return inverse_dynamics(model, settings.inverse_dynamics.stride, stride)
+        return inverse_dynamics(model, stride)
     default = _GAINS[options.kind]
     gains = (
         options.gain_position or default[0],

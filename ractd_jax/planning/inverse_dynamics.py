@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 
@@ -17,19 +18,34 @@ from ractd_jax.training.stages.inverse_dynamics import (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class InverseDynamicsModel:
+    """f(observations [B, O], next_observations [B, O]) -> actions [B, A].
+
+    All in environment units; the actions are clipped to the range of the data's.
+
+    Attributes:
+      action_fn: jitted.
+      stride: environment steps between the two observations.
+    """
+
+    action_fn: Callable[[jax.Array, jax.Array], jax.Array]
+    stride: int
+
+    def __call__(
+        self, observations: jax.Array, next_observations: jax.Array
+    ) -> jax.Array:
+        return self.action_fn(observations, next_observations)
+
+
 def load_inverse_dynamics(
     directory: str | os.PathLike, *, weights: str = "ema"
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
+) -> InverseDynamicsModel:
     """Loads the inverse dynamics trained in `directory`.
 
     Args:
       directory: workdir of train_inverse_dynamics.
       weights: ``ema`` or ``raw``.
-
-    Returns:
-      A jitted f(observations [B, O], next_observations [B, O]) -> actions [B, A], all
-      in environment units, clipped to the range of the data's actions. The
-      observations lie ``inverse_dynamics.stride`` environment steps apart.
 
     Raises:
       CheckpointError: no readable checkpoint of an inverse dynamics model is there.
@@ -44,11 +60,11 @@ def load_inverse_dynamics(
     model = make_inverse_dynamics(stored.metadata)
     template = jax.eval_shape(lambda: init_inverse_dynamics(model, jax.random.key(0)))
     normalizers = stored.metadata["normalizers"]
-    return jax.jit(
-        make_action_fn(
-            model,
-            stored.load(template, weights),
-            MinMaxNormalizer.from_dict(normalizers["observations"]),
-            MinMaxNormalizer.from_dict(normalizers["actions"]),
-        )
+    action_fn = make_action_fn(
+        model,
+        stored.load(template, weights),
+        MinMaxNormalizer.from_dict(normalizers["observations"]),
+        MinMaxNormalizer.from_dict(normalizers["actions"]),
     )
+    stride = stored.metadata["settings"]["inverse_dynamics"]["stride"]
+    return InverseDynamicsModel(jax.jit(action_fn), stride)

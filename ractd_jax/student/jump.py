@@ -25,7 +25,7 @@ def clean_estimate(
     *,
     sigma_min: float,
     sigma_data: float,
-    sigma_skip: float = 0.0,
+    sigma_floor: float = 0.0,
 ) -> jax.Array:
     """g(x, t, s) = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s); CTM eq. 9.
 
@@ -34,7 +34,7 @@ def clean_estimate(
     """
     sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
     factors = boundary_preconditioning(
-        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_skip=sigma_skip
+        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_floor=sigma_floor
     )
     raw = network_fn(
         expand(factors.c_in, x) * x, factors.c_noise, 250.0 * jnp.log(sigma_stop)
@@ -62,7 +62,7 @@ def jump(
     *,
     sigma_min: float,
     sigma_data: float,
-    sigma_skip: float = 0.0,
+    sigma_floor: float = 0.0,
 ) -> jax.Array:
     """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s); CTM eq. 9. G(x, t, t) = x.
 
@@ -73,7 +73,7 @@ def jump(
       sigma_stop: scalar or [B] level s <= t to jump to.
       sigma_min: the level that stands for "time zero".
       sigma_data: standard deviation of the data.
-      sigma_skip: see :func:`ractd_jax.diffusion.boundary_preconditioning`.
+      sigma_floor: see :func:`ractd_jax.diffusion.boundary_preconditioning`.
 
     Returns:
       Points at `sigma_stop`, shaped as `x`.
@@ -85,7 +85,7 @@ def jump(
         sigma_stop,
         sigma_min=sigma_min,
         sigma_data=sigma_data,
-        sigma_skip=sigma_skip,
+        sigma_floor=sigma_floor,
     )
     return move_towards(x, clean, sigma, sigma_stop)
 

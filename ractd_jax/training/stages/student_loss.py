@@ -73,7 +73,7 @@ def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
             models.bin_sigmas(noise, num_scales),
             distance_fn=distance_fn,
             sigma_data=noise.sigma_data,
-            sigma_skip=noise.sigma_skip,
+            sigma_floor=noise.sigma_floor,
             max_solver_steps=options.max_solver_steps,
             ctm_weight=weights["ctm_weight"],
             dsm_weight=weights["dsm_weight"],

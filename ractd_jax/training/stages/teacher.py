@@ -45,7 +45,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             jax.random.normal(noise_key, plans.shape),
             distance_fn=distance_fn,
             sigma_data=noise.sigma_data,
-            sigma_skip=noise.sigma_skip,
+            sigma_floor=noise.sigma_floor,
         )
         return loss, {"loss/dsm": loss}
 
