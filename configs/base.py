@@ -176,9 +176,11 @@ _MAZE_CPU = {
         "num_members": 2,
         "num_steps": 8_000,
         "widths": (128, 128),
+        "fourier_octaves": 5,
     },
     "inverse_dynamics": {"stride": 8},
     "student": {"num_steps": 500, "batch_size": 32, "advantage_cap": 0.0},
+    "evaluation": {"teacher_steps": 20},
     "run": {"log_every": 200, "checkpoint_every": 2_000},
 }
 _MAZE_PAPER = {

@@ -7,7 +7,6 @@ Writes OUTPUT_plans.png (data, DDPM, EDM teacher, CTD and RACTD from the same st
 and OUTPUT_denoising.png (the teacher's way from noise beside the student's one jump).
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -16,6 +15,7 @@ from absl import flags
 
 import ractd_jax
 from experiments import launch
+from experiments.maze_table import samplers
 from ractd_jax.data.maze_map import MAZES, maze_map
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import DataError
@@ -26,39 +26,34 @@ from ractd_jax.evaluation.maze_pictures import (
     draw_plans,
 )
 from ractd_jax.planning.denoising import denoising_path
+from ractd_jax.settings import Settings
 
 FLAGS = flags.FLAGS
 _COLUMNS = {"DDPM": "ddpm", "EDM teacher": "teacher", "CTD": "ctd", "RACTD": "ractd"}
 _SHOWN = 6
 
 
-def load_evaluations(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+def load_evaluations(
+    folder: Path, settings: Settings
+) -> dict[str, dict[str, np.ndarray]]:
     """Title of a column -> arrays of that planner's open-loop evaluation.
 
     Raises:
       DataError: it has not been evaluated.
     """
     found = {}
-    for file in sorted(folder.glob("*.json")):
-        entry = json.loads(file.read_text())["entry"]
-        plain = entry["candidates"] == 1 and not entry["controller"]["replan_every"]
-        default = entry["controller"]["kind"] == "position_velocity"
-        title = next((k for k, v in _COLUMNS.items() if v == entry["model"]), None)
-        steps = entry["steps"]
-        if title is None or not (plain and default):
-            continue
-        # Of the DDPM model, the run of all its steps.
-        if title in found and found[title]["steps"] >= steps:
-            continue
-        with np.load(file.with_suffix(".npz"), allow_pickle=False) as stored:
-            found[title] = {**stored, "steps": steps}
-    missing = [title for title in _COLUMNS if title not in found]
-    if missing:
-        raise DataError(
-            folder,
-            expected=f"evaluations of {', '.join(_COLUMNS)} by experiments.maze_table",
-            found=f"none of {', '.join(missing)}",
-        )
+    for title, model in _COLUMNS.items():
+        # Of the DDPM model, the first: the run of all its steps.
+        entry = next(e for e in samplers(settings) if e.model == model)
+        file = folder / f"{entry.file}.npz"
+        if not file.exists():
+            raise DataError(
+                file,
+                expected="an evaluation by experiments.maze_table",
+                found="no file",
+            )
+        with np.load(file, allow_pickle=False) as stored:
+            found[title] = dict(stored)
     return found
 
 
@@ -75,9 +70,9 @@ def far_starts(evaluation: dict[str, np.ndarray], number: int) -> np.ndarray:
 def main():
     workdir = Path(FLAGS.workdir) / FLAGS.maze
     maze = maze_map(FLAGS.maze)
-    found = load_evaluations(workdir / "evaluation")
-    teacher = ractd_jax.load_planner(workdir / "teacher")
     student = ractd_jax.load_planner(workdir / "ractd")
+    found = load_evaluations(workdir / "evaluation", student.settings)
+    teacher = ractd_jax.load_planner(workdir / "teacher")
     radius = teacher.settings.reward.goal_radius
     shown = far_starts(found["RACTD"], FLAGS.starts)
     goals = found["RACTD"]["goals"][shown]

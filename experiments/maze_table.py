@@ -8,8 +8,10 @@ model, the inverse dynamics, CTD and RACTD, evaluates them from the same random 
 and times them. Restartable: what is finished is not run again.
 """
 
+import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ from ractd_jax.evaluation.state_rollout import (
 )
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
+from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.planning import Planner, load_inverse_dynamics
 from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
@@ -41,6 +44,8 @@ from ractd_jax.training.stages import (
     ddpm_stage,
     dimensions,
     inverse_dynamics_stage,
+    student_stage,
+    teacher_stage,
 )
 
 FLAGS = flags.FLAGS
@@ -73,7 +78,7 @@ class Entry(NamedTuple):
 
 
 def samplers(settings: Settings) -> list[Entry]:
-    """The rows of table B.6: one open-loop plan, followed by Diffuser's controller."""
+    """The rows of table B.6: one open-loop plan each."""
     steps = settings.diffusion.num_scales - 1
     timesteps = settings.ddpm.num_timesteps
     few = min(10, timesteps - 1)
@@ -88,40 +93,72 @@ def samplers(settings: Settings) -> list[Entry]:
     ]
 
 
-def additions() -> list[Entry]:
-    """What controller, candidates and replanning add to RACTD's one plan."""
-    stiff = {"gain_position": 10.0, "gain_velocity": 1.0}
+def additions(settings: Settings, conditionings: Sequence[str]) -> list[Entry]:
+    """What conditioning, controller, candidates and replanning add to one plan."""
 
-    def entry(label, candidates=1, **controller):
-        return Entry(label, "ractd", 1, candidates, Controller(**controller))
+    def entry(label, candidates=1, model="ractd", steps=1, **controller):
+        follow = dataclasses.replace(settings.controller, **controller)
+        return Entry(label, model, steps, candidates, follow)
 
+    diffuser = {"gain_position": 1.0, "gain_velocity": 1.0}
+    steps = settings.evaluation.teacher_steps
+    others = []
+    for name in conditionings:
+        others += [
+            entry(f"RACTD, conditioning={name}", model=f"ractd_{name}"),
+            entry(
+                f"EDM teacher, {steps} steps, conditioning={name}",
+                model=f"teacher_{name}",
+                steps=steps,
+            ),
+        ]
     return [
         entry("RACTD"),
-        entry("+ stiff controller (10 per m)", **stiff),
-        entry("+ inverse dynamics", kind="inverse_dynamics"),
-        entry("+ pursuit", kind="pursuit"),
-        entry("+ best of 16", 16),
-        entry("+ best of 64", 64),
-        entry("+ replanning every 50 steps", replan_every=50),
-        entry("+ replanning every 10 steps", replan_every=10),
-        entry("+ stiff, replanning every 10", replan_every=10, **stiff),
-        entry("+ stiff, best of 64", 64, **stiff),
-        entry("+ best of 16, replanning every 50", 16, replan_every=50),
-        entry("+ stiff, best of 16, every 50", 16, replan_every=50, **stiff),
-        entry("+ pursuit, best of 64", 64, kind="pursuit"),
-        entry("+ pursuit, best of 16, every 50", 16, kind="pursuit", replan_every=50),
+        entry(f"EDM teacher, {steps} steps", model="teacher", steps=steps),
+        *others,
+        entry("RACTD, Diffuser's controller (1 per m)", **diffuser),
+        entry("RACTD, inverse dynamics", kind="inverse_dynamics"),
+        entry("RACTD, pursuit", kind="pursuit", gain_position=0.0, gain_velocity=0.0),
+        entry("RACTD, best of 16", 16),
+        entry("RACTD, best of 64", 64),
+        entry("RACTD, replanned every 50 steps", replan_every=50),
+        entry("RACTD, replanned every 10 steps", replan_every=10),
+        entry("RACTD, best of 16, every 100", 16, replan_every=100),
+        entry("RACTD, best of 16, every 50", 16, replan_every=50),
+        entry("RACTD, best of 64, every 50", 64, replan_every=50),
+        entry("RACTD, best of 16, every 10", 16, replan_every=10),
+        entry(
+            "RACTD, pursuit, best of 16, every 50",
+            16,
+            kind="pursuit",
+            gain_position=0.0,
+            gain_velocity=0.0,
+            replan_every=50,
+        ),
     ]
 
 
-def train_maze(settings: Settings, dataset, workdir: Path) -> dict[str, float]:
+def train_maze(
+    settings: Settings, dataset, workdir: Path, conditionings: Sequence[str]
+) -> dict[str, float]:
     """Trains everything, or finds it trained; seconds of what was run."""
+
+    def run(stage, name):
+        train(stage, settings.run, settings.seed, workdir / name)
+
     start = time.perf_counter()
     train_all(settings, dataset, workdir)
     for name, stage in (
         ("ddpm", ddpm_stage),
         ("inverse_dynamics", inverse_dynamics_stage),
     ):
-        train(stage(settings, dataset), settings.run, settings.seed, workdir / name)
+        run(stage(settings, dataset), name)
+    for name in conditionings:
+        other = from_mapping({"plan": {"conditioning": name}}, settings)
+        teacher = workdir / f"teacher_{name}"
+        run(teacher_stage(other, dataset), teacher.name)
+        student = student_stage(other, dataset, teacher, workdir / "reward")
+        run(student, f"ractd_{name}")
     return {"train_seconds": time.perf_counter() - start}
 
 
@@ -256,13 +293,16 @@ def run_maze(maze: str, workdir: Path) -> dict:
     dims = dimensions(settings, dataset)
     check_environment(settings.environment, dims)
     report = workdir / "training.json"
-    seconds = train_maze(settings, dataset, workdir)
+    seconds = train_maze(settings, dataset, workdir, FLAGS.conditionings)
     if not report.exists():
         write_json(report, seconds)
     if FLAGS.train_only:
         return {}
     entries = samplers(settings)
-    latency = time_plans(settings, workdir, entries)
+    timed = workdir / "latency.json"
+    if not timed.exists():
+        write_json(timed, time_plans(settings, workdir, entries))
+    latency = json.loads(timed.read_text())
     rows = {}
     for entry in entries:
         row = evaluate_entry(entry, settings, workdir)
@@ -274,7 +314,7 @@ def run_maze(maze: str, workdir: Path) -> dict:
         "samplers": rows,
         "additions": {
             entry.label: evaluate_entry(entry, settings, workdir)
-            for entry in additions()
+            for entry in additions(settings, FLAGS.conditionings)
         },
         "latency": {
             "ractd": latency["ractd_1"],
@@ -308,6 +348,12 @@ if __name__ == "__main__":
     flags.DEFINE_string("root", None, "Minari root, if the datasets are recorded.")
     flags.DEFINE_integer(
         "num_episodes", None, "Starts, if not the preset's.", lower_bound=1
+    )
+    flags.DEFINE_multi_enum(
+        "conditionings",
+        [],
+        CONDITIONINGS,
+        "Values of plan.conditioning to train a teacher and a student with besides.",
     )
     flags.DEFINE_bool("train_only", False, "Stop after the training.")
     flags.register_validator(

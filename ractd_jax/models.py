@@ -101,7 +101,9 @@ def make_unet(
 
 
 def make_reward_model(settings: Reward) -> RewardModel:
-    return RewardModel(RewardModelConfig(settings.kind, settings.widths))
+    return RewardModel(
+        RewardModelConfig(settings.kind, settings.widths, settings.fourier_octaves)
+    )
 
 
 def init_unet(unet: TemporalUNet, dims: Dimensions, key: jax.Array, role: str) -> Any:

@@ -185,6 +185,8 @@ class Reward:
     kind: str = "residual_mlp"
     # Hidden widths.
     widths: tuple[int, ...] = (64, 128, 256)
+    # Octaves of Fourier features of the inputs; 0 for the papers' model.
+    fourier_octaves: int = 0
     # Models of the ensemble, trained together on their own batches.
     num_members: int = 5
     # What it predicts: return_to_go of a state and an action; of a state and a goal,

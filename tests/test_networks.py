@@ -292,7 +292,7 @@ def test_sinusoidal_embedding():
 
 def test_fourier_features_are_the_values_and_their_waves():
     x = np.linspace(-2.0, 2.0, 12, dtype=np.float32).reshape(2, 3, 2)
-    found = np.asarray(temporal_unet.fourier_features(jnp.asarray(x), 3))
+    found = np.asarray(blocks.fourier_features(jnp.asarray(x), 3))
     assert found.shape == (2, 3, 2 * (1 + 2 * 3))
     np.testing.assert_array_equal(found[..., :2], x)
     angles = x[..., None] * np.pi * np.array([0.5, 1.0, 2.0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -58,6 +59,17 @@ def _mish_jvp(primals, tangents):
     inverse = 1.0 / (n + 2.0)
     slope = inverse * (n + 4.0 * x * inverse * e * (e + 1.0))
     return x * (n * inverse), slope * x_dot
+
+
+def fourier_features(x: jax.Array, octaves: int) -> jax.Array:
+    """[..., D] -> [..., D (1 + 2 octaves)]: x, and sin and cos of pi/2 2^k x.
+
+    Walls are sharp in the position; a network of raw coordinates learns them slowly
+    (Tancik et al., 2020).
+    """
+    angles = x[..., None] * (0.5 * math.pi * 2.0 ** jnp.arange(octaves))
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], axis=-1)
 
 
 def _torch_uniform(fan_in: int):

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ractd_jax.networks.blocks import Compute, ConvBlock, Dense, mish
+from ractd_jax.networks.blocks import Compute, ConvBlock, Dense, fourier_features, mish
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +20,12 @@ class RewardModelConfig:
       kind: ``residual_mlp`` (the released code) or ``conv`` (the paper's text:
         Conv1d + GroupNorm + Mish blocks over the time axis, here of length one).
       widths: hidden widths; the residual MLP has two blocks for each.
+      fourier_octaves: octaves of Fourier features of the inputs; 0 for none.
     """
 
     kind: str = "residual_mlp"
     widths: tuple[int, ...] = (64, 128, 256)
+    fourier_octaves: int = 0
 
     def __post_init__(self):
         if self.kind not in ("residual_mlp", "conv"):
@@ -67,6 +69,8 @@ class RewardModel(nn.Module):
         """
         chex.assert_rank([observations, actions], 2)
         x = jnp.concatenate([actions, observations], axis=-1)
+        if self.config.fourier_octaves:
+            x = fourier_features(x, self.config.fourier_octaves)
         if self.config.kind == "conv":
             x = x[:, None, :]
             for i, width in enumerate(self.config.widths):

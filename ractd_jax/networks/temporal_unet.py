@@ -19,6 +19,7 @@ from ractd_jax.networks.blocks import (
     ConvTranspose,
     Dense,
     ResidualBlock,
+    fourier_features,
     mish,
 )
 
@@ -135,17 +136,6 @@ def sinusoidal_embedding(position: jax.Array, dim: int) -> jax.Array:
     frequencies = jnp.exp(-math.log(1e4) / (half - 1) * jnp.arange(half))
     angles = position.astype(jnp.float32)[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-
-
-def fourier_features(x: jax.Array, octaves: int) -> jax.Array:
-    """[..., D] -> [..., D (1 + 2 octaves)]: x, and sin and cos of pi/2 2^k x.
-
-    Walls are sharp in the position; a network of raw coordinates learns them slowly
-    (Tancik et al., 2020).
-    """
-    angles = x[..., None] * (0.5 * math.pi * 2.0 ** jnp.arange(octaves))
-    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-    return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], axis=-1)
 
 
 class NoiseEmbedding(nn.Module):
