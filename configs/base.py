@@ -164,7 +164,7 @@ _MAZE_CPU = {
         "optimizer": {"learning_rate": 1e-3},
     },
     "ddpm": {
-        "num_steps": 48_000,
+        "num_steps": 24_000,
         "batch_size": 8,
         "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
     },
@@ -178,7 +178,7 @@ _MAZE_CPU = {
         "fourier_octaves": 5,
     },
     "inverse_dynamics": {"stride": 8},
-    "student": {"num_steps": 500, "batch_size": 32, "advantage_cap": 0.0},
+    "student": {"num_steps": 2_400, "batch_size": 8, "advantage_cap": 0.0},
     "evaluation": {"teacher_steps": 20},
     "run": {"log_every": 200, "checkpoint_every": 2_000},
 }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from logging import WARNING
-from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import RactdError
 from ractd_jax.settings import Settings, from_mapping
 
@@ -43,13 +41,6 @@ def _ours(record) -> bool:
     """Drops what libraries report of their own start-up below a warning."""
     library = "site-packages" in record.pathname
     return not library or record.levelno >= WARNING
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX is told where."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", f"{base}/ractd_jax/xla")
 
 
 def run(main) -> None:

@@ -301,6 +301,34 @@ def test_fourier_features_are_the_values_and_their_waves():
     np.testing.assert_allclose(waves[..., 3:], np.cos(angles), atol=1e-5)
 
 
+def test_a_reward_model_with_waves_reads_them():
+    """Its first layers are 1 + 2 octaves times as high, and the sizes check out."""
+    inputs = jnp.zeros((2, 4)), jnp.zeros((2, 2))
+    for octaves, height in ((0, 6), (3, 6 * 7)):
+        model = RewardModel(RewardModelConfig("residual_mlp", (8,), octaves))
+        params = model.init(jax.random.key(0), *inputs)["params"]
+        assert params["block_0_a"]["dense_in"]["kernel"].shape == (height, 8)
+        assert model.apply({"params": params}, *inputs).shape == (2,)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3])
+def test_pinned_ends_move_their_next_steps(reach):
+    """The share falls to nothing over `reach` steps; the middle stays."""
+    rng = np.random.default_rng(0)
+    plans = rng.normal(size=(2, 9, 3)).astype(np.float32)
+    ends = rng.normal(size=(2, 6)).astype(np.float32)
+    found = np.asarray(temporal_unet.pin_ends(jnp.asarray(plans), ends, reach))
+    np.testing.assert_array_equal(found[:, 0], ends[:, :3])
+    np.testing.assert_array_equal(found[:, -1], ends[:, 3:])
+    expected = plans.copy()
+    for step in range(1, 8):
+        for end, distance in ((0, step), (8, 8 - step)):
+            target = ends[:, :3] if end == 0 else ends[:, 3:]
+            share = max(1 - distance / reach, 0) if reach else 0
+            expected[:, step] += share * (target - plans[:, end])
+    np.testing.assert_allclose(found[:, 1:-1], expected[:, 1:-1], atol=1e-6)
+
+
 # Dropout.
 
 

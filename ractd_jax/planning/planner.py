@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax import diffusion, models
+from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.errors import CheckpointError
 from ractd_jax.models import Dimensions
@@ -215,6 +216,31 @@ class Planner:
             self._plan = functools.partial(compiled, weights)
         self._condition = condition
 
+    def warmup(self, batch_sizes: Iterable[int] = (1,)) -> Planner:
+        """Compiles ahead for calls with one key, so that none of them has to.
+
+        Compiled programs are kept in the user's cache folder
+        (:mod:`ractd_jax.compilation_cache`) and found there by the next process.
+
+        Returns:
+          The planner itself.
+
+        Raises:
+          ValueError: a batch size below 1.
+        """
+        shape = (self.dims.environment_observation,)
+        if self.dims.history > 1:
+            shape = (self.dims.history, *shape)
+        function = self.plan if self.dims.plans_states else self.act
+        for batch_size in batch_sizes:
+            if batch_size < 1:
+                raise ValueError(
+                    f"batch_sizes: expected at least 1, found {batch_size}"
+                )
+            zeros = np.zeros((batch_size, *shape), np.float32)
+            jax.block_until_ready(function(zeros, jax.random.key(0)))
+        return self
+
     def condition(self, observations: np.ndarray) -> np.ndarray:
         """[B, C] what the network is conditioned on; `observations` as :meth:`plan`."""
         return self._condition(self._checked_observations(observations))
@@ -299,6 +325,7 @@ def load_planner(
         there.
       ValueError: an impossible number of steps or candidates.
     """
+    use_compilation_cache()
     stored = StoredModel(directory)
     role = stored.metadata["stage"]
     if role not in _PLANNERS:

@@ -1,0 +1,60 @@
+"""Closed-loop evaluation against the bare stepping of the same environments."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ractd_jax.evaluation.environments import as_vector, make_vector_env
+from ractd_jax.evaluation.rollout import ClosedLoop, EpisodeKeys, run_episodes
+from ractd_jax.planning import Planner
+from ractd_jax.settings import Environment
+
+
+class _Recorder:
+    """A policy that remembers what it did."""
+
+    def __init__(self, policy):
+        self._policy = policy
+        self.actions: list[np.ndarray] = []
+
+    @property
+    def compile_seconds(self) -> float:
+        return self._policy.compile_seconds
+
+    def act(self, observations, episodes, step):
+        self.actions.append(self._policy.act(observations, episodes, step))
+        return self.actions[-1]
+
+
+def raw_steps_per_second(environment, num_episodes, seed, actions) -> float:
+    """Environment steps per second of replaying `actions`, and nothing else."""
+    vector = make_vector_env(environment, num_episodes)
+    vector.reset(seed=(seed + np.arange(num_episodes)).tolist())
+    steps, begin = 0, time.perf_counter()
+    for step_actions in actions:
+        _, _, terminated, truncated, _ = vector.step(step_actions)
+        steps += len(step_actions)
+        running = ~(terminated | truncated)
+        if not running.all() and running.any():
+            envs = zip(vector.envs, running, strict=True)
+            vector = as_vector([env for env, on in envs if on])
+    return steps / (time.perf_counter() - begin)
+
+
+def evaluation_rows(
+    planner: Planner, environment_id: str, num_episodes: int, seed: int = 0
+) -> dict:
+    """Steps per second of an evaluation, of its environments alone, and the share."""
+    environment = Environment(environment_id)
+    keys = EpisodeKeys(num_episodes, seed, "each_step")
+    recorder = _Recorder(ClosedLoop(planner, keys))
+    results = run_episodes(recorder, planner.dims, environment, num_episodes, seed)
+    raw = raw_steps_per_second(environment, num_episodes, seed, recorder.actions)
+    return {
+        "evaluation_steps_per_s": results.steps_per_second,
+        "raw_steps_per_s": raw,
+        "share_of_raw": results.steps_per_second / raw,
+        "env_steps": int(results.lengths.sum()),
+    }

@@ -1,0 +1,109 @@
+"""Every speed figure of this repository, in one run: `make bench`.
+
+  python -m benchmarks.run_all --output=docs/results/bench
+
+Writes OUTPUT.json and prints one table. PyTorch's columns need
+``pip install torch==2.13.0``; without it they are left out, and said to be.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from absl import app, flags, logging
+
+import ractd_jax
+from benchmarks import evaluation, latency, sampling, training
+from benchmarks.common import (
+    SMALL,
+    machine,
+    made_up_dataset,
+    random_planner,
+    settings_for,
+)
+from ractd_jax.compilation_cache import use_compilation_cache
+from ractd_jax.files import write_json
+from ractd_jax.training.loop import train
+
+FLAGS = flags.FLAGS
+
+
+def small_student(dataset, folder: Path) -> Path:
+    """Workdir of a student of the cpu preset's size that has made a step."""
+    settings = training.few_steps(settings_for(SMALL, 16), "student")
+    stage = training.student_stage(settings, dataset, folder / "teacher")
+    train(stage, settings.run, 0, folder / "student")
+    return folder / "student"
+
+
+def format_table(found: dict) -> str:
+    """Markdown: one row for each figure."""
+    lines = ["| what | figure |", "|---|---|"]
+
+    def add(what, values):
+        shown = ", ".join(
+            f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+        )
+        lines.append(f"| {what} | {shown} |")
+
+    for section in ("sampling", "training", "latency"):
+        loose = {}
+        for what, values in found[section].items():
+            if isinstance(values, dict):
+                add(f"{section}, {what}", values)
+            else:
+                loose[what] = values
+        if loose:
+            add(section, loose)
+    add("first action of a fresh process", found["first_action"])
+    add("evaluation, 100 Hopper episodes", found["evaluation"])
+    add("machine", found["machine"])
+    return "\n".join(lines) + "\n"
+
+
+def main(_):
+    use_compilation_cache()
+    dataset = made_up_dataset()
+    about = machine()
+    if about["torch"] is None:
+        logging.warning("torch is not installed: PyTorch's columns are left out")
+    found = {"machine": about}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        logging.info("sampling")
+        found["sampling"] = sampling.sampling_rows(
+            dataset, about["cores"], FLAGS.calls // 5, FLAGS.paper
+        )
+        logging.info("training")
+        found["training"] = training.training_rows(dataset, folder, FLAGS.step_calls)
+        logging.info("latency")
+        found["latency"] = latency.latency_rows(dataset, FLAGS.calls)
+        student = small_student(dataset, folder / "small")
+        found["first_action"] = latency.first_action_seconds(student, folder / "cache")
+        logging.info("evaluation")
+        planner = (
+            ractd_jax.load_planner(FLAGS.checkpoint)
+            if FLAGS.checkpoint
+            else random_planner(SMALL, dataset)
+        )
+        found["evaluation"] = evaluation.evaluation_rows(planner, "Hopper-v5", 100)
+    text = format_table(found)
+    if FLAGS.output:
+        write_json(Path(FLAGS.output).with_suffix(".json"), found)
+        Path(FLAGS.output).with_suffix(".md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", None, "Where .json and .md go, without the suffix.")
+    flags.DEFINE_string(
+        "checkpoint", None, "Student to evaluate on Hopper; else random weights."
+    )
+    flags.DEFINE_integer("calls", 5_000, "Timed plans at batch 1.", lower_bound=50)
+    flags.DEFINE_integer("step_calls", 5, "Timed calls of ten steps.", lower_bound=1)
+    flags.DEFINE_bool(
+        "paper", True, "Also plans of the paper's width (3 GB of memory)."
+    )
+    app.run(main)

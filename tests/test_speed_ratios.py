@@ -1,0 +1,49 @@
+"""Ratios inside one run, never absolute times: they hold on any quiet machine."""
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import common, training
+from benchmarks.sampling import plan_seconds
+from ractd_jax.evaluation.latency import one_core
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return common.made_up_dataset()
+
+
+def test_one_step_is_a_hundred_times_faster_than_the_teacher(dataset):
+    """79 Heun steps are 158 network evaluations, one after the other."""
+    student = common.random_planner(common.MEDIUM, dataset)
+    teacher = common.random_planner(common.MEDIUM, dataset, "teacher", 79)
+    with one_core():
+        one = np.median(plan_seconds(student, 1, 200))
+        many = np.median(plan_seconds(teacher, 1, 10))
+    assert many / one >= 100, f"{1e3 * many:.1f} ms and {1e3 * one:.3f} ms"
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the CPU's convolution")
+def test_products_are_three_times_faster_than_lax_conv(dataset):
+    seconds = {
+        conv: np.median(
+            plan_seconds(
+                common.random_planner(common.MEDIUM, dataset, conv=conv), 1, 200
+            )
+        )
+        for conv in ("matmul", "lax")
+    }
+    assert seconds["lax"] / seconds["matmul"] >= 3, seconds
+
+
+def test_a_student_step_costs_no_more_than_its_evaluations(dataset, tmp_path):
+    """No teacher or target work is done twice."""
+    settings = common.settings_for(common.SMALL, 256)
+    student = training.student_stage(settings, dataset, tmp_path / "teacher")
+    teacher = common.stages.teacher_stage(settings, dataset)
+    ratio = common.step_seconds(student, 5) / common.step_seconds(teacher, 5)
+    allowed = training.STUDENT_EVALUATIONS / training.TEACHER_EVALUATIONS
+    assert ratio <= 1.25 * allowed, f"{ratio:.2f} against {allowed:.2f}"
