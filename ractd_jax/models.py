@@ -101,8 +101,13 @@ def make_unet(
 
 
 def make_reward_model(settings: Reward) -> RewardModel:
+    """The reward model of these settings; with waves, one of goals sees the way left."""
+    of_goals = settings.target != "return_to_go"
+    octaves = settings.fourier_octaves
     return RewardModel(
-        RewardModelConfig(settings.kind, settings.widths, settings.fourier_octaves)
+        RewardModelConfig(
+            settings.kind, settings.widths, octaves, bool(octaves) and of_goals
+        )
     )
 
 

@@ -21,11 +21,14 @@ class RewardModelConfig:
         Conv1d + GroupNorm + Mish blocks over the time axis, here of length one).
       widths: hidden widths; the residual MLP has two blocks for each.
       fourier_octaves: octaves of Fourier features of the inputs; 0 for none.
+      relative_goals: the second input is a goal for the first components of an
+        observation; how far it is from them is an input too.
     """
 
     kind: str = "residual_mlp"
     widths: tuple[int, ...] = (64, 128, 256)
     fourier_octaves: int = 0
+    relative_goals: bool = False
 
     def __post_init__(self):
         if self.kind not in ("residual_mlp", "conv"):
@@ -69,6 +72,9 @@ class RewardModel(nn.Module):
         """
         chex.assert_rank([observations, actions], 2)
         x = jnp.concatenate([actions, observations], axis=-1)
+        if self.config.relative_goals:
+            gap = actions - observations[:, : actions.shape[1]]
+            x = jnp.concatenate([gap, x], axis=-1)
         if self.config.fourier_octaves:
             x = fourier_features(x, self.config.fourier_octaves)
         if self.config.kind == "conv":
