@@ -101,7 +101,7 @@ def make_unet(
 
 
 def make_reward_model(settings: Reward) -> RewardModel:
-    """The reward model of these settings; with waves, one of goals sees the way left."""
+    """The reward model of these settings; one of goals and waves sees the way left."""
     of_goals = settings.target != "return_to_go"
     octaves = settings.fourier_octaves
     return RewardModel(
