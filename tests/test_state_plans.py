@@ -276,7 +276,7 @@ def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
 
 
 def test_off_the_data_a_goals_return_is_nothing(dataset):
-    """Every third row has the first coordinate of the row as far from the end."""
+    """Every third row has its component k from the k-th row after it."""
     plain, moved = (
         stages_reward.goal_rewards(
             state_settings(reward={"target": "goal_return", "off_data_every": every}),
@@ -291,7 +291,9 @@ def test_off_the_data_a_goals_return_is_nothing(dataset):
     device = jax.jit(moved.gather)(jax.device_put(moved.data), rows)
     off = rows % 3 == 0
     states = before.observations.copy()
-    states[..., 0] = np.where(off, states[:, ::-1, 0], states[..., 0])
+    for k in range(states.shape[-1]):
+        other = np.roll(before.observations[..., k], -k, axis=1)
+        states[..., k] = np.where(off, other, states[..., k])
     for batch in (host, device):
         np.testing.assert_allclose(batch.observations, states, atol=1e-6)
         np.testing.assert_allclose(batch.others, before.others, atol=1e-6)

@@ -22,7 +22,8 @@ class RewardModelConfig:
       widths: hidden widths; the residual MLP has two blocks for each.
       fourier_octaves: octaves of Fourier features of the inputs; 0 for none.
       relative_goals: the second input is a goal for the first components of an
-        observation; how far it is from them is an input too.
+        observation; how far it is from them is an input too, and the others, such as
+        velocities, get no waves.
     """
 
     kind: str = "residual_mlp"
@@ -72,11 +73,13 @@ class RewardModel(nn.Module):
         """
         chex.assert_rank([observations, actions], 2)
         x = jnp.concatenate([actions, observations], axis=-1)
+        octaves = self.config.fourier_octaves
         if self.config.relative_goals:
-            gap = actions - observations[:, : actions.shape[1]]
-            x = jnp.concatenate([gap, x], axis=-1)
-        if self.config.fourier_octaves:
-            x = fourier_features(x, self.config.fourier_octaves)
+            positions, rest = jnp.split(observations, [actions.shape[1]], axis=1)
+            places = jnp.concatenate([actions - positions, actions, positions], axis=-1)
+            x = jnp.concatenate([fourier_features(places, octaves), rest], axis=-1)
+        elif octaves:
+            x = fourier_features(x, octaves)
         if self.config.kind == "conv":
             x = x[:, None, :]
             for i, width in enumerate(self.config.widths):

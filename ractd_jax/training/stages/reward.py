@@ -164,13 +164,13 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             targets = options.discount ** arrived.argmax(axis=-1)
         states = data.observations[data.index.start[windows]]
         if options.target == "goal_return" and options.off_data_every:
-            # A state with the first coordinate of another row's: where the data never
-            # is, such as in a wall, nothing else is seen, and the return is 0.
+            # A state of components of different rows: where the data never is, such as
+            # in a wall, nothing else is seen, and the return is 0.
             moved = rows % options.off_data_every == 0
-            first = np.arange(states.shape[-1]) == 0
-            states = states + (states[..., ::-1, :] - states) * (
-                moved[..., None] & first
-            )
+            size, components = states.shape[-2], np.arange(states.shape[-1])
+            others = (np.arange(size)[:, None] + components) % size
+            mixed = states[..., others, components]
+            states = states + (mixed - states) * moved[..., None]
             targets = targets * ~moved
         return RewardBatch(
             dataset.observation_normalizer.normalize(states),
