@@ -178,7 +178,16 @@ _MAZE_CPU = {
         "fourier_octaves": 5,
     },
     "inverse_dynamics": {"stride": 8},
-    "student": {"num_steps": 2_400, "batch_size": 8, "advantage_cap": 0.0},
+    # Solves of up to 4 of 10 levels: few jumps are learned from jumps.
+    "student": {
+        "num_steps": 2_400,
+        "batch_size": 8,
+        "num_scales": 10,
+        "max_solver_steps": 4,
+        "advantage_cap": 0.0,
+    },
+    # Ten times Diffuser's gain: the recording's own controller has it.
+    "controller": {"gain_position": 10.0},
     "evaluation": {"teacher_steps": 20},
     "run": {"log_every": 200, "checkpoint_every": 2_000},
 }
