@@ -184,6 +184,8 @@ _MAZE_CPU = {
         "batch_size": 8,
         "num_scales": 10,
         "max_solver_steps": 4,
+        # Times a sum over a plan's states; the other losses are means over them.
+        "reward_weight": 0.01,
         "advantage_cap": 0.0,
     },
     # Ten times Diffuser's gain: the recording's own controller has it.
@@ -247,8 +249,6 @@ def get_maze2d(maze: str, preset: str) -> ConfigDict:
         config.network.pin_reach = task.horizon // 8
         # Far from the goal, walls and ways must still differ.
         config.reward.discount = 1 - 1.5 / task.horizon
-        # The reward sums over a plan's states, the other losses are means over them.
-        config.student.reward_weight = 1.28 / task.horizon
     if preset in ("paper", "released"):
         config.network.widths = task.widths
         config.network.embed_dim = 256
