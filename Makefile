@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
+BENCH ?= runs/bench
 
-.PHONY: install test test-slow lint demo clean
+.PHONY: install test test-slow lint demo bench clean
 
 # The exact versions that the results in this repository came from.
 install: $(VENV)/.installed
@@ -29,6 +30,11 @@ lint: install
 demo: install
 	$(BIN)/python -m experiments.pipeline \
 	    --config=configs/hopper_medium_expert.py --workdir=$(DEMO)
+
+# Every speed figure, as one table; with PyTorch beside ours if it is installed
+# (pip install torch==2.13.0).
+bench: install
+	$(BIN)/python -m benchmarks.run_all --output=$(BENCH)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -7,7 +7,12 @@ import time
 import numpy as np
 
 from ractd_jax.evaluation.environments import as_vector, make_vector_env
-from ractd_jax.evaluation.rollout import ClosedLoop, EpisodeKeys, run_episodes
+from ractd_jax.evaluation.rollout import (
+    ClosedLoop,
+    EpisodeKeys,
+    evaluate_planner,
+    run_episodes,
+)
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 
@@ -50,7 +55,8 @@ def evaluation_rows(
     environment = Environment(environment_id)
     keys = EpisodeKeys(num_episodes, seed, "each_step")
     recorder = _Recorder(ClosedLoop(planner, keys))
-    results = run_episodes(recorder, planner.dims, environment, num_episodes, seed)
+    run_episodes(recorder, planner.dims, environment, num_episodes, seed)
+    results = evaluate_planner(planner, environment, num_episodes, seed)
     raw = raw_steps_per_second(environment, num_episodes, seed, recorder.actions)
     return {
         "evaluation_steps_per_s": results.steps_per_second,

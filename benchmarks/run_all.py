@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 import ractd_jax
 from benchmarks import evaluation, latency, sampling, training
@@ -22,7 +22,7 @@ from benchmarks.common import (
     random_planner,
     settings_for,
 )
-from ractd_jax.compilation_cache import use_compilation_cache
+from experiments import launch
 from ractd_jax.files import write_json
 from ractd_jax.training.loop import train
 
@@ -63,8 +63,7 @@ def format_table(found: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(_):
-    use_compilation_cache()
+def main():
     dataset = made_up_dataset()
     about = machine()
     if about["torch"] is None:
@@ -106,4 +105,4 @@ if __name__ == "__main__":
     flags.DEFINE_bool(
         "paper", True, "Also plans of the paper's width (3 GB of memory)."
     )
-    app.run(main)
+    launch.run(main)

@@ -185,7 +185,7 @@ _MAZE_CPU = {
         "num_scales": 10,
         "max_solver_steps": 4,
         # Times a sum over a plan's states; the other losses are means over them.
-        "reward_weight": 0.01,
+        "reward_weight": 0.03,
         "advantage_cap": 0.0,
     },
     # Ten times Diffuser's gain: the recording's own controller has it.

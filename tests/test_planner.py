@@ -8,7 +8,9 @@ import pytest
 import scipy.stats
 
 import ractd_jax
+from benchmarks.common import made_up_dataset, random_planner
 from ractd_jax import models
+from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.environments import make_vector_env
 from ractd_jax.evaluation.latency import one_core, plan_latency
@@ -258,3 +260,36 @@ def test_one_core_pins_every_thread_and_gives_the_cores_back():
             assert all(len(os.sched_getaffinity(t)) == 1 for t in threads)
             raise KeyError
     assert all(os.sched_getaffinity(thread) == before for thread in threads)
+
+
+# --- ahead of the first call
+
+
+def test_warmup_compiles_what_a_loop_calls():
+    dataset = made_up_dataset()
+    planner = random_planner((8, 16), dataset)
+    assert planner.warmup([1, 3]) is planner
+    compiled = planner._plan._cache_size()
+    assert compiled == 2
+    for size in (1, 3):
+        planner.act(np.zeros((size, 11), np.float32), jax.random.key(1))
+    assert planner._plan._cache_size() == compiled
+    with pytest.raises(ValueError, match="batch_sizes: expected at least 1, found 0"):
+        planner.warmup([0])
+
+
+@pytest.mark.parametrize("given", [None, "elsewhere"])
+def test_the_compilation_cache_lies_in_the_users_folder_unless_told(
+    given, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        jax.config.update(names[0], given)
+        use_compilation_cache()
+        expected = given or f"{tmp_path}/ractd_jax/xla"
+        assert jax.config.jax_compilation_cache_dir == expected
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,9 +20,6 @@ from ractd_jax.evaluation.environments import (
 from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
-
-_GROUPS = 2
-_FEWEST_TO_SPLIT = 8
 
 
 class EpisodeResults(NamedTuple):
@@ -84,12 +77,6 @@ class EpisodeKeys:
         )
         self._fold = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
         self._noise = noise
-
-    def of(self, episodes: np.ndarray) -> EpisodeKeys:
-        """The keys of these episodes, numbered from 0."""
-        part = copy.copy(self)
-        part._keys = self._keys[episodes]
-        return part
 
     def __call__(self, episodes: np.ndarray, step: int) -> jax.Array:
         return self._fold(
@@ -209,46 +196,8 @@ def evaluate_planner(
       noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
       on_step: called with (step, episodes still running).
     """
-    keys = EpisodeKeys(num_episodes, seed, noise)
-    groups = np.array_split(
-        np.arange(num_episodes), _GROUPS if num_episodes >= _FEWEST_TO_SPLIT else 1
-    )
-    progress = _Progress([len(group) for group in groups], on_step)
-
-    def run(number: int) -> EpisodeResults:
-        first, size = int(groups[number][0]), len(groups[number])
-        return run_episodes(
-            ClosedLoop(planner, keys.of(groups[number])),
-            planner.dims,
-            environment,
-            size,
-            seed + first,
-            functools.partial(progress, number),
-        )
-
-    # The planner and the physics work outside Python's lock, so that the groups'
-    # planning and stepping overlap.
-    with ThreadPoolExecutor(len(groups)) as pool:
-        parts = list(pool.map(run, range(len(groups))))
-    arrays = zip(*(part[:-1] for part in parts), strict=True)
-    return EpisodeResults(
-        *map(np.concatenate, arrays), max(part.seconds for part in parts)
-    )
-
-
-class _Progress:
-    """Calls ``on_step(step, episodes still running)`` for groups in several threads."""
-
-    def __init__(self, sizes, on_step: Callable[[int, int], None] | None):
-        self._running, self._step, self._on_step = list(sizes), 0, on_step
-        self._lock = threading.Lock()
-
-    def __call__(self, group: int, step: int, running: int) -> None:
-        with self._lock:
-            self._running[group] = running
-            self._step = max(self._step, step)
-            if self._on_step is not None:
-                self._on_step(self._step, sum(self._running))
+    policy = ClosedLoop(planner, EpisodeKeys(num_episodes, seed, noise))
+    return run_episodes(policy, planner.dims, environment, num_episodes, seed, on_step)
 
 
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
