@@ -220,6 +220,7 @@ def train_two_bump_student(plan_return_fn=None, weight=0.0, steps=4_000, **optio
     return np.asarray(train(jax.random.key(0)))
 
 
+@pytest.mark.slow
 def test_student_reaches_both_bumps_and_little_between():
     samples = train_two_bump_student()
     between = np.mean(np.abs(samples) < 0.3)
