@@ -29,13 +29,13 @@ from benchmarks.common import (
     settings_for,
     step_seconds,
 )
-from benchmarks.sampling import plan_seconds
 from benchmarks.training import (
     STUDENT_EVALUATIONS,
     TEACHER_EVALUATIONS,
     student_stage,
 )
 from ractd_jax import models
+from ractd_jax.evaluation.latency import plan_seconds
 from ractd_jax.files import write_json
 from ractd_jax.training import stages
 
@@ -104,15 +104,15 @@ def sampling_rows(dataset, widths, calls: int) -> dict:
         for steps in (1, 2, 3, 4):
             planner = random_planner(widths, dataset, "student", steps, **options)
             weights = sum(leaf.nbytes for leaf in jax.tree.leaves(planner.weights))
-            seconds = float(np.median(plan_seconds(planner, 1, calls)))
+            seconds = float(np.median(plan_seconds(planner, calls)))
             rows[f"student, {steps} steps, {conv}"] = {
                 "batch_1_ms": 1e3 * seconds,
                 "times_floor": seconds * rate / weights,
                 "batch_1000_plans_per_s": 1_000
-                / float(np.median(plan_seconds(planner, 1_000, 5))),
+                / float(np.median(plan_seconds(planner, 5, 1_000))),
             }
         planner = random_planner(widths, dataset, "teacher", 79, **options)
-        seconds = float(np.median(plan_seconds(planner, 1, max(calls // 20, 3))))
+        seconds = float(np.median(plan_seconds(planner, max(calls // 20, 3))))
         one = rows[f"student, 1 steps, {conv}"]["batch_1_ms"]
         rows[f"teacher, 79 steps, {conv}"] = {
             "batch_1_ms": 1e3 * seconds,

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 
 import jax
 import numpy as np
@@ -53,7 +54,7 @@ def machine() -> dict:
 
 
 def torch_is_here() -> bool:
-    return machine()["torch"] is not None
+    return find_spec("torch") is not None
 
 
 def seconds_of(function: Callable[[], object], calls: int, warm: int = 2) -> np.ndarray:

@@ -21,8 +21,7 @@ from absl import app, flags
 
 import ractd_jax
 from benchmarks.common import SMALL, machine, made_up_dataset, random_planner
-from benchmarks.sampling import plan_seconds
-from ractd_jax.evaluation.latency import one_core
+from ractd_jax.evaluation.latency import one_core, plan_seconds
 from ractd_jax.files import write_json
 from ractd_jax.planning import Planner
 
@@ -58,7 +57,7 @@ def latency_of(planner: Planner, batch_size: int, calls: int) -> dict[str, float
     start = time.perf_counter()
     planner.warmup([batch_size])
     first = time.perf_counter() - start
-    found = statistics(plan_seconds(planner, batch_size, calls))
+    found = statistics(plan_seconds(planner, calls, batch_size))
     return found | {"warmup_s": first, "nfe": planner.nfe}
 
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import MEDIUM, PAPER, SMALL, random_planner, torch_is_here
+from ractd_jax.evaluation.latency import plan_seconds
 
 _GIGABYTE = 2**30
 
@@ -31,19 +32,6 @@ def read_bandwidth(threads: int, repeats: int = 5) -> float:
         return _GIGABYTE / (time.perf_counter() - start)
 
     return max(measure() for _ in range(repeats))
-
-
-def plan_seconds(planner, batch_size: int, calls: int) -> np.ndarray:
-    """Seconds of calls from numpy observations to numpy actions."""
-    shape = (batch_size, planner.dims.environment_observation)
-    observations = np.random.default_rng(0).standard_normal(shape, np.float32)
-    keys = list(jax.random.split(jax.random.key(0), calls + 2))
-    seconds = []
-    for key in keys:
-        start = time.perf_counter()
-        np.asarray(planner.act(observations, key))
-        seconds.append(time.perf_counter() - start)
-    return np.array(seconds[2:])
 
 
 def torch_seconds(widths, embed_dim: int, batch_size: int, calls: int) -> np.ndarray:
@@ -75,10 +63,10 @@ def sampling_rows(dataset, cores: int, calls: int, with_paper: bool) -> dict:
         found = {
             "weights_MB": weights / 1e6,
             "floor_ms": 1e3 * weights / bandwidth,
-            "batch_1_ms": 1e3 * float(np.median(plan_seconds(planner, 1, few))),
+            "batch_1_ms": 1e3 * float(np.median(plan_seconds(planner, few))),
         }
         for batch in (100, 1_000) if widths != PAPER else (100,):
-            seconds = np.median(plan_seconds(planner, batch, max(few // 10, 3)))
+            seconds = np.median(plan_seconds(planner, max(few // 10, 3), batch))
             found[f"batch_{batch}_plans_per_s"] = batch / float(seconds)
         embed_dim = planner.settings.network.embed_dim
         del planner

@@ -45,6 +45,9 @@ def evaluate_states(planner, environment, num_episodes, seed, noise, label):
         "replan_every": settings.controller.replan_every
         if FLAGS.replan_every is None
         else FLAGS.replan_every,
+        "gain_position": settings.controller.gain_position
+        if FLAGS.gain_position is None
+        else FLAGS.gain_position,
     }
     options = dataclasses.replace(settings.controller, **changes)
     model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
@@ -61,6 +64,7 @@ def evaluate_states(planner, environment, num_episodes, seed, noise, label):
         )
     about = {
         "controller": options.kind,
+        "gain_position": options.gain_position,
         "replan_every": options.replan_every,
         "reached_share": float(found.reached.mean()),
         "collided_share": float(found.collided.mean()) if len(found.collided) else None,
@@ -92,7 +96,8 @@ def main():
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
         results, about = evaluate_states(*arguments)
-        name += f"_{about['controller']}_replan{about['replan_every']}"
+        name += f"_{about['controller']}_gain{about['gain_position']:g}"
+        name += f"_replan{about['replan_every']}"
     else:
         results = evaluate_with_progress(*arguments)
     folder = Path(FLAGS.checkpoint) / "evaluation"
@@ -136,6 +141,12 @@ if __name__ == "__main__":
         None,
         ["position_velocity", "pursuit", "inverse_dynamics"],
         "What follows plans of states, if not the checkpoint's.",
+    )
+    flags.DEFINE_float(
+        "gain_position",
+        None,
+        "Of the controller, per m (0: its own default), if not the checkpoint's.",
+        lower_bound=0.0,
     )
     flags.DEFINE_integer(
         "replan_every",

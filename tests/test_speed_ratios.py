@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks import common, training
-from benchmarks.sampling import plan_seconds
-from ractd_jax.evaluation.latency import one_core
+from ractd_jax.evaluation.latency import one_core, plan_seconds
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +20,8 @@ def test_one_step_is_a_hundred_times_faster_than_the_teacher(dataset):
     student = common.random_planner(common.MEDIUM, dataset)
     teacher = common.random_planner(common.MEDIUM, dataset, "teacher", 79)
     with one_core():
-        one = np.median(plan_seconds(student, 1, 200))
-        many = np.median(plan_seconds(teacher, 1, 10))
+        one = np.median(plan_seconds(student, 200))
+        many = np.median(plan_seconds(teacher, 10))
     assert many / one >= 100, f"{1e3 * many:.1f} ms and {1e3 * one:.3f} ms"
 
 
@@ -30,9 +29,7 @@ def test_one_step_is_a_hundred_times_faster_than_the_teacher(dataset):
 def test_products_are_three_times_faster_than_lax_conv(dataset):
     seconds = {
         conv: np.median(
-            plan_seconds(
-                common.random_planner(common.MEDIUM, dataset, conv=conv), 1, 200
-            )
+            plan_seconds(common.random_planner(common.MEDIUM, dataset, conv=conv), 200)
         )
         for conv in ("matmul", "lax")
     }

@@ -34,7 +34,8 @@ def boundary_preconditioning(
     steps say more than a noisy step itself: with a `sigma_floor` the network gives the
     clean plan at every level, c_skip = 0 and c_out = sd, and is told of no level below
     the floor, c_noise = 250 ln max(sigma, floor). Training seldom sees those levels,
-    and a plan with less noise than told is still cleaned well.
+    and a plan with less noise than told is still cleaned well. D is then nowhere the
+    identity.
 
     Args:
       sigma: noise levels.

@@ -37,15 +37,11 @@ def one_core() -> Iterator[None]:
         pin(before)
 
 
-def plan_latency(planner: Planner, calls: int, batch_size: int = 1) -> dict[str, float]:
-    """Seconds per call of ``planner.act``, host transfers included.
+def plan_seconds(planner: Planner, calls: int, batch_size: int = 1) -> np.ndarray:
+    """[calls] seconds of ``planner.act``, host transfers included.
 
-    Of a planner of states, per call of ``planner.plan``.
-
-    The first call compiles and is not counted.
-
-    Returns:
-      ``p50``, ``p95`` and ``mean`` seconds over `calls` calls.
+    Of a planner of states, of ``planner.plan``. The first call compiles and is not
+    counted.
     """
     rng = np.random.default_rng(0)
     act = planner.plan if planner.dims.plans_states else planner.act
@@ -61,5 +57,11 @@ def plan_latency(planner: Planner, calls: int, batch_size: int = 1) -> dict[str,
         start = time.perf_counter()
         np.asarray(act(observations, key))
         seconds.append(time.perf_counter() - start)
+    return np.array(seconds)
+
+
+def plan_latency(planner: Planner, calls: int, batch_size: int = 1) -> dict[str, float]:
+    """``p50``, ``p95`` and ``mean`` of :func:`plan_seconds`."""
+    seconds = plan_seconds(planner, calls, batch_size)
     p50, p95 = np.quantile(seconds, (0.5, 0.95))
     return {"p50": float(p50), "p95": float(p95), "mean": float(np.mean(seconds))}
