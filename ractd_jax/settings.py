@@ -244,6 +244,9 @@ class Student:
     target_ema: float = 0.0
     # Longest teacher solve t -> u, in grid bins (Heun steps).
     max_solver_steps: int = 1
+    # Share of the CTM rows that are the one-step sampler's own jump, from sigma_max to
+    # sigma_min (papers: 0; all jumps are drawn alike).
+    whole_share: float = 0.0
     optimizer: Optimizer = Optimizer(weight_decay=1e-4)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import scipy.signal
 
 from ractd_jax.errors import DataError
 
@@ -195,6 +194,9 @@ def return_to_go(
       termination_penalty: added to the reward of a step that the environment ended,
         such as -100 for a fall (thesis B.2.2).
     """
+    # Half a second to import, and planners, which load this module, never need it.
+    import scipy.signal
+
     rewards = episodes.rewards.astype(np.float64)
     rewards = rewards + termination_penalty * episodes.terminals
     result = np.empty(len(rewards), np.float32)
