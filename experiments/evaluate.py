@@ -24,7 +24,9 @@ from ractd_jax.planning import load_inverse_dynamics
 FLAGS = flags.FLAGS
 
 
-def evaluate_with_progress(planner, environment, num_episodes, seed, noise, label):
+def evaluate_with_progress(
+    planner, environment, num_episodes, seed, noise, label, num_workers=None
+):
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
     with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
 
@@ -32,8 +34,10 @@ def evaluate_with_progress(planner, environment, num_episodes, seed, noise, labe
             bar.set_postfix(env_step=step)
             bar.update(num_episodes - running - bar.n)
 
+        if num_workers is None:
+            num_workers = planner.settings.evaluation.num_workers
         return evaluate_planner(
-            planner, environment, num_episodes, seed, noise, on_step
+            planner, environment, num_episodes, seed, noise, on_step, num_workers
         )
 
 
@@ -99,7 +103,7 @@ def main():
         name += f"_{about['controller']}_gain{about['gain_position']:g}"
         name += f"_replan{about['replan_every']}"
     else:
-        results = evaluate_with_progress(*arguments)
+        results = evaluate_with_progress(*arguments, FLAGS.num_workers)
     folder = Path(FLAGS.checkpoint) / "evaluation"
     save_results(folder / f"{name}.npz", results)
     summary = summarize(results, environment)
@@ -124,6 +128,12 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
     flags.DEFINE_enum(
         "noise", None, ["each_step", "each_episode"], "If not the checkpoint's."
+    )
+    flags.DEFINE_integer(
+        "num_workers",
+        None,
+        "Processes of environments for a planner of actions, if not the checkpoint's.",
+        lower_bound=0,
     )
     flags.DEFINE_integer(
         "num_candidates",

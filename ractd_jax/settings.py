@@ -244,9 +244,6 @@ class Student:
     target_ema: float = 0.0
     # Longest teacher solve t -> u, in grid bins (Heun steps).
     max_solver_steps: int = 1
-    # Share of the CTM rows that are the one-step sampler's own jump, from sigma_max to
-    # sigma_min (papers: 0; all jumps are drawn alike).
-    whole_share: float = 0.0
     optimizer: Optimizer = Optimizer(weight_decay=1e-4)
 
 
@@ -296,6 +293,9 @@ class Evaluation:
     num_candidates: int = 1
     # Noise that plans start from: drawn anew at each_step, or once for each_episode.
     noise: str = "each_step"
+    # Processes that step the environments of planners of actions, each a share, while
+    # the planner plans for the others; 0 steps them in the planner's process.
+    num_workers: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -391,6 +391,7 @@ _RANGES = {
     "lookahead": (0.0, _LARGE, True),
     "replan_every": (0, _LARGE, True),
     "off_data_every": (0, _LARGE, True),
+    "num_workers": (0, _LARGE, True),
     "pin_reach": (0, _LARGE, True),
     "fourier_octaves": (0, _LARGE, True),
 }

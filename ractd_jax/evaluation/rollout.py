@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +13,11 @@ import jax
 import numpy as np
 
 from ractd_jax.errors import DataError
-from ractd_jax.evaluation.environments import (
-    as_vector,
-    check_spaces,
-    make_vector_env,
+from ractd_jax.evaluation.workers import (
+    EnvironmentProcess,
+    Environments,
+    LocalEnvironments,
+    Outcome,
 )
 from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
@@ -93,27 +95,52 @@ class ClosedLoop:
 
     def __init__(self, planner: Planner, keys: EpisodeKeys):
         self._planner, self._keys = planner, keys
-        self._size = None
+        self._sizes: list[int] = []
         self.compile_seconds = 0.0
 
     def act(
         self, observations: np.ndarray, episodes: np.ndarray, step: int
     ) -> np.ndarray:
-        if self._size is None or len(episodes) <= self._size // 2:
-            size = self._size or 2 * len(episodes)
-            self._size = max(size // 2, 1)
+        size = self._sizes[0] if self._sizes else len(episodes)
+        while len(episodes) <= size // 2:
+            size //= 2
+        if size not in self._sizes:
+            self._sizes.append(size)
             start = time.perf_counter()
-            self._act(observations, episodes, 0)
+            self._act(observations, episodes, 0, size)
             self.compile_seconds += time.perf_counter() - start
-        return self._act(observations, episodes, step)
+        return self._act(observations, episodes, step, size)
 
-    def _act(self, observations, episodes, step):
-        rows = np.resize(np.arange(len(episodes)), self._size)
+    def _act(self, observations, episodes, step, size):
+        rows = np.resize(np.arange(len(episodes)), size)
         keys = self._keys(episodes[rows], step)
         if self._planner.dims.history == 1:
             observations = observations[:, 0]
         actions = self._planner.act(observations[rows], keys)
         return np.asarray(actions)[: len(episodes)]
+
+
+class _Group:
+    """Episodes whose environments step together, and what the policy sees of them."""
+
+    def __init__(self, environments: Environments, episodes: np.ndarray):
+        self.environments, self.alive = environments, episodes
+        self.history = np.zeros(0, np.float32)
+
+    def reset(self, seeds: np.ndarray, history: int) -> None:
+        observations = self.environments.reset(seeds.tolist())
+        self.history = np.repeat(
+            observations[:, None].astype(np.float32), history, axis=1
+        )
+
+    def finish_step(self) -> tuple[np.ndarray, Outcome]:
+        """The episodes that stepped, and what that gave; the finished ones leave."""
+        episodes, outcome = self.alive, self.environments.finish_step()
+        running = ~outcome.finished
+        latest = outcome.observations[:, None].astype(np.float32)
+        history = np.concatenate([self.history[:, 1:], latest], axis=1)
+        self.alive, self.history = episodes[running], history[running]
+        return episodes, outcome
 
 
 def run_episodes(
@@ -124,6 +151,7 @@ def run_episodes(
     seed: int,
     on_step: Callable[[int, int], None] | None = None,
     on_observations: Callable[[np.ndarray, np.ndarray, int], None] | None = None,
+    num_workers: int = 0,
 ) -> EpisodeResults:
     """Runs one episode in each of `num_episodes` environments.
 
@@ -138,41 +166,52 @@ def run_episodes(
       on_step: called with (step, episodes still running).
       on_observations: called with (observations [n, O], episodes [n], step), the
         first ones included.
+      num_workers: W processes that each step E / W of the environments while the
+        policy acts in the others; with 0 this process steps them all. The policy then
+        sees E / W episodes a call, which changes the rounding of its products.
+
+    Raises:
+      ConfigError: the environment cannot be made, or is not the data's.
+      RuntimeError: a worker was killed.
     """
-    vector = make_vector_env(environment, num_episodes)
-    check_spaces(vector.single_observation_space, vector.single_action_space, dims)
     seeds = seed + np.arange(num_episodes)
-    observations, _ = vector.reset(seed=seeds.tolist())
-    history = np.repeat(observations[:, None].astype(np.float32), dims.history, axis=1)
-    alive = np.arange(num_episodes)
-    returns, running_max = np.zeros((2, num_episodes))
-    best = np.full(num_episodes, -np.inf)
-    lengths = np.zeros(num_episodes, np.int64)
-    begin, step = time.perf_counter(), 0
-    while len(alive):
-        if on_observations is not None:
-            on_observations(history[:, -1], alive, step)
-        actions = policy.act(history, alive, step)
-        observations, rewards, terminated, truncated, _ = vector.step(actions)
-        step += 1
-        lengths[alive] += 1
-        returns[alive] += rewards
-        best[alive] = np.maximum(best[alive], rewards)
-        running_max[alive] += best[alive]
-        history = np.concatenate([history[:, 1:], observations[:, None]], axis=1)
-        history = history.astype(np.float32)
-        running = ~(terminated | truncated)
-        if not running.all():
-            alive, history = alive[running], history[running]
-            live = [env for env, on in zip(vector.envs, running, strict=True) if on]
-            for env, on in zip(vector.envs, running, strict=True):
-                if not on:
-                    env.close()
-            if live:
-                vector = as_vector(live)
-        if on_step is not None:
-            on_step(step, len(alive))
-    seconds = time.perf_counter() - begin - policy.compile_seconds
+    make = EnvironmentProcess if num_workers else LocalEnvironments
+    shares = np.array_split(np.arange(num_episodes), max(num_workers, 1))
+    with contextlib.ExitStack() as stack:
+        groups = []
+        for episodes in filter(len, shares):
+            environments = make(environment, len(episodes), dims)
+            stack.callback(environments.close)
+            groups.append(_Group(environments, episodes))
+        for group in groups:
+            group.reset(seeds[group.alive], dims.history)
+        returns, running_max = np.zeros((2, num_episodes))
+        best = np.full(num_episodes, -np.inf)
+        lengths = np.zeros(num_episodes, np.int64)
+
+        def act(group, step):
+            if on_observations is not None:
+                on_observations(group.history[:, -1], group.alive, step)
+            actions = policy.act(group.history, group.alive, step)
+            group.environments.start_step(actions)
+
+        begin, step = time.perf_counter(), 0
+        for group in groups:
+            act(group, step)
+        while groups:
+            step += 1
+            for group in groups:
+                episodes, outcome = group.finish_step()
+                lengths[episodes] += 1
+                returns[episodes] += outcome.rewards
+                best[episodes] = np.maximum(best[episodes], outcome.rewards)
+                running_max[episodes] += best[episodes]
+                if len(group.alive):
+                    act(group, step)
+            groups = [group for group in groups if len(group.alive)]
+            if on_step is not None:
+                on_step(step, sum(len(group.alive) for group in groups))
+        seconds = time.perf_counter() - begin - policy.compile_seconds
     return EpisodeResults(returns, lengths, seeds, running_max, seconds)
 
 
@@ -183,6 +222,7 @@ def evaluate_planner(
     seed: int,
     noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
+    num_workers: int = 0,
 ) -> EpisodeResults:
     """Episodes of a planner of actions, replanning at each step.
 
@@ -195,9 +235,18 @@ def evaluate_planner(
       seed: first reset's seed.
       noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
       on_step: called with (step, episodes still running).
+      num_workers: see :func:`run_episodes`.
     """
     policy = ClosedLoop(planner, EpisodeKeys(num_episodes, seed, noise))
-    return run_episodes(policy, planner.dims, environment, num_episodes, seed, on_step)
+    return run_episodes(
+        policy,
+        planner.dims,
+        environment,
+        num_episodes,
+        seed,
+        on_step,
+        num_workers=num_workers,
+    )
 
 
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -21,26 +21,17 @@ class TimeTriple(NamedTuple):
 
 
 def sample_time_triples(
-    key: jax.Array,
-    batch: int,
-    num_scales: int,
-    max_solver_steps: int,
-    whole_share: float = 0.0,
+    key: jax.Array, batch: int, num_scales: int, max_solver_steps: int
 ) -> TimeTriple:
     """t ~ U{0..N-1}, s ~ U{t..N}, u ~ U{t..s} and then u <= t + max_solver_steps.
 
     The released code has max_solver_steps = 1; CTM uses more. Bin N stands for
-    `sigma_min`, as does bin N - 1. Drawn so, one row in about N^2 is the jump that a
-    one-step sampler makes; of the first `whole_share` of the batch, every row is:
-    t = 0, s = N and u as far as the solver goes.
+    `sigma_min`, as does bin N - 1.
     """
     t_key, s_key, u_key = jax.random.split(key, 3)
     t = jax.random.randint(t_key, (batch,), 0, num_scales)
     s = jax.random.randint(s_key, (batch,), t, num_scales + 1)
     u = jax.random.randint(u_key, (batch,), t, s + 1)
-    whole = jnp.arange(batch) < round(whole_share * batch)
-    t = jnp.where(whole, 0, t)
-    s, u = jnp.where(whole, num_scales, s), jnp.where(whole, num_scales, u)
     return TimeTriple(t, jnp.minimum(u, t + max_solver_steps), s)
 
 

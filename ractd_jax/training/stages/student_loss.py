@@ -38,11 +38,7 @@ def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
         still = jnp.zeros_like(condition)
         draws = losses.StudentDraws(
             triple=sample_time_triples(
-                keys[1],
-                len(plans),
-                num_scales,
-                options.max_solver_steps,
-                options.whole_share,
+                keys[1], len(plans), num_scales, options.max_solver_steps
             ),
             ctm_noise=models.pin(unet, jax.random.normal(keys[2], plans.shape), still),
             dsm_sigma=sigma,
