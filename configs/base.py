@@ -155,10 +155,10 @@ _MAZE_CPU = {
         "sigma_min": 0.005,
         "sigma_floor": 0.1,
     },
-    "plan": {"conditioning": "both", "stride": 2, "arrival_power": 2},
+    "plan": {"conditioning": "both", "stride": 2, "split_at_goals": True},
     # Small batches: many updates count for more than quiet ones.
     "teacher": {
-        "num_steps": 48_000,
+        "num_steps": 24_000,
         "batch_size": 8,
         "distance": "squared",
         "optimizer": {"learning_rate": 1e-3},

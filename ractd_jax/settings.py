@@ -72,9 +72,9 @@ class Plan:
     # The goal that a plan of states is trained for: arrival (a state at a random lag
     # within the plan, which then stays there) or last (the plan's last state).
     goal: str = "arrival"
-    # Arrivals come at share u^power of a plan, u uniform: 1, or 2 or 3 for more early
-    # ones, which lie on more direct ways.
-    arrival_power: int = 1
+    # Whether a plan of states is to be one way: windows stop where the data's own goal
+    # changes, as what follows is the way to another one. Needs data with goals.
+    split_at_goals: bool = False
     # Leading components of a state that a goal names: the position.
     goal_size: int = 2
 
@@ -340,7 +340,6 @@ _CHOICES = {
     "plan.kind": ("actions", "states"),
     "plan.conditioning": ("film", "ends", "both"),
     "plan.goal": ("arrival", "last"),
-    "plan.arrival_power": (1, 2, 3),
     "controller.kind": ("position_velocity", "pursuit", "inverse_dynamics"),
     "reward.target": ("return_to_go", "goal_indicator", "goal_return"),
     "network.conv": ("auto", "matmul", "lax"),

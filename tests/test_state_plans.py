@@ -11,7 +11,7 @@ import pytest
 from ractd_jax import losses, models
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import make_dataset
-from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.models import Dimensions
 from ractd_jax.networks import pin_ends
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
@@ -104,11 +104,13 @@ def dataset():
 # --- batches of plans
 
 
-def slow_batch(dataset, goal: str, stride: int) -> tuple[np.ndarray, np.ndarray]:
+def slow_batch(
+    dataset, goal: str, stride: int, lengths: tuple[int, ...] = LENGTHS
+) -> tuple[np.ndarray, np.ndarray]:
     """(plans, conditions) of every row, from loops over episodes, starts and lags."""
     low, high = map(np.asarray, dataset.observation_normalizer)
     plans, offset = [], 0
-    for length in LENGTHS:
+    for length in lengths:
         states = dataset.episodes.observations[offset : offset + length]
         offset += length
         for start in range(length):
@@ -127,27 +129,28 @@ def slow_batch(dataset, goal: str, stride: int) -> tuple[np.ndarray, np.ndarray]
     return plans, np.concatenate([plans[:, 0], plans[:, -1]], axis=1)
 
 
-@pytest.mark.parametrize("horizon", [2, 8, 384])
-@pytest.mark.parametrize("power", [1, 2, 3])
-def test_arrivals_cover_the_plan(horizon, power):
-    """From the second state to the last; the early ones more often with a power."""
-    places = np.arange(horizon - 1, dtype=np.int32)
-    lags = stages_base.arrival_lag(places, horizon, power)
-    assert lags.dtype == np.int32
-    assert lags[0] == 1 and lags[-1] == horizon - 1 and (np.diff(lags) >= 0).all()
-    exact = [math.ceil((p + 1) ** power / (horizon - 1) ** (power - 1)) for p in places]
-    np.testing.assert_array_equal(lags, exact)
-    traced = jax.jit(stages_base.arrival_lag, static_argnums=(1, 2))
-    np.testing.assert_array_equal(traced(places, horizon, power), lags)
+def with_goals(dataset, lengths: tuple[int, ...]):
+    """The data with a goal that holds for each of `lengths` steps."""
+    numbers = np.repeat(np.arange(len(lengths), dtype=np.float32), lengths)
+    episodes = dataclasses.replace(
+        dataset.episodes, goals=np.stack([numbers // 2, -numbers], axis=1)
+    )
+    return dataclasses.replace(dataset, episodes=episodes)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("goal", ["arrival", "last"])
-def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride):
+@pytest.mark.parametrize("split", [False, True])
+def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride, split):
     """Row r is window r // (H - 1) with the lag r % (H - 1) + 1, or a whole window."""
-    settings = state_settings(plan={"goal": goal, "stride": stride})
+    # The first episode's steps are on the way to two goals.
+    ways = (4, LENGTHS[0] - 4, *LENGTHS[1:])
+    settings = state_settings(
+        plan={"goal": goal, "stride": stride, "split_at_goals": split}
+    )
+    dataset = with_goals(dataset, ways)
     sampling = stages_base.plan_sampling(settings, dataset)
-    plans, conditions = slow_batch(dataset, goal, stride)
+    plans, conditions = slow_batch(dataset, goal, stride, ways if split else LENGTHS)
     per_window = HORIZON - 1 if goal == "arrival" else 1
     assert sampling["num_rows"] == len(plans) == sum(LENGTHS) * per_window
     rows = np.arange(sampling["num_rows"], dtype=np.int32)
@@ -161,6 +164,12 @@ def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride):
         np.testing.assert_array_equal(
             batch.condition, np.asarray(batch.plans)[:, [0, -1]].reshape(len(rows), 8)
         )
+
+
+def test_only_data_with_goals_splits_at_them(dataset):
+    settings = state_settings(plan={"split_at_goals": True})
+    with pytest.raises(DataError, match="toy.*goals.*split_at_goals.*nothing"):
+        stages_base.plan_sampling(settings, dataset)
 
 
 def test_more_rows_than_int32_counts_are_refused(dataset):
@@ -273,6 +282,25 @@ def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
             np.testing.assert_allclose(batch.targets, targets, rtol=1e-5)
     share = targets.mean() if target == "goal_indicator" else (targets < 1).mean()
     assert 0.1 < share < 0.9, "the radius separates nothing"
+
+
+def test_goals_of_a_split_episode_lie_on_its_own_way(dataset):
+    """Goals are of the same way; the held-out rows are those of whole episodes."""
+    ways = (4, LENGTHS[0] - 4, *LENGTHS[1:])
+    settings = state_settings(
+        reward={"target": "goal_return"}, plan={"split_at_goals": True}
+    )
+    items = stages_reward.goal_rewards(settings, with_goals(dataset, ways))
+    train_rows, _ = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
+    assert items.num_train == len(train_rows) * HORIZON
+    rows = np.arange(items.num_train, dtype=np.int32)
+    batch = items.gather(items.data, rows)
+    low, high = (np.asarray(bound)[:2] for bound in dataset.observation_normalizer)
+    goals = (batch.others + 1) / 2 * (high - low) + low
+    gaps = goals[:, None] - dataset.episodes.observations[None, :, :2]
+    place = np.square(gaps).sum(axis=-1).argmin(axis=1)
+    way = np.repeat(np.arange(len(ways)), ways)
+    np.testing.assert_array_equal(way[place], way[train_rows[rows // HORIZON]])
 
 
 def test_off_the_data_a_goals_return_is_nothing(dataset):

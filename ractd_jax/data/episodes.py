@@ -54,6 +54,24 @@ class Episodes:
         return np.add.reduceat(self.rewards.astype(np.float64), self.starts[:-1])
 
 
+def split_at_goals(episodes: Episodes, source: object) -> Episodes:
+    """The same steps, where an episode also ends when the goal changes.
+
+    Raises:
+      DataError: the data has no goals.
+    """
+    if episodes.goals is None:
+        raise DataError(
+            source,
+            field="goals",
+            expected="the goal at each step (plan.split_at_goals)",
+            found="nothing",
+        )
+    changed = (episodes.goals[1:] != episodes.goals[:-1]).any(axis=1)
+    starts = np.union1d(episodes.starts, np.flatnonzero(changed) + 1)
+    return dataclasses.replace(episodes, starts=starts.astype(np.int32))
+
+
 def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
     """Checks flat fields and finds where episodes end.
 

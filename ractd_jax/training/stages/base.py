@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ractd_jax.data.episodes import Episodes, split_at_goals
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.windows import (
@@ -156,10 +157,24 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
     }
 
 
+def window_episodes(settings: Settings, dataset: OfflineDataset) -> Episodes:
+    """What windows lie within: the dataset's episodes, or its ways to one goal each.
+
+    Raises:
+      DataError: ``plan.split_at_goals`` of data without goals.
+    """
+    if settings.plan.split_at_goals:
+        return split_at_goals(dataset.episodes, dataset.name)
+    return dataset.episodes
+
+
 def plan_data(settings: Settings, dataset: OfflineDataset) -> PlanData:
     """The dataset's own arrays: nothing is copied."""
     index = index_windows(
-        dataset.episodes, settings.plan.horizon, settings.plan.padding, dataset.name
+        window_episodes(settings, dataset),
+        settings.plan.horizon,
+        settings.plan.padding,
+        dataset.name,
     )
     return PlanData(dataset.episodes.observations, dataset.episodes.actions, index)
 
@@ -182,24 +197,14 @@ def make_gather_actions(
     return gather
 
 
-def arrival_lag(place, horizon: int, power: int):
-    """States before an arrival: ceil((H - 1) ((place + 1) / (H - 1))^power), integers.
-
-    Of `place` from 0 to H - 2, each as likely, it is each number from 1 to H - 1 once
-    with a power of 1, and more of the small ones with more.
-    """
-    lags = horizon - 1
-    return -(-((place + 1) ** power) // lags ** (power - 1))
-
-
 def make_gather_states(
     dims: Dimensions, observation_normalizer: MinMaxNormalizer, options: Plan
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
     """(data, rows [B]) -> normalised plans of states, and (start, goal).
 
     With the goal at the plan's `last` state, a row is a window. With an `arrival`
-    within it, row r is window r // (H - 1), and r % (H - 1) is the place that
-    :func:`arrival_lag` takes.
+    within it, row r is window r // (H - 1) and arrives at its state 1 + r % (H - 1),
+    or where the window's episode ends.
     """
     goal, stride = options.goal, options.stride
     lags = dims.horizon - 1
@@ -214,7 +219,7 @@ def make_gather_states(
                 data.observations,
                 data.index,
                 rows // lags,
-                arrival_lag(rows % lags, dims.horizon, options.arrival_power),
+                1 + rows % lags,
                 dims.horizon,
                 stride,
                 dims.goal,

@@ -20,6 +20,7 @@ from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
     dimensions,
+    window_episodes,
 )
 
 _BLOCK = 65_536
@@ -128,7 +129,9 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     """
     options, plan = settings.reward, settings.plan
     episodes, horizon, size = dataset.episodes, plan.horizon, plan.goal_size
-    index = index_windows(episodes, horizon, "repeat_last", dataset.name)
+    index = index_windows(
+        window_episodes(settings, dataset), horizon, "repeat_last", dataset.name
+    )
     train_rows, held_rows = split_episodes(
         episodes.starts, options.holdout_fraction, settings.seed
     )
