@@ -49,18 +49,33 @@ def raw_steps_per_second(environment, num_episodes, seed, actions) -> float:
 
 
 def evaluation_rows(
-    planner: Planner, environment_id: str, num_episodes: int, seed: int = 0
+    planner: Planner,
+    environment_id: str,
+    num_episodes: int,
+    seed: int = 0,
+    num_workers: int = 2,
 ) -> dict:
-    """Steps per second of an evaluation, of its environments alone, and the share."""
+    """Steps per second of an evaluation, of its environments alone, and the share.
+
+    The environments alone are one vector in this process; the evaluation is measured
+    with its environments in `num_workers` processes, and in this one.
+    """
     environment = Environment(environment_id)
     keys = EpisodeKeys(num_episodes, seed, "each_step")
     recorder = _Recorder(ClosedLoop(planner, keys))
     run_episodes(recorder, planner.dims, environment, num_episodes, seed)
-    results = evaluate_planner(planner, environment, num_episodes, seed)
+    rates = {
+        workers: evaluate_planner(
+            planner, environment, num_episodes, seed, num_workers=workers
+        ).steps_per_second
+        for workers in (num_workers, 0)
+    }
     raw = raw_steps_per_second(environment, num_episodes, seed, recorder.actions)
     return {
-        "evaluation_steps_per_s": results.steps_per_second,
+        "evaluation_steps_per_s": rates[num_workers],
+        "one_process_steps_per_s": rates[0],
         "raw_steps_per_s": raw,
-        "share_of_raw": results.steps_per_second / raw,
-        "env_steps": int(results.lengths.sum()),
+        "share_of_raw": rates[num_workers] / raw,
+        "num_workers": num_workers,
+        "env_steps": sum(map(len, recorder.actions)),
     }

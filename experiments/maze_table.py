@@ -123,18 +123,7 @@ def additions(settings: Settings, conditionings: Sequence[str]) -> list[Entry]:
         entry("RACTD, best of 64", 64),
         entry("RACTD, replanned every 50 steps", replan_every=50),
         entry("RACTD, replanned every 10 steps", replan_every=10),
-        entry("RACTD, best of 16, every 100", 16, replan_every=100),
-        entry("RACTD, best of 16, every 50", 16, replan_every=50),
-        entry("RACTD, best of 64, every 50", 64, replan_every=50),
-        entry("RACTD, best of 16, every 10", 16, replan_every=10),
-        entry(
-            "RACTD, pursuit, best of 16, every 50",
-            16,
-            kind="pursuit",
-            gain_position=0.0,
-            gain_velocity=0.0,
-            replan_every=50,
-        ),
+        entry("RACTD, best of 16, every 50 steps", 16, replan_every=50),
     ]
 
 
