@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 BENCH ?= runs/bench
 
-.PHONY: install test test-slow lint demo bench clean
+.PHONY: install test test-slow test-speed lint demo bench clean
 
 # The exact versions that the results in this repository came from.
 install: $(VENV)/.installed
@@ -21,6 +21,14 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
+
+# Ratios of times inside one run, on one device, compiled as users compile.
+SPEED_FLAGS := --xla_force_host_platform_device_count=1 \
+    --xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true
+
+test-speed: install
+	XLA_FLAGS="$(SPEED_FLAGS)" \
+	    $(BIN)/python -m pytest -q -m slow tests/test_speed_ratios.py
 
 lint: install
 	$(BIN)/ruff check .
