@@ -184,8 +184,6 @@ _MAZE_CPU = {
         "batch_size": 8,
         "num_scales": 10,
         "max_solver_steps": 4,
-        # Times a sum over a plan's states; the other losses are means over them.
-        "reward_weight": 0.03,
         "advantage_cap": 0.0,
     },
     # Ten times Diffuser's gain: the recording's own controller has it.
@@ -219,12 +217,17 @@ class _Maze(NamedTuple):
     widths: tuple[int, ...]
     student_batch: int
     reward_weight: float
+    # Of the cpu preset: times a sum over a plan's states, where the other losses are
+    # means. The longer the ways, the less the reward model knows of them.
+    cpu_reward_weight: float
 
 
 _MAZES = {
-    "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4),
-    "medium": _Maze("ractd/Maze2d-Medium-v0", 256, (512, 1024, 2048), 320, 1e-4),
-    "large": _Maze("ractd/Maze2d-Large-v0", 384, (256, 512, 1024, 2048), 320, 1e-5),
+    "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4, 0.03),
+    "medium": _Maze("ractd/Maze2d-Medium-v0", 256, (512, 1024, 2048), 320, 1e-4, 0.003),
+    "large": _Maze(
+        "ractd/Maze2d-Large-v0", 384, (256, 512, 1024, 2048), 320, 1e-5, 0.0003
+    ),
 }
 
 
@@ -249,6 +252,7 @@ def get_maze2d(maze: str, preset: str) -> ConfigDict:
         config.network.pin_reach = task.horizon // 8
         # Far from the goal, walls and ways must still differ.
         config.reward.discount = 1 - 1.5 / task.horizon
+        config.student.reward_weight = task.cpu_reward_weight
     if preset in ("paper", "released"):
         config.network.widths = task.widths
         config.network.embed_dim = 256
