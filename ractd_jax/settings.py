@@ -421,7 +421,13 @@ def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noq
             values[key] = from_mapping(value, getattr(default, key), f"{name}.")
         else:
             values[key] = _checked(name, key, value, hints[key])
-    return dataclasses.replace(default, **values)
+    settings = dataclasses.replace(default, **values)
+    if isinstance(settings, Diffusion) and settings.sigma_max <= settings.sigma_min:
+        raise ConfigError(
+            f"config.{prefix}sigma_max: expected more than config.{prefix}sigma_min = "
+            f"{settings.sigma_min}, found {settings.sigma_max}"
+        )
+    return settings
 
 
 def _checked(name: str, key: str, value, hint):

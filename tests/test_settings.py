@@ -336,6 +336,14 @@ def test_number_must_be_positive(name):
         assert_refused(name, -0.5)
 
 
+def test_the_noise_levels_must_span_something():
+    for levels in ({"sigma_max": 0.02}, {"sigma_min": 80.0}, {"sigma_min": 100.0}):
+        with pytest.raises(
+            ConfigError, match=r"config\.diffusion\.sigma_max"
+        ):
+            from_mapping({"diffusion": levels})
+
+
 def test_zero_where_it_means_something():
     """0 is off, or all, for these."""
     for name in (

@@ -262,8 +262,11 @@ def test_bad_cadence_batch_and_workdir_are_named(dataset, tmp_path):
         run_steps(other, dataset, tmp_path / "c")
 
 
-def test_a_non_finite_loss_stops_the_training(dataset, tmp_path):
-    stage = reward_stage(small_settings(), dataset)
+@pytest.mark.parametrize("log_every", [2, 8])
+def test_a_non_finite_loss_stops_the_training(dataset, tmp_path, log_every):
+    """Before it is saved, also where nothing is logged."""
+    settings = small_settings(run={"log_every": log_every})
+    stage = reward_stage(settings, dataset)
 
     def broken(*args):
         loss, info = stage.loss_fn(*args)
@@ -271,7 +274,7 @@ def test_a_non_finite_loss_stops_the_training(dataset, tmp_path):
 
     broken_stage = dataclasses.replace(stage, loss_fn=broken)
     with pytest.raises(FloatingPointError, match=r"loss/mse.*steps 1\.\.2"):
-        train(broken_stage, small_settings().run, 0, tmp_path)
+        train(broken_stage, settings.run, 0, tmp_path)
     assert Checkpointer(tmp_path).latest_step() is None
 
 

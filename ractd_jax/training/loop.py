@@ -95,9 +95,14 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
                 jax.block_until_ready(before)
                 before = info
                 bar.update(run.steps_per_call)
-                if step % run.log_every == 0 or step == stage.num_steps:
+                last = step == stage.num_steps
+                logs = last or step % run.log_every == 0
+                saves = last or step % run.checkpoint_every == 0
+                if logs:
                     _log(stage, state, info, step, run, writer, timer, bar)
-                if step % run.checkpoint_every == 0 or step == stage.num_steps:
+                elif saves:
+                    check_finite(_scalars(info), step - run.steps_per_call, step)
+                if saves:
                     checkpointer.save(state, stage.metadata)
     finally:
         # Also when interrupted: a save under way is worth waiting for.
@@ -148,8 +153,12 @@ class _Timer:
         return {name: rate}
 
 
+def _scalars(info: Mapping[str, jax.Array]) -> dict[str, float]:
+    return {name: float(value) for name, value in jax.device_get(info).items()}
+
+
 def _log(stage, state, info, step, run, writer, timer, bar) -> None:
-    scalars = {name: float(value) for name, value in jax.device_get(info).items()}
+    scalars = _scalars(info)
     scalars.update(timer.rate(step))
     if stage.probe is not None:
         scalars.update({k: float(v) for k, v in stage.probe(state).items()})
