@@ -338,9 +338,7 @@ def test_number_must_be_positive(name):
 
 def test_the_noise_levels_must_span_something():
     for levels in ({"sigma_max": 0.02}, {"sigma_min": 80.0}, {"sigma_min": 100.0}):
-        with pytest.raises(
-            ConfigError, match=r"config\.diffusion\.sigma_max"
-        ):
+        with pytest.raises(ConfigError, match=r"config\.diffusion\.sigma_max"):
             from_mapping({"diffusion": levels})
 
 

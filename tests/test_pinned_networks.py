@@ -1,0 +1,124 @@
+"""Networks that know both ends of a plan of states."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ractd_jax import models
+from ractd_jax.networks import pin_ends
+from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.settings import Diffusion, Network
+from tests.state_plans import HORIZON, ends_of, random_params, state_dimensions
+
+
+def network(conditioning: str, role: str, octaves: int = 0):
+    dims = state_dimensions(conditioning)
+    settings = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
+    unet = models.make_unet(settings, dims)
+    return unet, random_params(unet, dims, role)
+
+
+def some_inputs(seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(3, HORIZON, 4)).astype(np.float32)
+    return x, rng.uniform(-1, 1, (3, 8)).astype(np.float32)
+
+
+def without_condition_rows(params, height: int):
+    """`params` whose FiLM layers read nothing behind their first `height` inputs."""
+
+    def cut(layer):
+        if "film" not in layer:
+            return layer
+        kernel = np.array(layer["film"]["kernel"])
+        kernel[height:] = 0.0
+        return layer | {"film": layer["film"] | {"kernel": kernel}}
+
+    return {name: cut(layer) for name, layer in params.items()}
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_film_layers_read_the_condition_unless_it_is_in_the_ends_alone(conditioning):
+    for role, levels in (("teacher", 1), ("ddpm", 1), ("student", 2)):
+        unet, params = network(conditioning, role)
+        heights = {layer["film"]["kernel"].shape[0]
+                   for layer in params.values() if "film" in layer}  # fmt: skip
+        assert heights == {8 * levels + (0 if conditioning == "ends" else 8)}
+        assert len([1 for layer in params.values() if "film" in layer]) == len(
+            unet.config.block_features
+        )
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_how_the_condition_gets_into_the_network(conditioning):
+    """By the FiLM layers, by the steps that it overwrites, or by both."""
+    unet, params = network(conditioning, "teacher")
+    blind = without_condition_rows(params, 8)
+    x, condition = map(jnp.asarray, some_inputs())
+    level = np.linspace(-900.0, 1000.0, 3, dtype=np.float32)
+    other = condition[::-1]
+    moved = pin_ends(x, other)
+
+    @jax.jit
+    def apply(params, x, condition):
+        return unet.apply({"params": params}, x, level, condition)
+
+    def differ(a, b):
+        return not np.allclose(apply(*a), apply(*b), atol=1e-6)
+
+    assert differ((params, x, condition), (params, x, other))
+    assert differ((blind, x, condition), (blind, x, other)) == (conditioning != "film")
+    # The given ends are read where nothing overwrites them.
+    same_condition = (params, x, condition), (params, moved, condition)
+    assert differ(*same_condition) == (conditioning == "film")
+
+
+def test_fourier_features_leave_the_condition_where_it_enters():
+    for conditioning in CONDITIONINGS:
+        names = set(network(conditioning, "teacher", octaves=2)[1])
+        assert ({"cond_in", "cond_out"} <= names) == (conditioning != "ends")
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_known_ends_come_out_as_they_went_in(conditioning):
+    """Of the denoiser, the DDPM network, the clean estimate and the jump."""
+    x, condition = map(jnp.asarray, some_inputs())
+    sigma, stop = np.float32([0.03, 1.0, 70.0]), np.float32([0.02, 0.5, 30.0])
+    noise = Diffusion()
+    unet, params = network(conditioning, "teacher")
+    denoised = jax.jit(models.make_denoise_fn(unet, params, condition, noise))(x, sigma)
+    ddpm = jax.jit(models.make_ddpm_clean_fn(unet, params, condition))(x, sigma)
+    unet, params = network(conditioning, "student")
+    clean_fn = jax.jit(models.make_clean_fn(unet, params, noise))
+    clean = clean_fn(x, sigma, stop, condition)
+    jump_fn = jax.jit(models.make_jump_fn(unet, params, noise))
+    pinned = models.pin(unet, x, condition)
+    jumped = jump_fn(pinned, sigma, stop, condition)
+    if conditioning == "film":
+        np.testing.assert_array_equal(pinned, x)
+        for plans in (denoised, ddpm, clean, jumped):
+            assert (np.abs(ends_of(plans) - condition).max(axis=1) > 1e-3).all()
+        return
+    for plans in (pinned, denoised, ddpm, clean):
+        np.testing.assert_array_equal(ends_of(plans), condition)
+    # s/t c + (1 - s/t) c, rounded.
+    np.testing.assert_allclose(ends_of(jumped), condition, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(pinned[:, 1:-1], x[:, 1:-1])
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_folded_jump_is_the_jump(conditioning):
+    unet, params = network(conditioning, "student")
+    noise = Diffusion()
+    x, condition = some_inputs()
+    for sigma in (80.0, 0.9):
+        folded = models.fold_jump(unet, params, sigma, noise)
+        height = 0 if conditioning == "ends" else 8
+        assert folded["films"]["kernel"].shape[0] == height
+        found = jax.jit(models.make_folded_jump_fn(unet, folded, noise))(
+            sigma * x, sigma, noise.sigma_min, condition
+        )
+        full = jax.jit(models.make_jump_fn(unet, params, noise))
+        expected = full(sigma * x, sigma, noise.sigma_min, condition)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
