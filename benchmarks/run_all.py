@@ -14,8 +14,10 @@ from pathlib import Path
 from absl import flags, logging
 
 import ractd_jax
-from benchmarks import evaluation, latency, sampling, training
+from benchmarks import evaluation, latency, precision, sampling, training
 from benchmarks.common import (
+    MEDIUM,
+    PAPER,
     SMALL,
     machine,
     made_up_dataset,
@@ -48,7 +50,7 @@ def format_table(found: dict) -> str:
         )
         lines.append(f"| {what} | {shown} |")
 
-    for section in ("sampling", "training", "latency"):
+    for section in ("sampling", "precision", "training", "latency"):
         loose = {}
         for what, values in found[section].items():
             if isinstance(values, dict):
@@ -75,6 +77,16 @@ def main():
         found["sampling"] = sampling.sampling_rows(
             dataset, about["cores"], FLAGS.calls // 5, FLAGS.paper
         )
+        logging.info("precision")
+        found["precision"] = {
+            f"{list(widths)}, {variant}": row
+            for widths in ((SMALL, MEDIUM, PAPER) if FLAGS.paper else (SMALL, MEDIUM))
+            for variant, row in precision.precision_rows(
+                random_planner(widths, dataset),
+                (1,) if widths == PAPER else (1, 100),
+                FLAGS.calls // (50 if widths == PAPER else 5),
+            ).items()
+        }
         logging.info("training")
         found["training"] = training.training_rows(dataset, folder, FLAGS.step_calls)
         logging.info("latency")
