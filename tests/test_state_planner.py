@@ -143,9 +143,14 @@ def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
         ("ddpm", TIMESTEPS, "states"),
     ],
 )
-def test_the_candidate_with_the_best_return_is_taken(role, num_steps, kind):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_candidate_with_the_best_return_is_taken(
+    role, num_steps, kind, at_once, monkeypatch
+):
     """Of four for each observation; its condition says which return is the best."""
     seen = []
+    if not at_once:
+        monkeypatch.setattr("ractd_jax.planning.planner._RETURNS_AT_ONCE", BATCH)
 
     def plan_return_fn(plans, condition):
         seen.append((plans.shape, condition.shape))
@@ -164,7 +169,8 @@ def test_the_candidate_with_the_best_return_is_taken(role, num_steps, kind):
     observations = observations_of(kind)
     plans = planner.plan(observations, keys)
     np.testing.assert_allclose(plans, to_environment(kind, best), rtol=1e-4, atol=1e-4)
-    shapes = (4 * BATCH, *planner.dims.plan_shape), (4 * BATCH, planner.dims.condition)
+    rated = 4 * BATCH if at_once else BATCH
+    shapes = (rated, *planner.dims.plan_shape), (rated, planner.dims.condition)
     assert seen == [shapes]
     if kind == "actions":
         np.testing.assert_allclose(

@@ -27,6 +27,7 @@ from ractd_jax.training.stages.stored import (
 
 _PLANNERS = ("teacher", "ddpm", "student")
 _CONSTANT_BYTES = 32 * 2**20
+_RETURNS_AT_ONCE = 2_048
 # (normalised plans [B, H, D], condition [B, C]) -> [B]
 PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -186,8 +187,18 @@ class Planner:
             return normalized.reshape(observations.shape[0], -1)
 
         def best(plans, condition):
-            returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
-            plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
+            if len(plans) <= _RETURNS_AT_ONCE:
+                returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
+                plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
+            else:
+                # The reward model sees every state: one candidate of each plan at a
+                # time, or its activations would fill the memory.
+                condition = condition.reshape(-1, num_candidates, dims.condition)[:, 0]
+                plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
+                returns = jax.lax.map(
+                    lambda candidate: plan_return_fn(candidate, condition),
+                    plans.swapaxes(0, 1),
+                ).T
             chosen = returns.argmax(axis=1)[:, None, None, None]
             return jnp.take_along_axis(plans, chosen, axis=1)[:, 0]
 
