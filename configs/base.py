@@ -223,7 +223,7 @@ class _Maze(NamedTuple):
 
 
 _MAZES = {
-    "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4, 0.03),
+    "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4, 0.003),
     "medium": _Maze("ractd/Maze2d-Medium-v0", 256, (512, 1024, 2048), 320, 1e-4, 0.003),
     "large": _Maze(
         "ractd/Maze2d-Large-v0", 384, (256, 512, 1024, 2048), 320, 1e-5, 3e-5
