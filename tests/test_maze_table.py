@@ -36,7 +36,7 @@ def test_the_table_and_the_pictures_come_out(tmp_path):
         assert done.returncode == 0, done.stderr[-2_000:]
         tables.append(json.loads((tmp_path / "maze_table.json").read_text())["umaze"])
     first, second = tables
-    assert len(first["samplers"]) == 7 and len(first["additions"]) == 16
+    assert len(first["samplers"]) == 7 and len(first["additions"]) == 12
     for section in ("samplers", "additions"):
         for label, row in first[section].items():
             assert row["episodes"] == 2
