@@ -63,19 +63,16 @@ def evaluation_rows(
     environment = Environment(environment_id)
     keys = EpisodeKeys(num_episodes, seed, "each_step")
     recorder = _Recorder(ClosedLoop(planner, keys))
-    run_episodes(recorder, planner.dims, environment, num_episodes, seed)
-    rates = {
-        workers: evaluate_planner(
-            planner, environment, num_episodes, seed, num_workers=workers
-        ).steps_per_second
-        for workers in (num_workers, 0)
-    }
+    alone = run_episodes(recorder, planner.dims, environment, num_episodes, seed)
+    shared = evaluate_planner(
+        planner, environment, num_episodes, seed, num_workers=num_workers
+    )
     raw = raw_steps_per_second(environment, num_episodes, seed, recorder.actions)
     return {
-        "evaluation_steps_per_s": rates[num_workers],
-        "one_process_steps_per_s": rates[0],
+        "evaluation_steps_per_s": shared.steps_per_second,
+        "one_process_steps_per_s": alone.steps_per_second,
         "raw_steps_per_s": raw,
-        "share_of_raw": rates[num_workers] / raw,
+        "share_of_raw": shared.steps_per_second / raw,
         "num_workers": num_workers,
-        "env_steps": sum(map(len, recorder.actions)),
+        "env_steps": int(alone.lengths.sum()),
     }

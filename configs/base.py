@@ -27,7 +27,7 @@ _SMOKE = {
     "reward": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
     "student": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
     "inverse_dynamics": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
-    "evaluation": {"num_episodes": 2, "teacher_steps": 3, "num_workers": 0},
+    "evaluation": {"num_episodes": 2, "teacher_steps": 3},
     "run": {"steps_per_call": 2, "log_every": 4, "checkpoint_every": 4},
 }
 

@@ -124,6 +124,13 @@ class Diffusion:
     # Standard deviation of ln sigma in training.
     log_sigma_std: float = 1.2
 
+    def __post_init__(self):
+        if self.sigma_max <= self.sigma_min:
+            raise ConfigError(
+                "config.diffusion.sigma_max: expected more than "
+                f"config.diffusion.sigma_min = {self.sigma_min}, found {self.sigma_max}"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -294,8 +301,9 @@ class Evaluation:
     # Noise that plans start from: drawn anew at each_step, or once for each_episode.
     noise: str = "each_step"
     # Processes that step the environments of planners of actions, each a share, while
-    # the planner plans for the others; 0 steps them in the planner's process.
-    num_workers: int = 2
+    # the planner plans for the others; 0 steps them in the planner's process. Each
+    # takes seconds to start.
+    num_workers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,13 +429,7 @@ def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noq
             values[key] = from_mapping(value, getattr(default, key), f"{name}.")
         else:
             values[key] = _checked(name, key, value, hints[key])
-    settings = dataclasses.replace(default, **values)
-    if isinstance(settings, Diffusion) and settings.sigma_max <= settings.sigma_min:
-        raise ConfigError(
-            f"config.{prefix}sigma_max: expected more than config.{prefix}sigma_min = "
-            f"{settings.sigma_min}, found {settings.sigma_max}"
-        )
-    return settings
+    return dataclasses.replace(default, **values)
 
 
 def _checked(name: str, key: str, value, hint):

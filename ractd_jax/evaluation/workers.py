@@ -64,13 +64,13 @@ class LocalEnvironments:
             self._actions
         )
         finished = terminated | truncated
-        if finished.any():
+        # The last ones are closed by close().
+        if finished.any() and not finished.all():
             envs = list(zip(self._vector.envs, finished, strict=True))
             for env, done in envs:
                 if done:
                     env.close()
-            if not finished.all():
-                self._vector = as_vector([env for env, done in envs if not done])
+            self._vector = as_vector([env for env, done in envs if not done])
         return Outcome(observations, rewards, finished)
 
     def close(self) -> None:
