@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from benchmarks.precision import with_packed_kernels
 from ractd_jax.evaluation.environments import as_vector, make_vector_env
 from ractd_jax.evaluation.rollout import (
     ClosedLoop,
@@ -58,7 +59,8 @@ def evaluation_rows(
     """Steps per second of an evaluation, of its environments alone, and the share.
 
     The environments alone are one vector in this process; the evaluation is measured
-    with its environments in `num_workers` processes, and in this one.
+    with its environments in `num_workers` processes, and in this one; and in
+    `num_workers` processes with packed bfloat16 kernels.
     """
     environment = Environment(environment_id)
     keys = EpisodeKeys(num_episodes, seed, "each_step")
@@ -67,12 +69,21 @@ def evaluation_rows(
     shared = evaluate_planner(
         planner, environment, num_episodes, seed, num_workers=num_workers
     )
+    packed = evaluate_planner(
+        with_packed_kernels(planner),
+        environment,
+        num_episodes,
+        seed,
+        num_workers=num_workers,
+    )
     raw = raw_steps_per_second(environment, num_episodes, seed, recorder.actions)
     return {
         "evaluation_steps_per_s": shared.steps_per_second,
         "one_process_steps_per_s": alone.steps_per_second,
         "raw_steps_per_s": raw,
         "share_of_raw": shared.steps_per_second / raw,
+        "bfloat16_steps_per_s": packed.steps_per_second,
+        "bfloat16_share_of_raw": packed.steps_per_second / raw,
         "num_workers": num_workers,
         "env_steps": int(alone.lengths.sum()),
     }

@@ -90,11 +90,13 @@ def first_action_seconds(checkpoint: Path, cache: Path) -> dict[str, float]:
       checkpoint: workdir of a student.
       cache: empty folder for compiled programs; the first process fills it.
     """
+    environment = dict(os.environ)
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     found = {}
     for name in ("cold_cache_s", "warm_cache_s"):
         done = subprocess.run(
             [sys.executable, "-c", _FIRST_ACTION, str(checkpoint)],
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+            env=environment | {"XDG_CACHE_HOME": str(cache)},
             capture_output=True,
             text=True,
             check=True,

@@ -3,11 +3,13 @@
   python -m benchmarks.precision --checkpoint=runs/demo/ractd
 
 Each variant takes its weights as an argument, as no program may hold them decoded as
-constants. How far plans move is the largest difference over the range of the actions.
+constants; the packed one (`Planner`, ``precision="bfloat16"``) does as planners do. How
+far plans move is the largest difference over the range of the actions.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -79,6 +81,20 @@ def with_bfloat16(planner: Planner) -> Planner:
     )
 
 
+def with_packed_kernels(planner: Planner) -> Planner:
+    """The same student with its own packed kernels (``precision="bfloat16"``)."""
+    normalizers = planner.observation_normalizer, planner.action_normalizer
+    return Planner(
+        planner.settings,
+        planner.dims,
+        "student",
+        planner.params,
+        *normalizers,
+        num_steps=1,
+        precision="bfloat16",
+    )
+
+
 def precision_rows(planner: Planner, batches: tuple[int, ...], calls: int) -> dict:
     """Milliseconds by variant and batch, and the largest move of a plan.
 
@@ -97,6 +113,7 @@ def precision_rows(planner: Planner, batches: tuple[int, ...], calls: int) -> di
     def plain(planner):
         return (lambda w, o, key: planner.plan_fn(w, o, key, False)), planner.weights
 
+    packed = with_packed_kernels(planner)
     variants = {
         "float32": plain(planner),
         "bfloat16 activations": plain(with_bfloat16(planner)),
@@ -107,19 +124,21 @@ def precision_rows(planner: Planner, batches: tuple[int, ...], calls: int) -> di
     low, high = (np.asarray(bound) for bound in planner.observation_normalizer)
     rows: dict[str, dict[str, float]] = {}
     exact = None
-    for name, (function, weights) in variants.items():
-        compiled = jax.jit(function)
+    calls_of = {
+        name: functools.partial(jax.jit(function), weights)
+        for name, (function, weights) in variants.items()
+    }
+    calls_of["packed bfloat16 kernels"] = packed.plan
+    for name, call in calls_of.items():
         rows[name] = {}
         for batch in batches:
             size = (batch, planner.dims.observation)
             observations = rng.uniform(low, high, size).astype(np.float32)
             count = max(calls // batch, 10)
-            seconds = seconds_of(lambda: compiled(weights, observations, key), count)  # noqa: B023
+            seconds = seconds_of(lambda: call(observations, key), count)  # noqa: B023
             rows[name][f"batch_{batch}_ms"] = 1e3 * float(np.median(seconds))
         fixed = np.linspace(low, high, 64, dtype=np.float32)
-        plans = planner.action_normalizer.normalize(
-            np.asarray(compiled(weights, fixed, key))
-        )
+        plans = planner.action_normalizer.normalize(np.asarray(call(fixed, key)))
         exact = plans if exact is None else exact
         rows[name]["largest_move"] = float(np.abs(plans - exact).max() / 2)
     return rows

@@ -1,7 +1,7 @@
 """One-step plans at batch 1 against the memory's floor and PyTorch, and throughput.
 
-A plan at batch 1 must read every weight once: the floor is their bytes over the rate at
-which this machine reads memory, measured in the same run.
+A plan at batch 1 must read every weight once: the floor is the bytes of its float32
+weights over the rate at which this machine reads memory, measured in the same run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import MEDIUM, PAPER, SMALL, random_planner, torch_is_here
+from benchmarks.precision import with_packed_kernels
 from ractd_jax.evaluation.latency import plan_seconds
 
 _GIGABYTE = 2**30
@@ -68,12 +69,19 @@ def sampling_rows(dataset, cores: int, calls: int, with_paper: bool) -> dict:
         for batch in (100, 1_000) if widths != PAPER else (100,):
             seconds = np.median(plan_seconds(planner, max(few // 10, 3), batch))
             found[f"batch_{batch}_plans_per_s"] = batch / float(seconds)
+        packed = with_packed_kernels(planner)
+        found["batch_1_bfloat16_ms"] = 1e3 * float(np.median(plan_seconds(packed, few)))
+        del packed
         embed_dim = planner.settings.network.embed_dim
         del planner
         if torch_is_here():
             seconds = torch_seconds(widths, embed_dim, 1, few)
             found["torch_batch_1_ms"] = 1e3 * float(np.median(seconds))
             found["times_torch"] = found["torch_batch_1_ms"] / found["batch_1_ms"]
+            found["times_torch_bfloat16"] = (
+                found["torch_batch_1_ms"] / found["batch_1_bfloat16_ms"]
+            )
         found["times_floor"] = found["batch_1_ms"] / found["floor_ms"]
+        found["times_floor_bfloat16"] = found["batch_1_bfloat16_ms"] / found["floor_ms"]
         rows[str(list(widths))] = found
     return rows

@@ -19,7 +19,7 @@ from ractd_jax.evaluation.rollout import evaluate_planner, save_results
 from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
-from ractd_jax.planning import load_inverse_dynamics
+from ractd_jax.planning import PRECISIONS, load_inverse_dynamics
 
 FLAGS = flags.FLAGS
 
@@ -83,6 +83,7 @@ def main():
         weights=FLAGS.weights,
         num_candidates=FLAGS.num_candidates,
         reward=FLAGS.reward,
+        precision=FLAGS.precision,
     )
     settings = planner.settings
     environment = settings.environment
@@ -96,6 +97,8 @@ def main():
         name += f"_noise_{noise}"
     if planner.num_candidates > 1:
         name += f"_{planner.num_candidates}candidates"
+    if planner.precision != "float32":
+        name += f"_{planner.precision}"
     about = {}
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
@@ -109,6 +112,7 @@ def main():
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
     summary |= {"noise": noise, "num_candidates": planner.num_candidates, **about}
+    summary |= {"precision": planner.precision}
     write_json(folder / f"{name}.json", summary)
     print(json.dumps(summary, indent=2))
 
@@ -121,6 +125,12 @@ if __name__ == "__main__":
         "num_steps", None, "Heun steps of a teacher or jumps of a student."
     )
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights to evaluate.")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        PRECISIONS,
+        "bfloat16 rounds the kernels: faster students of many plans on CPUs.",
+    )
     flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
     flags.DEFINE_integer(
         "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jax
 
-# JAX's own second leaves out the small programs that a plan is made of.
-_SHORTEST_SECONDS = 0.1
+# JAX's own second leaves out the many small programs that loading and planning make.
+_SHORTEST_SECONDS = 0.01
 
 
 def use_compilation_cache() -> None:

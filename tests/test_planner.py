@@ -113,10 +113,10 @@ def test_a_plan_does_not_depend_on_its_batch(student, observations):
 
 
 def test_each_batch_size_compiles_once(student, observations):
-    before = student._plan._cache_size()
+    before = student._many._cache_size()
     for seed in range(3):
         student.act(np.repeat(observations[:1], 7, 0), jax.random.key(seed))
-    assert student._plan._cache_size() == before + 1
+    assert student._many._cache_size() == before + 1
 
 
 @pytest.mark.parametrize(
@@ -269,11 +269,11 @@ def test_warmup_compiles_what_a_loop_calls():
     dataset = made_up_dataset()
     planner = random_planner((8, 16), dataset)
     assert planner.warmup([1, 3]) is planner
-    compiled = planner._plan._cache_size()
+    compiled = planner._many._cache_size()
     assert compiled == 2
     for size in (1, 3):
         planner.act(np.zeros((size, 11), np.float32), jax.random.key(1))
-    assert planner._plan._cache_size() == compiled
+    assert planner._many._cache_size() == compiled
     with pytest.raises(ValueError, match="batch_sizes: expected at least 1, found 0"):
         planner.warmup([0])
 

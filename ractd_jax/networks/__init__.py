@@ -1,6 +1,6 @@
 """Networks as pure functions (Flax Linen)."""
 
-from ractd_jax.networks.blocks import Compute
+from ractd_jax.networks.blocks import Compute, Conv
 from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
@@ -15,6 +15,7 @@ from ractd_jax.networks.temporal_unet import (
 
 __all__ = [
     "Compute",
+    "Conv",
     "InverseDynamics",
     "InverseDynamicsConfig",
     "RewardModel",

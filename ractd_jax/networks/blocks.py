@@ -16,15 +16,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ractd_jax.networks.packing import Packing
+
 _CONV_DIMS = ("NHC", "HIO", "NHC")
 
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How a network computes; none of it changes the parameters.
+    """How a network computes.
 
     Attributes:
-      conv: ``matmul``, ``lax``, or ``auto`` (matmul on CPUs, lax elsewhere).
+      conv: ``matmul``, ``lax``, or ``auto`` (matmul on CPUs, lax elsewhere); or
+        ``packed``, as ``matmul`` with some kernels in bfloat16 and in another form,
+        which alone changes the parameters (see :class:`Packing`).
       dtype: dtype of the activations, ``float32`` or ``bfloat16``.
     """
 
@@ -32,15 +36,17 @@ class Compute:
     dtype: str = "float32"
 
     def __post_init__(self):
-        if self.conv not in ("auto", "matmul", "lax"):
-            raise ValueError(f"conv must be auto, matmul or lax, not {self.conv!r}")
+        if self.conv not in ("auto", "matmul", "lax", "packed"):
+            raise ValueError(
+                f"conv must be auto, matmul, lax or packed, not {self.conv!r}"
+            )
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype must be float32 or bfloat16, not {self.dtype!r}")
 
     def uses_matmul(self) -> bool:
         if self.conv == "auto":
             return jax.default_backend() == "cpu"
-        return self.conv == "matmul"
+        return self.conv != "lax"
 
 
 @jax.custom_jvp
@@ -137,13 +143,19 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        in_features = x.shape[-1]
-        init = _torch_uniform(self.kernel_size * in_features)
-        shape = (self.kernel_size, in_features, self.features)
         dtype = self.compute.dtype
-        kernel = self.param("kernel", init, shape).astype(dtype)
+        packing = self.packing(x.shape)
+        form = packing.form if self.compute.conv == "packed" else None
+        init = _torch_uniform(self.kernel_size * x.shape[-1])
+        shape = packing.packed_shape if form else packing.shape
+        kernel = self.param("kernel", init, shape)
         bias = self.param("bias", init, (self.features,)).astype(dtype)
         x = x.astype(dtype)
+        if form == "banded":
+            return packing.banded_product(x, kernel) + bias
+        if form == "thin":
+            return packing.thin_product(self._unfold(x), kernel) + bias
+        kernel = kernel.astype(dtype)
         pad = self.kernel_size // 2
         if self.kernel_size == 1:
             return x[:, :: self.stride] @ kernel[0] + bias
@@ -151,14 +163,25 @@ class Conv(nn.Module):
             return bias + lax.conv_general_dilated(
                 x, kernel, (self.stride,), [(pad, pad)], dimension_numbers=_CONV_DIMS
             )
+        unfolded = self._unfold(x)
+        return _taps_product(unfolded, kernel.reshape(-1, self.features)) + bias
+
+    def packing(self, input_shape: tuple[int, int, int]) -> Packing:
+        """How its kernel is packed in a packed network."""
+        batch, length, features_in = input_shape
+        positions = (length - 1) // self.stride + 1  # taps are odd, padding is half
+        shape = self.kernel_size, features_in, self.features
+        return Packing(batch, length, positions, shape, self.stride)
+
+    def _unfold(self, x):
+        """[B, H, in] -> [B, H_out, taps in], the taps side by side."""
+        pad = self.kernel_size // 2
         padded = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)))
-        positions = (x.shape[1] + 2 * pad - self.kernel_size) // self.stride + 1
-        last = (positions - 1) * self.stride + 1
+        last = (x.shape[1] - 1) // self.stride * self.stride + 1
         taps = [
             padded[:, tap : tap + last : self.stride] for tap in range(self.kernel_size)
         ]
-        unfolded = jnp.concatenate(taps, axis=-1)
-        return _taps_product(unfolded, kernel.reshape(-1, self.features)) + bias
+        return jnp.concatenate(taps, axis=-1)
 
 
 class ConvTranspose(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -259,6 +260,17 @@ class TemporalUNet(nn.Module):
         return x.reshape(batch, horizon, -1).astype(jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnames="config")
+def _joined_films(noise_embedding, layers, c_noises, *, config):
+    """The one layer ``films`` of :func:`fold_levels`."""
+    embed = NoiseEmbedding(config.embed_dim, config.compute)
+    embedded = embed.apply({"params": noise_embedding}, c_noises)
+    row = mish(embedded).reshape(-1).astype(jnp.float32)
+    kernel = jnp.concatenate([layer["kernel"] for layer in layers], axis=-1)
+    bias = jnp.concatenate([layer["bias"] for layer in layers])
+    return {"kernel": kernel[len(row) :], "bias": bias + row @ kernel[: len(row)]}
+
+
 def fold_levels(
     params: dict, config: TemporalUNetConfig, c_noises: Sequence[float]
 ) -> dict:
@@ -274,17 +286,12 @@ def fold_levels(
       config: its shape.
       c_noises: 250 ln t, or 250 ln t and 250 ln s for a student's network.
     """
-    embed = NoiseEmbedding(config.embed_dim, config.compute)
-    levels = jnp.asarray(c_noises, jnp.float32)
-    embedded = embed.apply({"params": params["noise_embedding"]}, levels)
-    row = mish(embedded).reshape(-1).astype(jnp.float32)
-    films = [params[name]["film"] for name in config.block_features]
-    kernel = jnp.concatenate([film["kernel"] for film in films], axis=-1)
-    bias = jnp.concatenate([film["bias"] for film in films])
-    bias = bias + row @ kernel[: len(row)]
+    layers = [params[name]["film"] for name in config.block_features]
+    levels = np.asarray(c_noises, np.float32)
+    films = _joined_films(params["noise_embedding"], layers, levels, config=config)
     rest = {
         name: {key: value for key, value in layer.items() if key != "film"}
         for name, layer in params.items()
         if name != "noise_embedding"
     }
-    return rest | {"films": {"kernel": kernel[len(row) :], "bias": bias}}
+    return rest | {"films": films}

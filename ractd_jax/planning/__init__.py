@@ -1,6 +1,13 @@
 """Planners: samplers with weights, from raw observations to raw plans."""
 
 from ractd_jax.planning.inverse_dynamics import load_inverse_dynamics
-from ractd_jax.planning.planner import Planner, load_planner, make_sampler
+from ractd_jax.planning.planner import PRECISIONS, Planner, load_planner
+from ractd_jax.planning.samplers import make_sampler
 
-__all__ = ["Planner", "load_inverse_dynamics", "load_planner", "make_sampler"]
+__all__ = [
+    "PRECISIONS",
+    "Planner",
+    "load_inverse_dynamics",
+    "load_planner",
+    "make_sampler",
+]

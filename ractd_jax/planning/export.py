@@ -142,6 +142,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.num_steps,
         planner.plan_return_fn,
         planner.num_candidates,
+        planner.precision,
     ).plan_fn
 
 

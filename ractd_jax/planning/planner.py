@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax import diffusion, models
+from ractd_jax import models
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.errors import CheckpointError
 from ractd_jax.models import Dimensions
+from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
+from ractd_jax.planning.samplers import make_sampler
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.student import few_step_bins, sample_few_step
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.stored import (
     check_same_data,
@@ -26,100 +27,39 @@ from ractd_jax.training.stages.stored import (
 )
 
 _PLANNERS = ("teacher", "ddpm", "student")
+PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20
+# Plans from which on a batch is packed as one of many.
+_MANY = 16
 _RETURNS_AT_ONCE = 2_048
 # (normalised plans [B, H, D], condition [B, C]) -> [B]
 PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-class Sampler(NamedTuple):
-    """A sampler of normalised plans.
+def _are_constants(weights: Any) -> bool:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(weights)) <= _CONSTANT_BYTES
 
-    Attributes:
-      prepare: params -> weights; what is the same for every plan, computed once.
-      sample: (weights, condition [B, C], noises [N, B, H, A]) -> plans [B, H, A].
-      num_noises: N, standard normal draws of a plan's shape that it reads.
-      nfe: network evaluations of a plan.
+
+def _compiled(plan_fn, weights, compiler_options=None):
+    """(observations, key, first_only=) -> plans, compiled at each new batch size.
+
+    As constants, the weights of a small network need no handling at each call, which
+    is a fifth of its time; those of a large one would bloat the program.
     """
+    options = {"static_argnames": "first_only", "compiler_options": compiler_options}
+    if _are_constants(weights):
+        return jax.jit(functools.partial(plan_fn, weights), **options)
+    return functools.partial(jax.jit(plan_fn, **options), weights)
 
-    prepare: Callable[[Any], Any]
-    sample: Callable[[Any, jax.Array, jax.Array], jax.Array]
-    num_noises: int
-    nfe: int
 
-
-def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler:
-    """The sampler of a role.
-
-    Args:
-      unet: the network.
-      settings: of the training.
-      role: ``teacher`` (Heun steps over the Karras grid), ``ddpm`` (ancestral steps
-        when there are T of them, else DDIM's) or ``student`` (jumps).
-      num_steps: Heun steps, DDPM or DDIM steps, or jumps.
-
-    Raises:
-      ValueError: an impossible number of steps.
-    """
-    noise = settings.diffusion
-    scale = models.init_noise_scale(noise)
-    if role == "teacher":
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, not {num_steps}")
-
-        def teacher(params, condition, noises):
-            denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
-            sigmas = diffusion.karras_sigmas(
-                num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
-            )
-            x_init = models.pin(unet, scale * noises[0], condition)
-            plans = diffusion.sample_heun(
-                diffusion.clip_denoised(denoise_fn), x_init, sigmas
-            )
-            return jnp.clip(plans, -1.0, 1.0)
-
-        return Sampler(lambda params: params, teacher, 1, 2 * num_steps)
-
-    if role == "ddpm":
-        schedule = diffusion.ddpm_schedule(settings.ddpm.num_timesteps)
-        ancestral = num_steps == schedule.num_timesteps
-        if not 1 <= num_steps <= schedule.num_timesteps:
-            raise ValueError(
-                f"num_steps must be in 1..{schedule.num_timesteps}, not {num_steps}"
-            )
-
-        def ddpm(params, condition, noises):
-            clean_fn = diffusion.clip_denoised(
-                models.make_ddpm_clean_fn(unet, params, condition)
-            )
-            if ancestral:
-                return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)
-            return diffusion.sample_ddim(clean_fn, noises[0], schedule, num_steps)
-
-        num_noises = 1 + num_steps if ancestral else 1
-        return Sampler(lambda params: params, ddpm, num_noises, num_steps)
-
-    bins = np.array(few_step_bins(num_steps, noise.num_scales), int)
-    levels = [float(sigma) for sigma in np.asarray(models.bin_sigmas(noise))[bins]]
-
-    def prepare(params):
-        return {
-            sigma: models.fold_jump(unet, params, sigma, noise)
-            for sigma in (noise.sigma_max, *levels)
-        }
-
-    def student(weights, condition, noises):
-        def jump_fn(x, sigma, sigma_stop):
-            folded = models.make_folded_jump_fn(unet, weights[sigma], noise)
-            x = models.pin(unet, x, condition)
-            return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
-
-        x_init = scale * noises[0]
-        return sample_few_step(
-            jump_fn, x_init, noises[1:], levels, noise.sigma_max, noise.sigma_min
-        )
-
-    return Sampler(prepare, student, num_steps, num_steps)
+def _round_kernels(params: Any, dtype: str) -> Any:
+    """Kernels rounded to `dtype`, in their own dtype; the rest as it is."""
+    if dtype == "float32":
+        return params
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype).astype(leaf.dtype) if leaf.ndim > 1 else leaf,
+        params,
+    )
 
 
 class Planner:
@@ -141,6 +81,8 @@ class Planner:
       params: its weights, on the device.
       observation_normalizer: environment units to the network's.
       action_normalizer: the same of the actions.
+      precision: ``float32``, or ``bfloat16``: kernels rounded to it, which a student
+        on a CPU also multiplies in it (:mod:`ractd_jax.planning.packed`).
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
         first_only) -> [B, H, D] or [B, D]; pure, and for any B.
       weights: what `plan_fn` takes.
@@ -157,7 +99,13 @@ class Planner:
         num_steps: int,
         plan_return_fn: PlanReturnFn | None = None,
         num_candidates: int = 1,
+        precision: str = "float32",
     ):
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"precision: expected one of {', '.join(PRECISIONS)}, found "
+                f"{precision!r}"
+            )
         self.settings = settings
         self.dims = dims
         self.role = role
@@ -165,7 +113,8 @@ class Planner:
         self.num_candidates = num_candidates
         self.plan_return_fn = plan_return_fn
         self.unet = models.make_unet(settings.network, dims)
-        self.params = jax.device_put(params)
+        self.precision = precision
+        self.params = _round_kernels(jax.device_put(params), precision)
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
         sampler = make_sampler(self.unet, settings, role, num_steps)
@@ -202,30 +151,55 @@ class Planner:
             chosen = returns.argmax(axis=1)[:, None, None, None]
             return jnp.take_along_axis(plans, chosen, axis=1)[:, 0]
 
-        def plan(weights, observations, key, first_only):
-            batch = observations.shape[0]
-            keys = key if key.ndim else jax.random.split(key, batch)
-            noises = jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
-            # [B, N, ...] to [B N, ...]: the candidates of a plan lie side by side.
-            noises = jnp.moveaxis(noises.reshape(-1, *shape[1:]), 1, 0)
-            conditions = jnp.repeat(condition(observations), num_candidates, axis=0)
-            plans = sampler.sample(weights, conditions, noises)
-            if num_candidates > 1:
-                plans = best(plans, conditions)
-            plans = plans[:, 0] if first_only else plans
-            return plan_normalizer.unnormalize(plans)
+        def make_plan_fn(sampler):
+            def plan(weights, observations, key, first_only):
+                batch = observations.shape[0]
+                keys = key if key.ndim else jax.random.split(key, batch)
+                noises = jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+                # [B, N, ...] to [B N, ...]: a plan's candidates lie side by side.
+                noises = jnp.moveaxis(noises.reshape(-1, *shape[1:]), 1, 0)
+                conditions = jnp.repeat(condition(observations), num_candidates, axis=0)
+                plans = sampler.sample(weights, conditions, noises)
+                if num_candidates > 1:
+                    plans = best(plans, conditions)
+                plans = plans[:, 0] if first_only else plans
+                return plan_normalizer.unnormalize(plans)
 
-        self.plan_fn, self.weights = plan, weights
-        # As constants, the weights of a small network need no handling at each call,
-        # which is a fifth of its time; those of a large one would bloat the program.
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
-        if size <= _CONSTANT_BYTES:
-            plan = functools.partial(plan, weights)
-            self._plan = jax.jit(plan, static_argnames="first_only")
-        else:
-            compiled = jax.jit(plan, static_argnames="first_only")
-            self._plan = functools.partial(compiled, weights)
+            return plan
+
+        self.plan_fn, self.weights = make_plan_fn(sampler), weights
         self._condition = condition
+        self._make_plan_fn = make_plan_fn
+        self._many = _compiled(self.plan_fn, weights)
+        in_few_bits = role == "student" and precision == "bfloat16"
+        self._packs = in_few_bits and is_supported()
+        # By batch size; None where the plain program serves.
+        self._programs: dict[int, Any] = {}
+
+    def _program(self, batch_size: int):
+        if not self._packs:
+            return self._many
+        # Any batch of many plans has the same packed kernels.
+        size = min(batch_size * self.num_candidates, _MANY)
+        if size not in self._programs:
+            self._programs[size] = self._packed_program(size)
+        return self._programs[size] or self._many
+
+    def _packed_program(self, size: int):
+        if 1 < size < _MANY:
+            return None
+        packed = {}
+        for sigma, folded in self.weights.items():
+            found = packed_network(self.unet, folded, self.dims, size)
+            if found is None:
+                return None
+            network, packed[sigma] = found
+        sampler = make_sampler(network, self.settings, self.role, self.num_steps)
+        return _compiled(self._make_plan_fn(sampler), packed, COMPILER_OPTIONS)
+
+    def _plan(self, observations, key, *, first_only):
+        plan = self._program(len(observations))
+        return plan(observations, key, first_only=first_only)
 
     def warmup(self, batch_sizes: Iterable[int] = (1,)) -> Planner:
         """Compiles ahead for calls with one key, so that none of them has to.
@@ -317,6 +291,7 @@ def load_planner(
     weights: str = "ema",
     num_candidates: int | None = None,
     reward: str | os.PathLike | None = None,
+    precision: str = "float32",
 ) -> Planner:
     """Loads the planner trained in `directory`.
 
@@ -330,11 +305,14 @@ def load_planner(
         default ``evaluation.num_candidates`` of its settings, 1.
       reward: workdir of train_reward, which N > 1 needs; by default that of the
         student's training.
+      precision: ``bfloat16`` rounds the kernels to it, and a student on a CPU reads or
+        multiplies them so: faster with large networks or many plans, which then move
+        by less than a hundredth of their range (docs/performance.md).
 
     Raises:
       CheckpointError: no readable checkpoint of a planner, or of its reward model, is
         there.
-      ValueError: an impossible number of steps or candidates.
+      ValueError: an impossible number of steps or candidates, or another precision.
     """
     use_compilation_cache()
     stored = StoredModel(directory)
@@ -383,6 +361,7 @@ def load_planner(
         num_steps,
         plan_return_fn,
         num_candidates,
+        precision,
     )
 
 

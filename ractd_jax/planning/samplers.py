@@ -1,0 +1,104 @@
+"""Samplers of normalised plans: what a planner runs, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax import diffusion, models
+from ractd_jax.settings import Settings
+from ractd_jax.student import few_step_bins, sample_few_step
+
+
+class Sampler(NamedTuple):
+    """A sampler of normalised plans.
+
+    Attributes:
+      prepare: params -> weights; what is the same for every plan, computed once.
+      sample: (weights, condition [B, C], noises [N, B, H, A]) -> plans [B, H, A].
+      num_noises: N, standard normal draws of a plan's shape that it reads.
+      nfe: network evaluations of a plan.
+    """
+
+    prepare: Callable[[Any], Any]
+    sample: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    num_noises: int
+    nfe: int
+
+
+def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler:
+    """The sampler of a role.
+
+    Args:
+      unet: the network.
+      settings: of the training.
+      role: ``teacher`` (Heun steps over the Karras grid), ``ddpm`` (ancestral steps
+        when there are T of them, else DDIM's) or ``student`` (jumps).
+      num_steps: Heun steps, DDPM or DDIM steps, or jumps.
+
+    Raises:
+      ValueError: an impossible number of steps.
+    """
+    noise = settings.diffusion
+    scale = models.init_noise_scale(noise)
+    if role == "teacher":
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+
+        def teacher(params, condition, noises):
+            denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
+            sigmas = diffusion.karras_sigmas(
+                num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
+            )
+            x_init = models.pin(unet, scale * noises[0], condition)
+            plans = diffusion.sample_heun(
+                diffusion.clip_denoised(denoise_fn), x_init, sigmas
+            )
+            return jnp.clip(plans, -1.0, 1.0)
+
+        return Sampler(lambda params: params, teacher, 1, 2 * num_steps)
+
+    if role == "ddpm":
+        schedule = diffusion.ddpm_schedule(settings.ddpm.num_timesteps)
+        ancestral = num_steps == schedule.num_timesteps
+        if not 1 <= num_steps <= schedule.num_timesteps:
+            raise ValueError(
+                f"num_steps must be in 1..{schedule.num_timesteps}, not {num_steps}"
+            )
+
+        def ddpm(params, condition, noises):
+            clean_fn = diffusion.clip_denoised(
+                models.make_ddpm_clean_fn(unet, params, condition)
+            )
+            if ancestral:
+                return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)
+            return diffusion.sample_ddim(clean_fn, noises[0], schedule, num_steps)
+
+        num_noises = 1 + num_steps if ancestral else 1
+        return Sampler(lambda params: params, ddpm, num_noises, num_steps)
+
+    bins = np.array(few_step_bins(num_steps, noise.num_scales), int)
+    levels = [float(sigma) for sigma in np.asarray(models.bin_sigmas(noise))[bins]]
+
+    def prepare(params):
+        return {
+            sigma: models.fold_jump(unet, params, sigma, noise)
+            for sigma in (noise.sigma_max, *levels)
+        }
+
+    def student(weights, condition, noises):
+        def jump_fn(x, sigma, sigma_stop):
+            folded = models.make_folded_jump_fn(unet, weights[sigma], noise)
+            x = models.pin(unet, x, condition)
+            return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
+
+        x_init = scale * noises[0]
+        return sample_few_step(
+            jump_fn, x_init, noises[1:], levels, noise.sigma_max, noise.sigma_min
+        )
+
+    return Sampler(prepare, student, num_steps, num_steps)
