@@ -122,9 +122,7 @@ def training_call(stage: Stage) -> Callable[[], object]:
     call = parallel.make_train_call(
         steps_per_call=_STEPS_PER_CALL,
         seed=0,
-        sample_fn=make_sample_fn(
-            stage, parallel.per_device_batch(stage.batch_size, "batch_size")
-        ),
+        sample_fn=make_sample_fn(stage),
         loss_fn=stage.loss_fn,
         optimizer=optimizer,
         settings=stage.optimizer,

@@ -65,7 +65,8 @@ def evaluation_rows(
     environment = Environment(environment_id)
     keys = EpisodeKeys(num_episodes, seed, "each_step")
     recorder = _Recorder(ClosedLoop(planner, keys))
-    alone = run_episodes(recorder, planner.dims, environment, num_episodes, seed)
+    seeds = seed + np.arange(num_episodes)
+    alone = run_episodes(recorder, planner.dims, environment, seeds)
     shared = evaluate_planner(
         planner, environment, num_episodes, seed, num_workers=num_workers
     )

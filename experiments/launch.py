@@ -6,14 +6,21 @@ import sys
 from collections.abc import Sequence
 from logging import WARNING
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from ractd_jax.compilation_cache import use_compilation_cache
-from ractd_jax.errors import RactdError
+from ractd_jax.errors import ConfigError, RactdError
 from ractd_jax.settings import Settings, from_mapping
 
 FLAGS = flags.FLAGS
+
+# The others of a job are told within a minute that a process died.
+_HEARTBEAT_SECONDS = 30
+_JOIN_SECONDS = 300
+# Process 0 may evaluate for hours after the others are done.
+_DAY_SECONDS = 86_400
 
 
 def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None:
@@ -31,6 +38,58 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
     flags.mark_flags_as_required(required)
+
+
+def define_distributed_flags() -> None:
+    """``--distributed``, of mains that train with several processes."""
+    flags.DEFINE_bool(
+        "distributed",
+        False,
+        "Train with every process of the job: found by jax.distributed on SLURM and "
+        "TPU pods, else said by the three flags below.",
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
+    flags.DEFINE_integer("num_processes", None, "Of the job.", lower_bound=1)
+    flags.DEFINE_integer("process_index", None, "0 for the first.", lower_bound=0)
+
+
+def _join_processes() -> None:
+    """Raises ConfigError when the flags do not say who the processes are."""
+    names = ("coordinator", "num_processes", "process_index")
+    values = [FLAGS[name].value for name in names]
+    given = [name for name in names if FLAGS[name].value is not None]
+    if given and not FLAGS.distributed:
+        raise ConfigError(f"--{given[0]}: expected --distributed with it, found none")
+    if not FLAGS.distributed:
+        return
+    if len(given) not in (0, 3):
+        missing = next(name for name in names if name not in given)
+        raise ConfigError(f"--{missing}: expected with --{given[0]}, found none")
+    if given and FLAGS.process_index >= FLAGS.num_processes:
+        raise ConfigError(
+            f"--process_index: expected less than --num_processes = "
+            f"{FLAGS.num_processes}, found {FLAGS.process_index}"
+        )
+    try:
+        jax.distributed.initialize(
+            *values,
+            initialization_timeout=_JOIN_SECONDS,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_DAY_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            "--distributed: expected --coordinator, --num_processes and "
+            "--process_index, or SLURM or a TPU pod with all processes started, found "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+    logging.info(
+        "process %d of %d, %d of %d devices",
+        jax.process_index(),
+        jax.process_count(),
+        jax.local_device_count(),
+        jax.device_count(),
+    )
 
 
 def settings_from_flags() -> Settings:
@@ -53,6 +112,8 @@ def run(main) -> None:
         logging.get_absl_handler().addFilter(_ours)
         use_compilation_cache()
         try:
+            if "distributed" in FLAGS:
+                _join_processes()
             main()
         except (RactdError, FloatingPointError, ValueError) as error:
             logging.debug("traceback", exc_info=True)

@@ -224,8 +224,7 @@ def evaluate_behaviour(settings: Settings, workdir: Path, dims) -> dict:
         _Waypoints(maze),
         dims,
         settings.environment,
-        options.num_episodes,
-        options.seed,
+        options.seed + np.arange(options.num_episodes),
     )
     save_results(workdir / "evaluation" / "behaviour.npz", found)
     return summarize(found, settings.environment) | {

@@ -34,6 +34,7 @@ from ractd_jax.evaluation.rollout import load_results, save_results
 from ractd_jax.files import write_json
 from ractd_jax.settings import Settings
 from ractd_jax.training.loop import train
+from ractd_jax.training.parallel import is_first_process, wait_for_all
 from ractd_jax.training.stages import (
     dimensions,
     reward_stage,
@@ -174,10 +175,15 @@ def main():
             "config.plan.kind: expected 'actions' here (experiments.maze_table runs "
             f"plans of states), found {settings.plan.kind!r}"
         )
+    if is_first_process():
+        prepare_dataset(settings, workdir)
+    wait_for_all("dataset")
     settings = prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     check_environment(settings.environment, dimensions(settings, dataset))
     train_all(settings, dataset, workdir)
+    if not is_first_process():
+        return  # One process evaluates.
     loaded = planners(settings, workdir)
     results = evaluate_all(settings, loaded, workdir)
     latency = time_all(settings, loaded, workdir)
@@ -217,4 +223,5 @@ def write_report(workdir: Path, settings: Settings, report, returns, results) ->
 
 if __name__ == "__main__":
     launch.define_config_flags()
+    launch.define_distributed_flags()
     launch.run(main)

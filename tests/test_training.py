@@ -15,9 +15,8 @@ import numpy as np
 import optax
 import pytest
 
-from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.normalizers import fit_min_max
-from ractd_jax.data.sources import OfflineDataset, make_dataset
+from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.settings import Optimizer, from_mapping
 from ractd_jax.training import parallel
@@ -32,47 +31,22 @@ from ractd_jax.training.stages import (
 from ractd_jax.training.state import create_state, ema_decay, make_optimizer
 from ractd_jax.training.streaming import batches_of_call
 from tests.conftest import CONFIG, ROOT, run_main
-
-SMALL = {
-    "task": "toy",
-    "plan": {"horizon": 4},
-    "network": {"widths": (8,), "embed_dim": 8},
-    "teacher": {"num_steps": 8, "batch_size": 8},
-    "reward": {
-        "num_steps": 8,
-        "batch_size": 8,
-        "num_members": 2,
-        "widths": (8,),
-    },
-    "student": {"num_steps": 4, "batch_size": 8, "reward_weight": 0.5},
-    "run": {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2},
-}
+from tests.train_toy import toy_dataset, toy_settings
 
 
 def small_settings(**sections):
-    merged = {**SMALL}
-    for name, value in sections.items():
-        is_section = isinstance(value, dict)
-        merged[name] = {**SMALL.get(name, {}), **value} if is_section else value
-    return from_mapping(merged)
+    """8 steps (the student's 4) in calls of 2."""
+    run = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2}
+    merged = {"run": run, "student": {"num_steps": 4}}
+    for name, options in sections.items():
+        is_section = isinstance(options, dict)
+        merged[name] = merged.get(name, {}) | options if is_section else options
+    return toy_settings(8, **merged)
 
 
 @pytest.fixture(scope="module")
 def dataset() -> OfflineDataset:
-    rng = np.random.default_rng(0)
-    timeouts = np.zeros(120, bool)
-    timeouts[11::12] = True
-    episodes = build_episodes(
-        {
-            "observations": rng.standard_normal((120, 3)),
-            "actions": rng.uniform(-1, 1, (120, 2)),
-            "rewards": rng.standard_normal(120),
-            "terminals": np.zeros(120, bool),
-            "timeouts": timeouts,
-        },
-        "toy",
-    )
-    return make_dataset("toy", episodes)
+    return toy_dataset()
 
 
 def same_trees(a, b) -> bool:
@@ -176,19 +150,21 @@ def test_readers_fall_back_too_and_refuse_when_nothing_is_left(dataset, tmp_path
 
 
 def test_replicas_agree_and_average_their_gradients():
-    """Three pmapped steps leave both devices with the same state, that of the mean."""
+    """Three pmapped steps leave both devices with the state of the whole batch."""
 
-    def sample_fn(data, key):
-        return data[jax.random.randint(key, (4,), 0, data.shape[0])]
-
-    def loss_fn(params, target_params, frozen, batch, key):
-        loss = jnp.mean(jnp.square(params["w"] - batch))
-        return loss, {"loss/total": loss}
+    def sample_fn(data, key, part=parallel.WHOLE):
+        return part.of(data[jax.random.randint(key, (8,), 0, data.shape[0])])
 
     settings = Optimizer(learning_rate=0.1, warmup_steps=0, schedule="constant")
     optimizer = make_optimizer(settings, 3)
     state = parallel.replicate(create_state({"w": jnp.zeros(())}, optimizer, False))
     data = parallel.replicate(jnp.arange(64.0))
+
+    def loss_fn(params, target_params, frozen, batch, key, part):
+        noise = part.normal(key, (4,))
+        loss = jnp.mean(jnp.square(params["w"] - batch + noise))
+        return loss, {"loss/total": loss}
+
     call = parallel.make_train_call(
         steps_per_call=3,
         seed=0,
@@ -202,20 +178,16 @@ def test_replicas_agree_and_average_their_gradients():
     copies = [np.asarray(s.data) for s in state.params["w"].addressable_shards]
     assert len(copies) == 2 and copies[0] == copies[1] != 0.0
 
-    def drawn(key):
-        return sample_fn(jnp.arange(64.0), jax.random.split(key)[0])
-
     params, opt_state = {"w": jnp.zeros(())}, optimizer.init({"w": jnp.zeros(())})
     for step in range(3):
         key = jax.random.fold_in(jax.random.key(0), step)
-        grads = [
-            jax.grad(lambda p, k: loss_fn(p, None, {}, drawn(k), k)[0])(
-                params, jax.random.fold_in(key, replica)
-            )
-            for replica in range(2)
-        ]
-        mean = jax.tree.map(lambda a, b: (a + b) / 2, *grads)
-        updates, opt_state = optimizer.update(mean, opt_state, params)
+        sample_key, key = jax.random.split(key)
+        batch = sample_fn(jnp.arange(64.0), sample_key)
+        noise = jax.random.normal(key, (8,))
+        grads = jax.grad(
+            lambda p, batch, noise: jnp.mean(jnp.square(p["w"] - batch + noise))
+        )(params, batch, noise)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(copies[0], params["w"], rtol=1e-6)
 
@@ -286,7 +258,7 @@ def test_streamed_batches_follow_the_resident_law(dataset):
     """Every window is drawn, equally often; batches are the windows they name."""
     stage = teacher_stage(streaming_settings(), dataset)
     assert stage.streaming and stage.num_rows == 120
-    batch = batches_of_call(stage, 0, 0, 400, 2)
+    batch = batches_of_call(stage, 0, 0, 400)
     assert batch.plans.shape == (2, 400, 4, 4, 2)
     flat = batch.condition.reshape(-1, 3)
     everything = stage.gather(stage.data, np.arange(120))
@@ -298,7 +270,7 @@ def test_streamed_batches_follow_the_resident_law(dataset):
     # 3,200 uniform draws over 120 windows: 119 degrees of freedom.
     chi_square = ((counts - 3200 / 120) ** 2 / (3200 / 120)).sum()
     assert 60 < chi_square < 200
-    again = batches_of_call(stage, 0, 200, 1, 2)
+    again = batches_of_call(stage, 0, 200, 1)
     np.testing.assert_array_equal(again.plans[:, 0], batch.plans[:, 200])
 
 
@@ -351,7 +323,7 @@ def student_gradient(trained, dataset, **options):
     target = None
     if stage.target_decay is not None:
         target = jax.tree.map(lambda leaf: 0.9 * leaf, params)
-    batch = make_sample_fn(stage, 8)(stage.data, jax.random.key(0))
+    batch = make_sample_fn(stage)(stage.data, jax.random.key(0))
     grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True))(
         params, target, stage.frozen, batch, jax.random.key(1)
     )

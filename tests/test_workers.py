@@ -35,13 +35,12 @@ class Leaning:
 def test_workers_play_the_same_episodes():
     """Episodes end at different steps: groups shrink, and one ends before the other."""
     alone, shared, steps = Leaning(), Leaning(), []
-    expected = run_episodes(alone, DIMS, HOPPER, 5, seed=3)
+    expected = run_episodes(alone, DIMS, HOPPER, 3 + np.arange(5))
     found = run_episodes(
         shared,
         DIMS,
         HOPPER,
-        5,
-        seed=3,
+        3 + np.arange(5),
         on_step=lambda *seen: steps.append(seen),
         num_workers=2,
     )
@@ -54,16 +53,18 @@ def test_workers_play_the_same_episodes():
 
 
 def test_more_workers_than_episodes():
-    found = run_episodes(Leaning(), DIMS, HOPPER, 1, seed=3, num_workers=3)
+    found = run_episodes(Leaning(), DIMS, HOPPER, np.array([3]), num_workers=3)
     assert found.lengths[0] > 0
 
 
 def test_what_a_worker_raises_is_raised_here():
     with pytest.raises(ConfigError, match="Hoper"):
-        run_episodes(Leaning(), DIMS, Environment("Hoper-v5"), 2, seed=0, num_workers=1)
+        run_episodes(
+            Leaning(), DIMS, Environment("Hoper-v5"), np.arange(2), num_workers=1
+        )
     wrong = Dimensions(observation=17, action=6, history=1, horizon=16)
     with pytest.raises(ConfigError, match="17-dimensional observations"):
-        run_episodes(Leaning(), wrong, HOPPER, 2, seed=0, num_workers=1)
+        run_episodes(Leaning(), wrong, HOPPER, np.arange(2), num_workers=1)
     assert not multiprocessing.active_children()
 
 

@@ -147,22 +147,18 @@ def run_episodes(
     policy: Policy,
     dims: Dimensions,
     environment: Environment,
-    num_episodes: int,
-    seed: int,
+    seeds: np.ndarray,
     on_step: Callable[[int, int], None] | None = None,
     on_observations: Callable[[np.ndarray, np.ndarray, int], None] | None = None,
     num_workers: int = 0,
 ) -> EpisodeResults:
-    """Runs one episode in each of `num_episodes` environments.
-
-    Episode e is reset with ``seed + e``. Finished environments leave the batch.
+    """Runs one episode in each of E environments; finished ones leave the batch.
 
     Args:
       policy: what acts.
       dims: of the planner, to check the environment and keep the history.
       environment: what to make.
-      num_episodes: E.
-      seed: first reset's seed.
+      seeds: [E] of the resets.
       on_step: called with (step, episodes still running).
       on_observations: called with (observations [n, O], episodes [n], step), the
         first ones included.
@@ -174,7 +170,7 @@ def run_episodes(
       ConfigError: the environment cannot be made, or is not the data's.
       RuntimeError: a worker was killed.
     """
-    seeds = seed + np.arange(num_episodes)
+    num_episodes = len(seeds)
     make = EnvironmentProcess if num_workers else LocalEnvironments
     shares = np.array_split(np.arange(num_episodes), max(num_workers, 1))
     with contextlib.ExitStack() as stack:
@@ -226,7 +222,8 @@ def evaluate_planner(
 ) -> EpisodeResults:
     """Episodes of a planner of actions, replanning at each step.
 
-    An episode's result depends on its seed only, not on the other episodes.
+    Episode e is reset with ``seed + e``, and its result depends on that only, not on
+    the other episodes.
 
     Args:
       planner: executes the first action of each plan.
@@ -242,8 +239,7 @@ def evaluate_planner(
         policy,
         planner.dims,
         environment,
-        num_episodes,
-        seed,
+        seed + np.arange(num_episodes),
         on_step,
         num_workers=num_workers,
     )

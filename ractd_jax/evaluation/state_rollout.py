@@ -174,8 +174,7 @@ def evaluate_state_planner(
         policy,
         planner.dims,
         environment,
-        num_episodes,
-        seed,
+        seed + np.arange(num_episodes),
         on_step,
         on_observations,
     )

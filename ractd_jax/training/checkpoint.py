@@ -38,7 +38,11 @@ def _state(items: Any) -> TrainState:
 
 
 class Checkpointer:
-    """Checkpoints of one training, the newest `keep` of them."""
+    """Checkpoints of one training, the newest `keep` of them.
+
+    Attributes:
+      restored_step: of the checkpoint that :meth:`restore` gave, or None.
+    """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
         self._directory = epath.Path(os.path.abspath(workdir)) / FOLDER
@@ -46,17 +50,24 @@ class Checkpointer:
             preservation_policy=checkpoint_managers.LatestN(keep), create=True
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self.restored_step: int | None = None
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, metadata: dict) -> None:
-        """Saves in the background; a half-written checkpoint never gets its name."""
+    def save(self, state: TrainState, metadata: dict, step: int | None = None) -> None:
+        """Saves in the background; a half-written checkpoint never gets its name.
+
+        Args:
+          state: what :meth:`restore` gives back.
+          metadata: JSON-able, saved with it.
+          step: its name, when the state is of several trainings.
+        """
         items = {
             name: ocp.args.StandardSave(item) for name, item in _items(state).items()
         }
         self._manager.save(
-            int(state.step),
+            int(state.step) if step is None else step,
             args=ocp.args.Composite(**items, metadata=ocp.args.JsonSave(metadata)),
         )
 
@@ -87,6 +98,7 @@ class Checkpointer:
                 continue
             for bad in damaged:
                 self._manager.delete(bad)
+            self.restored_step = step
             return restored
         if damaged:
             raise CheckpointError(

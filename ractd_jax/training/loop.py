@@ -21,7 +21,7 @@ from ractd_jax.settings import Run
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.logging import MetricWriter, check_finite
-from ractd_jax.training.stages import Stage
+from ractd_jax.training.stages import Stage, gather_part
 from ractd_jax.training.state import TrainState, create_state, make_optimizer
 from ractd_jax.training.streaming import stream_batches
 
@@ -48,24 +48,28 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
         that the devices cannot share, or a folder of a training with another config.
       FloatingPointError: a metric is not finite.
     """
-    _check_cadence(stage, run)
+    check_cadence(stage, run)
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    _write_config(workdir, stage.metadata["settings"], stage.name)
+    _check_config(workdir, stage.metadata["settings"], stage.name)
+    parallel.wait_for_all("config")
+    if parallel.is_first_process():
+        _write_config(workdir, stage.metadata["settings"])
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
-    init = _init_fn(stage, seed, optimizer)
-    state = checkpointer.restore(parallel.replicated_template(jax.eval_shape(init)))
+    init = init_fn(stage, seed, optimizer)
+    state = checkpointer.restore(parallel.global_template(jax.eval_shape(init)))
     if state is None:
         state = parallel.replicate(jax.jit(init)())
     else:
+        state = parallel.as_local(state)
         logging.info("%s: resuming from step %d", stage.name, int(state.step))
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
         return state
 
-    batch_size = parallel.per_device_batch(stage.batch_size, f"{stage.name}.batch_size")
-    sample_fn = None if stage.streaming else make_sample_fn(stage, batch_size)
+    parallel.check_batch_size(stage.batch_size, f"{stage.name}.batch_size")
+    sample_fn = None if stage.streaming else make_sample_fn(stage)
     train_call = parallel.make_train_call(
         steps_per_call=run.steps_per_call,
         seed=seed,
@@ -79,11 +83,20 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     start = int(state.step)
     data_of_calls = _data_of_calls(stage, run, seed, start)
     wandb_config = stage.metadata["settings"] if run.wandb else None
-    writer = MetricWriter(workdir, start, wandb_config)
+    writer = (
+        MetricWriter(workdir, start, wandb_config)
+        if parallel.is_first_process()
+        else None
+    )
     timer = _Timer(start)
     before = None
     try:
-        with tqdm(total=stage.num_steps, initial=start, desc=stage.name) as bar:
+        with tqdm(
+            total=stage.num_steps,
+            initial=start,
+            desc=stage.name,
+            disable=writer is None,
+        ) as bar:
             for step in range(
                 start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
             ):
@@ -103,20 +116,22 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
                 elif saves:
                     check_finite(_scalars(info), step - run.steps_per_call, step)
                 if saves:
-                    checkpointer.save(state, stage.metadata)
+                    checkpointer.save(parallel.as_global(state), stage.metadata)
     finally:
         # Also when interrupted: a save under way is worth waiting for.
         checkpointer.close()
-        writer.close()
+        if writer is not None:
+            writer.close()
     return state
 
 
-def make_sample_fn(stage: Stage, batch_size: int) -> Callable[[Any, jax.Array], Any]:
-    """(data on the device, key) -> a batch of `batch_size`, inside the step."""
+def make_sample_fn(stage: Stage) -> parallel.SampleFn:
+    """Draws a part of a global batch from the data on the device, inside the step."""
 
-    def sample_fn(data, key):
-        shape = stage.rows_shape(batch_size)
-        return stage.gather(data, jax.random.randint(key, shape, 0, stage.num_rows))
+    def sample_fn(data, key, part=parallel.WHOLE):
+        shape = stage.rows_shape(stage.batch_size)
+        rows = jax.random.randint(key, shape, 0, stage.num_rows)
+        return gather_part(stage, data, rows, part)
 
     return sample_fn
 
@@ -125,12 +140,15 @@ def _data_of_calls(stage: Stage, run: Run, seed: int, start: int) -> Iterator[An
     """What each compiled call reads: the same resident arrays, or its own batches."""
     if not stage.streaming:
         yield from itertools.repeat(parallel.replicate(stage.data))
-    devices = jax.local_device_count()
-    calls = stream_batches(stage, seed, start, run.steps_per_call, devices)
+    calls = stream_batches(stage, seed, start, run.steps_per_call)
     yield from map(parallel.split_over_devices, calls)
 
 
-def _init_fn(stage: Stage, seed: int, optimizer) -> Callable[[], TrainState]:
+def init_fn(
+    stage: Stage, seed: jax.typing.ArrayLike, optimizer
+) -> Callable[[], TrainState]:
+    """() -> the state at step 0."""
+
     def init():
         key = jax.random.fold_in(jax.random.key(seed), _INIT_FOLD)
         with_target = stage.target_decay is not None
@@ -163,12 +181,14 @@ def _log(stage, state, info, step, run, writer, timer, bar) -> None:
     if stage.probe is not None:
         scalars.update({k: float(v) for k, v in stage.probe(state).items()})
     check_finite(scalars, step - run.steps_per_call, step)
-    writer.write(step, scalars)
+    if writer is not None:
+        writer.write(step, scalars)
     shown = {k: f"{v:.4g}" for k, v in scalars.items() if k.startswith("loss/")}
     bar.set_postfix(shown)
 
 
-def _check_cadence(stage: Stage, run: Run) -> None:
+def check_cadence(stage: Stage, run: Run) -> None:
+    """Raises ConfigError when steps, logs or checkpoints end within a call."""
     cadences = {
         f"config.{stage.name}.num_steps": stage.num_steps,
         "config.run.log_every": run.log_every,
@@ -182,11 +202,11 @@ def _check_cadence(stage: Stage, run: Run) -> None:
             )
 
 
-def _write_config(workdir: Path, settings: dict, stage: str) -> None:
-    """Records config and versions; refuses a folder made with another config."""
-    settings = json.loads(json.dumps(settings))
+def _check_config(workdir: Path, settings: dict, stage: str) -> None:
+    """Refuses a folder made with another config."""
     path = workdir / "config.json"
     if path.exists():
+        settings = json.loads(json.dumps(settings))
         before = json.loads(path.read_text())
         sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
         changed = [
@@ -200,9 +220,13 @@ def _write_config(workdir: Path, settings: dict, stage: str) -> None:
                 + "; ".join(changed)
                 + ". Use another --workdir, or remove this one"
             )
-    write_json(path, settings)
+
+
+def _write_config(workdir: Path, settings: dict) -> None:
+    """Records config, versions and devices."""
+    write_json(workdir / "config.json", settings)
     versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
-    devices = [str(device) for device in jax.local_devices()]
+    devices = [str(device) for device in jax.devices()]
     write_json(workdir / "environment.json", {**versions, "devices": devices})
 
 

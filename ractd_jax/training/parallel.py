@@ -1,4 +1,7 @@
-"""The only pmap: K optimiser steps in one compiled call over all local devices.
+"""The only pmap: K optimiser steps in one compiled call over all devices.
+
+Every process of a job runs the same calls, each on its own devices. A global batch is
+drawn in the same way whatever their number, and each replica takes its part of it.
 
 `jax.pmap` is in maintenance mode; everything that depends on it is in this file.
 """
@@ -7,12 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ractd_jax.errors import ConfigError
@@ -21,46 +25,126 @@ from ractd_jax.training.state import TrainState, ema_decay
 
 AXIS = "devices"
 
-# loss_fn(params, target_params, frozen, batch, key) -> (loss, info)
+
+class Part(NamedTuple):
+    """Which part of the global batch a replica has.
+
+    Attributes:
+      index: number of the replica.
+      count: replicas, one part each.
+    """
+
+    index: jax.typing.ArrayLike
+    count: int
+
+    def of(self, whole: jax.Array, axis: int = 0) -> jax.Array:
+        """This part of an array whose `axis` is the global batch."""
+        if self.count == 1:
+            return whole
+        size = whole.shape[axis] // self.count
+        if isinstance(self.index, int):  # On the host, also of numpy arrays.
+            items = slice(self.index * size, (self.index + 1) * size)
+            return whole[(*[slice(None)] * axis, items)]
+        return jax.lax.dynamic_slice_in_dim(whole, self.index * size, size, axis)
+
+    def normal(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Standard normal draws of `shape`, whose first axis is the part's batch."""
+        whole = (self.count * shape[0], *shape[1:])
+        return self.of(jax.random.normal(key, whole))
+
+    def key(self, key: jax.Array) -> jax.Array:
+        """A key of the replica's own, for draws that are not of a batch."""
+        return jax.random.fold_in(key, self.index)
+
+
+WHOLE = Part(0, 1)
+
+# loss_fn(params, target_params, frozen, batch, key, part) -> (loss, info). The key is
+# the same in all replicas, and draws for the items of the batch are the part's.
 LossFn = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
+# (data, key, part) -> that part of a batch
+SampleFn = Callable[[Any, jax.Array, Part], Any]
 
 
-def mesh() -> Mesh:
-    return Mesh(np.asarray(jax.local_devices()), (AXIS,))
+def _local_mesh(num_devices: int | None = None) -> Mesh:
+    return Mesh(np.asarray(jax.local_devices()[:num_devices]), (AXIS,))
 
 
-def replicate(tree: Any) -> Any:
-    """Places a tree on every device, so that no call copies it again."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+def _global_sharding() -> NamedSharding:
+    return NamedSharding(Mesh(np.asarray(jax.devices()), (AXIS,)), PartitionSpec())
 
 
-def split_over_devices(tree: Any) -> Any:
-    """Places leaves [devices, ...] with one slice on each device."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec(AXIS)))
+def is_first_process() -> bool:
+    """Whether this process writes what one process has to."""
+    return jax.process_index() == 0
 
 
-def replicated_template(shapes: Any) -> Any:
-    """The shapes of a tree, placed as :func:`replicate` would place it."""
-    sharding = NamedSharding(mesh(), PartitionSpec())
+def wait_for_all(name: str) -> None:
+    """Returns when every process of the job has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def replicate(tree: Any, num_devices: int | None = None) -> Any:
+    """Places a tree on the local devices, so that no call copies it again.
+
+    Args:
+      tree: of arrays.
+      num_devices: the first of them; by default all.
+    """
+    mesh = _local_mesh(num_devices)
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def split_over_devices(tree: Any, num_devices: int | None = None) -> Any:
+    """Places leaves [local devices, ...] with one slice on each device."""
+    mesh = _local_mesh(num_devices)
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def as_global(tree: Any) -> Any:
+    """What every process has replicated, as one array of them all, to be saved."""
+    if jax.process_count() == 1:
+        return tree
+    sharding = _global_sharding()
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_single_device_arrays(
+            leaf.shape, sharding, [shard.data for shard in leaf.addressable_shards]
+        ),
+        tree,
+    )
+
+
+def as_local(tree: Any) -> Any:
+    """The opposite of :func:`as_global`."""
+    if jax.process_count() == 1:
+        return tree
+    sharding = NamedSharding(_local_mesh(), PartitionSpec())
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_single_device_arrays(
+            leaf.shape, sharding, [shard.data for shard in leaf.addressable_shards]
+        ),
+        tree,
+    )
+
+
+def global_template(shapes: Any) -> Any:
+    """The shapes of a tree, placed as :func:`as_global` places it."""
+    sharding = _global_sharding()
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
     )
 
 
-def per_device_batch(batch_size: int, field: str) -> int:
-    """Splits the global batch.
-
-    Raises:
-      ConfigError: it does not divide by the number of devices.
-    """
-    devices = jax.local_device_count()
+def check_batch_size(batch_size: int, field: str) -> None:
+    """Raises ConfigError when the global batch does not divide by the devices."""
+    devices = jax.device_count()
     if batch_size % devices:
         raise ConfigError(
             f"config.{field}: expected a multiple of the {devices} devices, "
             f"found {batch_size}"
         )
-    return batch_size // devices
 
 
 def train_step(
@@ -68,16 +152,20 @@ def train_step(
     frozen: Any,
     batch: Any,
     key: jax.Array,
+    part: Part,
     *,
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     settings: Optimizer,
     target_decay: float,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One optimiser step of one replica; gradients are averaged over AXIS."""
+    """One optimiser step of a replica; several average their gradients over AXIS."""
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (_, info), grads = grad_fn(state.params, state.target_params, frozen, batch, key)
-    grads, info = jax.lax.pmean((grads, info), AXIS)
+    (_, info), grads = grad_fn(
+        state.params, state.target_params, frozen, batch, key, part
+    )
+    if part.count > 1:
+        grads, info = jax.lax.pmean((grads, info), AXIS)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema_params = optax.incremental_update(
@@ -93,43 +181,67 @@ def train_step(
     return new, info
 
 
+def scan_steps(
+    state: TrainState,
+    frozen: Any,
+    data: Any,
+    part: Part,
+    *,
+    steps_per_call: int,
+    seed: jax.typing.ArrayLike,
+    sample_fn: SampleFn | None,
+    step_fn: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """K steps of one replica: (state, means of the scalars)."""
+
+    def body(state, batch):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        if sample_fn is not None:
+            sample_key, key = jax.random.split(key)
+            batch = sample_fn(data, sample_key, part)
+        return step_fn(state, frozen, batch, key, part)
+
+    batches = data if sample_fn is None else None
+    state, infos = jax.lax.scan(body, state, batches, length=steps_per_call)
+    return state, jax.tree.map(jnp.mean, infos)
+
+
 def make_train_call(
     *,
     steps_per_call: int,
     seed: int,
-    sample_fn: Callable[[Any, jax.Array], Any] | None,
+    sample_fn: SampleFn | None,
     **step_options: Any,
 ) -> Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """The compiled call ``(state, frozen, data) -> (state, mean info)``.
 
     `data` is either what `sample_fn` draws each step's batch from, on every device, or,
-    without a `sample_fn`, the batches themselves [devices, K, ...], by
+    without a `sample_fn`, the batches themselves [local devices, K, ...], by
     :func:`split_over_devices`.
 
-    Keys are derived, never carried: fold_in(fold_in(key(seed), step), replica), so
-    that a resumed run draws what the uninterrupted one would have drawn. The state
-    is donated.
+    Keys are derived, never carried: fold_in(key(seed), step), so that a resumed run
+    draws what the uninterrupted one would have drawn, on any number of devices. The
+    state is donated.
 
     Args:
       steps_per_call: K, steps under one scan.
       seed: seed of every draw.
-      sample_fn: (data, key) -> batch of one replica.
+      sample_fn: (data, key, part) -> that part of a batch.
       **step_options: see :func:`train_step`.
     """
-    step_fn = functools.partial(train_step, **step_options)
+    count = jax.device_count()
 
     def call(replica, state, frozen, data):
-        def body(state, batch):
-            key = jax.random.fold_in(jax.random.key(seed), state.step)
-            key = jax.random.fold_in(key, replica)
-            if sample_fn is not None:
-                sample_key, key = jax.random.split(key)
-                batch = sample_fn(data, sample_key)
-            return step_fn(state, frozen, batch, key)
-
-        batches = data if sample_fn is None else None
-        state, infos = jax.lax.scan(body, state, batches, length=steps_per_call)
-        return state, jax.tree.map(jnp.mean, infos)
+        return scan_steps(
+            state,
+            frozen,
+            data,
+            Part(replica, count),
+            steps_per_call=steps_per_call,
+            seed=seed,
+            sample_fn=sample_fn,
+            step_fn=functools.partial(train_step, **step_options),
+        )
 
     p_call = jax.pmap(
         call,
@@ -138,7 +250,68 @@ def make_train_call(
         out_axes=(None, None),
         donate_argnums=(1,),
     )
-    replicas = jax.device_put(
-        np.arange(jax.local_device_count()), NamedSharding(mesh(), PartitionSpec(AXIS))
-    )
+    # pmap gives each process its own rows; their numbers are over all processes.
+    first = jax.process_index() * jax.local_device_count()
+    replicas = split_over_devices(first + np.arange(jax.local_device_count()))
     return functools.partial(p_call, replicas)
+
+
+def make_members_call(
+    *,
+    steps_per_call: int,
+    num_devices: int,
+    sample_fn: SampleFn,
+    make_optimizer_fn: Callable[[jax.Array], optax.GradientTransformation],
+    **step_options: Any,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """K steps of each of M trainings: ``(states, members, frozen, data)``.
+
+    The leaves of `states`, and of `members` (``seed``, ``learning_rate`` and
+    ``weights``, which replace those of `frozen`), are [devices, M / devices, ...];
+    `frozen` and `data` are shared. Each member makes the steps that it would have made
+    alone on one device. One whose loss or gradient is not finite stays at the state
+    before that step: what it draws is of that step, so it comes to the same each time.
+
+    Returns:
+      (states, which are donated, and scalars [devices, M / devices] averaged over the
+      steps).
+
+    Args:
+      steps_per_call: K.
+      num_devices: local devices that share the members.
+      sample_fn: (data, key, part) -> batch.
+      make_optimizer_fn: learning rate -> optimiser.
+      **step_options: see :func:`train_step`.
+    """
+
+    def member_steps(state, member, frozen, data):
+        if member["weights"]:
+            frozen = frozen | {"weights": frozen["weights"] | member["weights"]}
+        optimizer = make_optimizer_fn(member["learning_rate"])
+
+        def guarded(state, *arguments):
+            new, info = train_step(
+                state, *arguments, optimizer=optimizer, **step_options
+            )
+            finite = jnp.isfinite(sum(jnp.sum(value) for value in info.values()))
+            kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+            return kept, info
+
+        return scan_steps(
+            state,
+            frozen,
+            data,
+            WHOLE,
+            steps_per_call=steps_per_call,
+            seed=member["seed"],
+            sample_fn=sample_fn,
+            step_fn=guarded,
+        )
+
+    return jax.pmap(
+        jax.vmap(member_steps, in_axes=(0, 0, None, None)),
+        AXIS,
+        in_axes=(0, 0, None, None),
+        devices=jax.local_devices()[:num_devices],
+        donate_argnums=(0,),
+    )

@@ -31,20 +31,31 @@ class TrainState(struct.PyTreeNode):
     opt_state: optax.OptState
 
 
-def make_optimizer(settings: Optimizer, num_steps: int) -> optax.GradientTransformation:
-    """AdamW with linear warm-up, then cosine to 0 or a constant rate."""
+def make_optimizer(
+    settings: Optimizer,
+    num_steps: int,
+    learning_rate: jax.typing.ArrayLike | None = None,
+) -> optax.GradientTransformation:
+    """AdamW with linear warm-up, then cosine to 0 or a constant rate.
+
+    Args:
+      settings: of the optimiser.
+      num_steps: steps of the training.
+      learning_rate: instead of the settings', also a traced one.
+    """
     warmup = min(settings.warmup_steps, num_steps)
     if settings.schedule == "cosine":
-        rate = optax.warmup_cosine_decay_schedule(
-            0.0 if warmup else settings.learning_rate,
-            settings.learning_rate,
-            warmup,
-            max(num_steps, warmup + 1),
+        share = optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else 1.0, 1.0, warmup, max(num_steps, warmup + 1)
         )
     else:
-        rate = optax.linear_schedule(0.0, settings.learning_rate, max(warmup, 1))
+        share = optax.linear_schedule(0.0, 1.0, max(warmup, 1))
+    rate = settings.learning_rate if learning_rate is None else learning_rate
     adamw = optax.adamw(
-        rate, settings.beta1, settings.beta2, weight_decay=settings.weight_decay
+        lambda step: rate * share(step),
+        settings.beta1,
+        settings.beta2,
+        weight_decay=settings.weight_decay,
     )
     if settings.max_grad_norm > 0:
         return optax.chain(optax.clip_by_global_norm(settings.max_grad_norm), adamw)

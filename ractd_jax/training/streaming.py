@@ -7,32 +7,48 @@ uninterrupted one would have had. Reading ahead is grain's work.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.training.stages.base import Stage
+from ractd_jax.training.parallel import Part
+from ractd_jax.training.stages.base import Stage, gather_part
 
 _THREADS, _AHEAD = 2, 4
 
 
 def batches_of_call(
-    stage: Stage, seed: int, first_step: int, num_steps: int, devices: int
+    stage: Stage,
+    seed: int,
+    first_step: int,
+    num_steps: int,
+    parts: Sequence[Part] | None = None,
 ) -> Any:
-    """Leaves [devices, num_steps, ...]: batches of steps from `first_step` on."""
-    per_device = stage.batch_size // devices
-    shape = stage.rows_shape(per_device)
+    """Leaves [parts, num_steps, ...]: batches of steps from `first_step` on.
 
-    def batch(step: int, device: int):
-        rng = np.random.default_rng((seed, step, device))
-        return stage.gather(stage.data, rng.integers(stage.num_rows, size=shape))
+    Args:
+      stage: whose data.
+      seed: of the rows.
+      first_step: of the call.
+      num_steps: K.
+      parts: of the global batch; by default those of this process's devices.
+    """
+    if parts is None:
+        first = jax.process_index() * jax.local_device_count()
+        own = range(first, first + jax.local_device_count())
+        parts = [Part(index, jax.device_count()) for index in own]
+    shape = stage.rows_shape(stage.batch_size)
 
-    steps = range(first_step, first_step + num_steps)
-    drawn = [[batch(step, device) for step in steps] for device in range(devices)]
-    return _stack([_stack(batches) for batches in drawn])
+    def batches(step: int) -> list:
+        rng = np.random.default_rng((seed, step))
+        rows = rng.integers(stage.num_rows, size=shape)
+        return [gather_part(stage, stage.data, rows, part) for part in parts]
+
+    steps = [batches(step) for step in range(first_step, first_step + num_steps)]
+    return _stack([_stack(list(of_part)) for of_part in zip(*steps, strict=True)])
 
 
 def _stack(trees: list) -> Any:
@@ -40,7 +56,7 @@ def _stack(trees: list) -> Any:
 
 
 def stream_batches(
-    stage: Stage, seed: int, start: int, steps_per_call: int, devices: int
+    stage: Stage, seed: int, start: int, steps_per_call: int
 ) -> Iterator[Any]:
     """Yields the batches of each call from step `start` to the stage's last.
 
@@ -56,7 +72,7 @@ def stream_batches(
         ) from None
     firsts = grain.MapDataset.range(start, stage.num_steps, steps_per_call)
     calls = firsts.map(
-        lambda first: batches_of_call(stage, seed, int(first), steps_per_call, devices)
+        lambda first: batches_of_call(stage, seed, int(first), steps_per_call)
     )
     options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
     return iter(calls.to_iter_dataset(options))

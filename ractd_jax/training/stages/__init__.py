@@ -1,6 +1,11 @@
 """The stages: what each one trains, on what, with which loss."""
 
-from ractd_jax.training.stages.base import Stage, base_metadata, dimensions
+from ractd_jax.training.stages.base import (
+    Stage,
+    base_metadata,
+    dimensions,
+    gather_part,
+)
 from ractd_jax.training.stages.ddpm import ddpm_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
@@ -13,6 +18,7 @@ __all__ = [
     "base_metadata",
     "ddpm_stage",
     "dimensions",
+    "gather_part",
     "inverse_dynamics_stage",
     "load_reward_members",
     "load_stage_model",

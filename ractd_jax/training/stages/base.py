@@ -23,7 +23,7 @@ from ractd_jax.data.windows import (
 from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
-from ractd_jax.training.parallel import LossFn
+from ractd_jax.training.parallel import LossFn, Part
 from ractd_jax.training.state import TrainState
 
 # (data, rows) -> batch, of numpy and of JAX arrays alike.
@@ -71,6 +71,7 @@ class Stage:
       metadata: JSON-able, saved with every checkpoint.
       draws_per_item: independent rows for each item, on a leading axis; 0 for one
         row without that axis.
+      mixes_rows: whether an item of a batch is made of other rows than its own too.
       streaming: gather on the host.
       target_decay: decay of the target network; None for no target network.
       probe: state -> extra scalars at each log line.
@@ -88,6 +89,7 @@ class Stage:
     gather: Gather
     metadata: dict
     draws_per_item: int = 0
+    mixes_rows: bool = False
     streaming: bool = False
     target_decay: float | None = None
     probe: Callable[[TrainState], dict[str, jax.Array]] | None = None
@@ -96,6 +98,14 @@ class Stage:
         """Shape of the rows of a batch."""
         lead = (self.draws_per_item,) if self.draws_per_item else ()
         return (*lead, batch_size)
+
+
+def gather_part(stage: Stage, data: Any, rows: Any, part: Part) -> Any:
+    """A part of the global batch of `rows`, of numpy and of JAX arrays alike."""
+    axis = 1 if stage.draws_per_item else 0
+    if not stage.mixes_rows:
+        return stage.gather(data, part.of(rows, axis))
+    return jax.tree.map(lambda leaf: part.of(leaf, axis), stage.gather(data, rows))
 
 
 def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:

@@ -7,6 +7,7 @@ import jax
 from ractd_jax import diffusion, losses, models
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.settings import Settings
+from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
@@ -23,7 +24,7 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     distance_fn = losses.distance(options.distance)
     schedule = diffusion.ddpm_schedule(options.num_timesteps)
 
-    def loss_fn(params, target_params, frozen, batch, key):
+    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
         del target_params, frozen
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
         plans, condition = batch
@@ -32,13 +33,16 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             params,
             condition,
             deterministic=options.dropout_rate == 0.0,
-            rngs={"dropout": dropout_key},
+            rngs={"dropout": part.key(dropout_key)},
+        )
+        times = jax.random.randint(
+            time_key, (part.count * len(plans),), 0, options.num_timesteps
         )
         loss = losses.ddpm_loss(
             clean_fn,
             plans,
-            jax.random.randint(time_key, (len(plans),), 0, options.num_timesteps),
-            jax.random.normal(noise_key, plans.shape),
+            part.of(times),
+            part.normal(noise_key, plans.shape),
             schedule,
             distance_fn=distance_fn,
         )

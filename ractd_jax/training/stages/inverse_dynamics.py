@@ -15,6 +15,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
 from ractd_jax.networks import InverseDynamics, InverseDynamicsConfig
 from ractd_jax.settings import Settings
+from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import Stage, base_metadata
 from ractd_jax.training.stages.reward import split_episodes
 
@@ -165,8 +166,8 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
             actions.normalize(pairs.actions),
         )
 
-    def loss_fn(params, target_params, frozen, batch, key):
-        del target_params, frozen, key
+    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
+        del target_params, frozen, key, part
         predictions = model.apply(
             {"params": params}, batch.observations, batch.next_observations
         )

@@ -15,6 +15,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.windows import WindowIndex, index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Settings
+from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import (
     Gather,
     Stage,
@@ -227,8 +228,8 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
 
         return jax.vmap(member)(params, observations, others)
 
-    def loss_fn(params, target_params, frozen, batch, key):
-        del target_params, frozen, key
+    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
+        del target_params, frozen, key, part
         predictions = predict(params, batch.observations, batch.others)
         loss = losses.regression_loss(predictions, batch.targets)
         return loss, {"loss/mse": loss / options.num_members}
@@ -253,6 +254,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         num_rows=items.num_train,
         gather=items.gather,
         draws_per_item=options.num_members,
+        mixes_rows=of_goals,
         streaming=settings.dataset.streaming,
         metadata={
             **base_metadata("reward", settings, dataset),

@@ -10,7 +10,7 @@ from ractd_jax import diffusion, losses, models
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings
 from ractd_jax.student import sample_one_step, sample_time_triples
-from ractd_jax.training.parallel import LossFn
+from ractd_jax.training.parallel import WHOLE, LossFn
 from ractd_jax.training.state import TrainState
 
 
@@ -19,30 +19,30 @@ def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
     distance_fn = losses.distance(options.distance)
     num_scales = options.num_scales or noise.num_scales
 
-    def loss_fn(params, target_params, frozen, batch, key):
+    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
         keys = jax.random.split(key, 6)
         plans, condition = batch
+        total = part.count * len(plans)
         sigma = diffusion.sample_student_sigma(
             keys[0],
-            len(plans),
+            total,
             noise.num_scales,
             noise.sigma_min,
             noise.sigma_max,
             noise.rho,
             (noise.log_sigma_mean, noise.log_sigma_std),
         )
-        init_noise = models.init_noise_scale(noise) * jax.random.normal(
-            keys[5], plans.shape
-        )
+        init_noise = models.init_noise_scale(noise) * part.normal(keys[5], plans.shape)
         # Where the ends of a plan are known, there is no noise on them.
         still = jnp.zeros_like(condition)
+        triple = sample_time_triples(
+            keys[1], total, num_scales, options.max_solver_steps
+        )
         draws = losses.StudentDraws(
-            triple=sample_time_triples(
-                keys[1], len(plans), num_scales, options.max_solver_steps
-            ),
-            ctm_noise=models.pin(unet, jax.random.normal(keys[2], plans.shape), still),
-            dsm_sigma=sigma,
-            dsm_noise=models.pin(unet, jax.random.normal(keys[4], plans.shape), still),
+            triple=jax.tree.map(part.of, triple),
+            ctm_noise=models.pin(unet, part.normal(keys[2], plans.shape), still),
+            dsm_sigma=part.of(sigma),
+            dsm_noise=models.pin(unet, part.normal(keys[4], plans.shape), still),
             init_noise=models.pin(unet, init_noise, condition),
         )
         frozen_params = jax.lax.stop_gradient(
@@ -62,7 +62,7 @@ def student_loss_fn(settings: Settings, dims, unet, reward_model) -> LossFn:
                 params,
                 noise,
                 deterministic=options.dropout_rate == 0.0,
-                rngs={"dropout": keys[3]},
+                rngs={"dropout": part.key(keys[3])},
             ),
             lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
             models.make_denoise_fn(unet, frozen["teacher"], condition, noise),

@@ -7,6 +7,7 @@ import jax
 from ractd_jax import diffusion, losses, models
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.settings import Settings
+from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
@@ -23,7 +24,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     distance_fn = losses.distance(options.distance)
     noise = settings.diffusion
 
-    def loss_fn(params, target_params, frozen, batch, key):
+    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
         del target_params, frozen
         sigma_key, noise_key, dropout_key = jax.random.split(key, 3)
         plans, condition = batch
@@ -33,16 +34,19 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             condition,
             noise,
             deterministic=options.dropout_rate == 0.0,
-            rngs={"dropout": dropout_key},
+            rngs={"dropout": part.key(dropout_key)},
         )
         sigma = diffusion.sample_log_normal_sigma(
-            sigma_key, len(plans), noise.log_sigma_mean, noise.log_sigma_std
+            sigma_key,
+            part.count * len(plans),
+            noise.log_sigma_mean,
+            noise.log_sigma_std,
         )
         loss = losses.dsm_loss(
             denoise_fn,
             plans,
-            sigma,
-            jax.random.normal(noise_key, plans.shape),
+            part.of(sigma),
+            part.normal(noise_key, plans.shape),
             distance_fn=distance_fn,
             sigma_data=noise.sigma_data,
             sigma_floor=noise.sigma_floor,

@@ -1,0 +1,214 @@
+"""A grid of trainings of one stage in one compiled program, evaluated together.
+
+  python -m experiments.sweep --config=configs/hopper_medium_replay.py:cpu \
+      --teacher=runs/teacher --reward=runs/reward --workdir=runs/sweep \
+      --sweep="reward_weight=0,0.3,0.5,0.7,1.0,1.5" --seeds=4
+
+Every member trains with the same teacher, reward model and data, and is what
+train_student (--stage=teacher: train_teacher, reward: train_reward) with its own values
+and seed would give on one device. At each checkpoint all of them are evaluated:
+results.jsonl has a row for each, returns.npz the raw returns; members/NAME is a
+member's own workdir, as the stage's main leaves it. Restartable. experiments.aggregate
+reads the results.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags, logging
+
+from experiments import launch
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.sources import load_resolved
+from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.members import evaluate_members, member_params
+from ractd_jax.evaluation.rollout import save_arrays
+from ractd_jax.evaluation.statistics import normalized_score
+from ractd_jax.files import write_json
+from ractd_jax.models import Dimensions
+from ractd_jax.planning import Planner
+from ractd_jax.settings import Settings, from_mapping, to_dict
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.sweep import (
+    Member,
+    make_members,
+    member_settings,
+    train_members,
+)
+
+FLAGS = flags.FLAGS
+
+
+class Results:
+    """results.jsonl and returns.npz of a grid, without a row twice."""
+
+    def __init__(self, workdir: Path):
+        self._rows_path = workdir / "results.jsonl"
+        self._returns_path = workdir / "returns.npz"
+        self._rows, self._returns = {}, {}
+        if self._returns_path.exists():
+            with np.load(self._returns_path, allow_pickle=False) as stored:
+                self._returns = dict(stored)
+        if self._rows_path.exists():
+            for line in self._rows_path.read_text().splitlines():
+                row = json.loads(line)
+                self._rows[f"{row['name']}@{row['step']}"] = row
+
+    def has(self, members: list[Member], step: int) -> bool:
+        return all(f"{member.name}@{step}" in self._rows for member in members)
+
+    def add(self, row: dict, returns: np.ndarray | None) -> None:
+        key = f"{row['name']}@{row['step']}"
+        self._rows[key] = row
+        if returns is not None:
+            self._returns[key] = returns
+
+    def write(self) -> None:
+        """Both files appear only when complete; rows have their returns."""
+        save_arrays(self._returns_path, self._returns)
+        temporary = self._rows_path.with_suffix(".tmp")
+        rows = [json.dumps(row) + "\n" for row in self._rows.values()]
+        temporary.write_text("".join(rows))
+        temporary.replace(self._rows_path)
+
+
+def planner_of(stage, settings: Settings, params) -> Planner:
+    """A planner of the stage; what its members' planners share."""
+    normalizers = {
+        name: MinMaxNormalizer.from_dict(value)
+        for name, value in stage.metadata["normalizers"].items()
+    }
+    student = stage.name == "student"
+    return Planner(
+        settings,
+        Dimensions(**stage.metadata["dimensions"]),
+        stage.name,
+        params,
+        normalizers["observations"],
+        normalizers["actions"],
+        num_steps=settings.evaluation.student_steps
+        if student
+        else settings.evaluation.teacher_steps,
+    )
+
+
+def evaluate_all(stage, settings, members, step, states, finite, results) -> None:
+    """Adds a row of each member at this step; of one that is not finite, that."""
+    options, environment = settings.evaluation, settings.environment
+    episodes = FLAGS.num_episodes or options.num_episodes
+    planner = planner_of(stage, settings, member_params(states.ema_params, 0))
+    found = evaluate_members(
+        planner, states.ema_params, environment, episodes, options.seed, options.noise
+    )
+    for i, member in enumerate(members):
+        row = {
+            "name": member.name,
+            "params": dict(member.values),
+            "seed": member.seed,
+            "task": settings.task,
+            "environment": environment.id,
+            "step": step,
+            "last": step == stage.num_steps,
+            "finite": bool(finite[i]),
+            "num_episodes": episodes if finite[i] else 0,
+            "return_mean": None,
+            "score_mean": None,
+            "score_min": environment.score_min,
+            "score_max": environment.score_max,
+        }
+        returns = found[i].returns if finite[i] else None
+        if returns is not None:
+            row["return_mean"] = float(returns.mean())
+            row["score_mean"] = float(normalized_score(returns, environment).mean())
+        results.add(row, returns)
+    results.write()
+
+
+def write_members(stage, settings, members, states, workdir) -> None:
+    """Each member's own workdir: config.json and the last checkpoint."""
+    for i, member in enumerate(members):
+        folder = workdir / "members" / member.name
+        own = to_dict(from_mapping(member_settings(stage.name, member), settings))
+        checkpointer = Checkpointer(folder)
+        state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
+        if checkpointer.latest_step() != int(state.step):
+            checkpointer.save(state, stage.metadata | {"settings": own})
+        checkpointer.close()
+        write_json(folder / "config.json", own)
+
+
+def make_stage(settings: Settings, dataset, members: list[Member]):
+    """The stage that the members share.
+
+    Raises:
+      ConfigError: values without the model that they need.
+    """
+    if FLAGS.stage == "teacher":
+        return teacher_stage(settings, dataset)
+    if FLAGS.stage == "reward":
+        return reward_stage(settings, dataset)
+    if not FLAGS.teacher:
+        raise ConfigError("--teacher: expected the workdir of train_teacher")
+    weights = {
+        m.values.get("reward_weight", settings.student.reward_weight) for m in members
+    }
+    if any(weights):
+        # One program for all; it needs the reward model where one member does.
+        settings = from_mapping({"student": {"reward_weight": max(weights)}}, settings)
+    return student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
+
+
+def main():
+    settings, dataset = load_resolved(launch.settings_from_flags())
+    members = make_members(FLAGS.sweep, FLAGS.seeds, FLAGS.stage)
+    workdir = Path(FLAGS.workdir)
+    stage = make_stage(settings, dataset, members)
+    grid = {
+        "stage": stage.name,
+        "settings": to_dict(settings),
+        "members": [member._asdict() for member in members],
+    }
+    path = workdir / "sweep.json"
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(grid)):
+        raise ConfigError(
+            f"{workdir} holds another sweep ({path.name} differs): use another "
+            "--workdir, or remove this one"
+        )
+    write_json(path, grid)
+    results = Results(workdir)
+
+    def on_checkpoint(step, states, finite):
+        if stage.name != "reward" and not results.has(members, step):
+            evaluate_all(stage, settings, members, step, states, finite, results)
+
+    states, finite = train_members(stage, members, settings.run, workdir, on_checkpoint)
+    write_members(stage, settings, members, states, workdir)
+    for member, ok in zip(members, finite, strict=True):
+        if not ok:
+            logging.warning("%s went non-finite and was frozen", member.name)
+    print(
+        f"{int(finite.sum())} of {len(members)} members finished: {workdir}/results.jsonl"
+    )
+
+
+if __name__ == "__main__":
+    launch.define_config_flags()
+    flags.DEFINE_enum(
+        "stage", "student", ["teacher", "reward", "student"], "What is trained."
+    )
+    flags.DEFINE_string("teacher", None, "Workdir of train_teacher, for students.")
+    flags.DEFINE_string("reward", None, "Workdir of train_reward, for students.")
+    flags.DEFINE_string(
+        "sweep", "", 'Such as "reward_weight=0,0.3;learning_rate=1e-3,3e-4".'
+    )
+    flags.DEFINE_integer("seeds", 1, "Seeds 0, 1, ... of each value.", lower_bound=1)
+    flags.DEFINE_integer(
+        "num_episodes",
+        None,
+        "Of each member's evaluation, if not the config's.",
+        lower_bound=1,
+    )
+    launch.run(main)

@@ -1,0 +1,242 @@
+"""Many trainings of one stage as one program: a grid of values and seeds."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from ractd_jax.errors import ConfigError
+from ractd_jax.settings import Run
+from ractd_jax.training import parallel
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.logging import MetricWriter
+from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
+from ractd_jax.training.stages import Stage
+from ractd_jax.training.state import TrainState, make_optimizer
+
+# What a compiled program takes as values, by stage; the seed besides.
+_LOSS_WEIGHTS = (
+    "ctm_weight",
+    "dsm_weight",
+    "reward_weight",
+    "pessimism",
+    "advantage_cap",
+)
+SWEEPABLE = {
+    "teacher": ("learning_rate",),
+    "reward": ("learning_rate",),
+    "student": ("learning_rate", *_LOSS_WEIGHTS),
+}
+
+
+class Member(NamedTuple):
+    """One training of a grid.
+
+    Attributes:
+      name: such as ``reward_weight=0.3,seed=2``.
+      seed: of its initial parameters and of every draw.
+      values: setting of the stage -> value.
+    """
+
+    name: str
+    seed: int
+    values: Mapping[str, float]
+
+
+# (step, states with leaves [M, ...], [M] whether each is still finite)
+OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
+
+
+def make_members(sweep: str, num_seeds: int, stage: str) -> list[Member]:
+    """The grid of ``"reward_weight=0,0.3;learning_rate=1e-3"`` and seeds 0, 1, ....
+
+    Raises:
+      ConfigError: a value that no program takes, no number, or one given twice.
+    """
+    axes: dict[str, list[float]] = {}
+    for part in filter(None, sweep.replace(" ", "").split(";")):
+        name, _, listed = part.partition("=")
+        if name not in SWEEPABLE[stage] or name in axes:
+            raise ConfigError(
+                f"--sweep: expected each of {', '.join(SWEEPABLE[stage])} at most once "
+                f"for a {stage}, found {name!r}"
+            )
+        try:
+            axes[name] = [float(value) for value in listed.split(",")]
+        except ValueError:
+            raise ConfigError(
+                f"--sweep: expected numbers with commas after {name}=, found {listed!r}"
+            ) from None
+        if len(set(axes[name])) < len(axes[name]):
+            raise ConfigError(f"--sweep: {name} has a value twice: {listed}")
+    members = []
+    for values in itertools.product(*axes.values()):
+        named = dict(zip(axes, values, strict=True))
+        for seed in range(num_seeds):
+            text = [f"{name}={value:g}" for name, value in named.items()]
+            members.append(Member(",".join([*text, f"seed={seed}"]), seed, named))
+    return members
+
+
+def member_settings(stage: str, member: Member) -> dict:
+    """What a config has to say to train this member alone, as a nested mapping."""
+    section: dict[str, Any] = dict(member.values)
+    if "learning_rate" in section:
+        section["optimizer"] = {"learning_rate": section.pop("learning_rate")}
+    return {"seed": member.seed, stage: section}
+
+
+def train_members(
+    stage: Stage,
+    members: Sequence[Member],
+    run: Run,
+    workdir: str | os.PathLike,
+    on_checkpoint: OnCheckpoint | None = None,
+) -> tuple[TrainState, np.ndarray]:
+    """Trains a grid to its last step, resuming what is in `workdir`.
+
+    The states of all members are one checkpoint in `workdir`; metrics are each
+    member's, in ``members/NAME/metrics.jsonl``.
+
+    Args:
+      stage: what each trains, but for its values.
+      members: the grid.
+      run: cadence of logs and checkpoints.
+      workdir: of the grid.
+      on_checkpoint: called after each checkpoint, and once more after a resume.
+
+    Returns:
+      (states with leaves [M, ...], [M] whether each is still finite).
+
+    Raises:
+      ConfigError: a cadence that is no multiple of ``run.steps_per_call``, or streamed
+        data, or several processes.
+    """
+    check_cadence(stage, run)
+    if stage.streaming:
+        raise ConfigError("config.dataset.streaming: expected False in a sweep")
+    if jax.process_count() > 1:
+        raise ConfigError("--distributed: a sweep uses the devices of one process")
+    workdir, count = Path(workdir), len(members)
+    devices = max(d for d in range(1, jax.local_device_count() + 1) if count % d == 0)
+    states, stored = _initial_states(stage, members, run, workdir)
+    checkpointer, step = stored
+    if step and on_checkpoint is not None:
+        on_checkpoint(step, states, _still_finite(states, step))
+
+    def split(tree):
+        tree = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), tree)
+        return parallel.split_over_devices(tree, devices)
+
+    def joined(tree):
+        return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), tree)
+
+    call = parallel.make_members_call(
+        steps_per_call=run.steps_per_call,
+        num_devices=devices,
+        sample_fn=make_sample_fn(stage),
+        make_optimizer_fn=lambda rate: make_optimizer(
+            stage.optimizer, stage.num_steps, rate
+        ),
+        loss_fn=stage.loss_fn,
+        settings=stage.optimizer,
+        target_decay=stage.target_decay or 0.0,
+    )
+    values = split(_stacked_values(stage, members))
+    frozen = parallel.replicate(stage.frozen, devices)
+    data = parallel.replicate(stage.data, devices)
+    states = split(states)
+    folders = [workdir / "members" / member.name for member in members]
+    writers = [MetricWriter(folder, step) for folder in folders]
+    reported: set[str] = set()
+    try:
+        with tqdm(
+            total=stage.num_steps, initial=step, desc=f"{stage.name} x {count}"
+        ) as bar:
+            while step < stage.num_steps:
+                with jax.transfer_guard("disallow"):
+                    states, infos = call(states, values, frozen, data)
+                step += run.steps_per_call
+                jax.block_until_ready(infos)
+                bar.update(run.steps_per_call)
+                last = step == stage.num_steps
+                if last or step % run.log_every == 0:
+                    finite = _still_finite(states, step)
+                    _log(joined(infos), writers, members, finite, step, reported)
+                if last or step % run.checkpoint_every == 0:
+                    whole = joined(states)
+                    checkpointer.save(whole, stage.metadata, step)
+                    if on_checkpoint is not None:
+                        on_checkpoint(step, whole, _still_finite(whole, step))
+    finally:
+        checkpointer.close()
+        for writer in writers:
+            writer.close()
+    whole = joined(states)
+    return whole, _still_finite(whole, step)
+
+
+def _initial_states(stage, members, run, workdir):
+    """(states [M, ...], (checkpointer, step that they are of))."""
+    optimizer = make_optimizer(stage.optimizer, stage.num_steps)
+
+    def init(seed):
+        return init_fn(stage, seed, optimizer)()
+
+    seeds = jnp.array([member.seed for member in members])
+    checkpointer = Checkpointer(workdir, run.keep_checkpoints)
+    shapes = jax.eval_shape(jax.vmap(init), seeds)
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    template = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+    )
+    states = checkpointer.restore(template)
+    if states is None:
+        # One after the other, as alone: under vmap draws are rounded differently.
+        every = [jax.jit(init)(seed) for seed in seeds]
+        return jax.tree.map(lambda *x: jnp.stack(x), *every), (checkpointer, 0)
+    step = checkpointer.restored_step
+    logging.info("%s x %d: resuming from step %d", stage.name, len(members), step)
+    return states, (checkpointer, step)
+
+
+def _stacked_values(stage: Stage, members: Sequence[Member]) -> dict:
+    """What `parallel.make_members_call` takes, leaves [M]."""
+    weights = stage.frozen.get("weights", {})
+
+    def stacked(name, default):
+        return np.array([m.values.get(name, default) for m in members], np.float32)
+
+    return {
+        "seed": np.array([member.seed for member in members], np.int32),
+        "learning_rate": stacked("learning_rate", stage.optimizer.learning_rate),
+        "weights": {name: stacked(name, value) for name, value in weights.items()},
+    }
+
+
+def _still_finite(states: TrainState, step: int) -> np.ndarray:
+    return np.ravel(jax.device_get(states.step)) == step
+
+
+def _log(infos, writers, members, finite, step, reported) -> None:
+    """A row for each member that is finite; one warning for each that is not."""
+    infos = jax.device_get(infos)
+    for i, (writer, member) in enumerate(zip(writers, members, strict=True)):
+        if finite[i]:
+            writer.write(step, {name: float(x[i]) for name, x in infos.items()})
+        elif member.name not in reported:
+            reported.add(member.name)
+            logging.warning(
+                "%s is not finite by step %d: it stays as it was, the others go on",
+                member.name,
+                step,
+            )
