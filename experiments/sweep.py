@@ -34,9 +34,9 @@ from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
 from ractd_jax.training.sweep import (
     Member,
-    make_members,
+    make_grid,
     member_settings,
-    train_members,
+    train_grid,
 )
 
 FLAGS = flags.FLAGS
@@ -95,10 +95,11 @@ def planner_of(stage, settings: Settings, params) -> Planner:
     )
 
 
-def evaluate_all(stage, settings, members, step, states, finite, results) -> None:
+def evaluate_all(
+    stage, settings, members, step, states, finite, results, episodes
+) -> None:
     """Adds a row of each member at this step; of one that is not finite, that."""
     options, environment = settings.evaluation, settings.environment
-    episodes = FLAGS.num_episodes or options.num_episodes
     planner = planner_of(stage, settings, member_params(states.ema_params, 0))
     found = evaluate_members(
         planner, states.ema_params, environment, episodes, options.seed, options.noise
@@ -163,34 +164,43 @@ def make_stage(settings: Settings, dataset, members: list[Member]):
 
 def main():
     settings, dataset = load_resolved(launch.settings_from_flags())
-    members = make_members(FLAGS.sweep, FLAGS.seeds, FLAGS.stage)
+    grid = make_grid(FLAGS.sweep, FLAGS.seeds, FLAGS.stage)
+    members = grid.members
     workdir = Path(FLAGS.workdir)
     stage = make_stage(settings, dataset, members)
-    grid = {
+    about = {
         "stage": stage.name,
         "settings": to_dict(settings),
         "members": [member._asdict() for member in members],
     }
     path = workdir / "sweep.json"
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(grid)):
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(about)):
         raise ConfigError(
             f"{workdir} holds another sweep ({path.name} differs): use another "
             "--workdir, or remove this one"
         )
-    write_json(path, grid)
+    write_json(path, about)
     results = Results(workdir)
+    episodes = settings.evaluation.num_episodes
+    if FLAGS.num_episodes is not None:
+        episodes = FLAGS.num_episodes
+    if stage.name == "reward":
+        episodes = 0  # A reward model does not act.
 
     def on_checkpoint(step, states, finite):
-        if stage.name != "reward" and not results.has(members, step):
-            evaluate_all(stage, settings, members, step, states, finite, results)
+        if episodes and not results.has(members, step):
+            evaluate_all(
+                stage, settings, members, step, states, finite, results, episodes
+            )
 
-    states, finite = train_members(stage, members, settings.run, workdir, on_checkpoint)
+    states, finite = train_grid(stage, grid, settings.run, workdir, on_checkpoint)
     write_members(stage, settings, members, states, workdir)
     for member, ok in zip(members, finite, strict=True):
         if not ok:
             logging.warning("%s went non-finite and was frozen", member.name)
     print(
-        f"{int(finite.sum())} of {len(members)} members finished: {workdir}/results.jsonl"
+        f"{int(finite.sum())} of {len(members)} members finished; see "
+        f"{workdir}/results.jsonl"
     )
 
 
@@ -208,7 +218,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "num_episodes",
         None,
-        "Of each member's evaluation, if not the config's.",
-        lower_bound=1,
+        "Of each evaluation of a member, if not the config's; 0 for none.",
+        lower_bound=0,
     )
     launch.run(main)

@@ -183,6 +183,7 @@ def train_step(
 
 def scan_steps(
     state: TrainState,
+    first: jax.Array,
     frozen: Any,
     data: Any,
     part: Part,
@@ -192,17 +193,19 @@ def scan_steps(
     sample_fn: SampleFn | None,
     step_fn: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """K steps of one replica: (state, means of the scalars)."""
+    """Steps `first` to first + K - 1 of one replica: (state, means of the scalars)."""
 
-    def body(state, batch):
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def body(state, step_and_batch):
+        step, batch = step_and_batch
+        key = jax.random.fold_in(jax.random.key(seed), step)
         if sample_fn is not None:
             sample_key, key = jax.random.split(key)
             batch = sample_fn(data, sample_key, part)
         return step_fn(state, frozen, batch, key, part)
 
+    steps = first + jnp.arange(steps_per_call)
     batches = data if sample_fn is None else None
-    state, infos = jax.lax.scan(body, state, batches, length=steps_per_call)
+    state, infos = jax.lax.scan(body, state, (steps, batches))
     return state, jax.tree.map(jnp.mean, infos)
 
 
@@ -234,6 +237,7 @@ def make_train_call(
     def call(replica, state, frozen, data):
         return scan_steps(
             state,
+            state.step,
             frozen,
             data,
             Part(replica, count),
@@ -264,54 +268,66 @@ def make_members_call(
     make_optimizer_fn: Callable[[jax.Array], optax.GradientTransformation],
     **step_options: Any,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """K steps of each of M trainings: ``(states, members, frozen, data)``.
+    """K steps of S x V trainings: ``(states, seeds, values, first, frozen, data)``.
 
-    The leaves of `states`, and of `members` (``seed``, ``learning_rate`` and
-    ``weights``, which replace those of `frozen`), are [devices, M / devices, ...];
-    `frozen` and `data` are shared. Each member makes the steps that it would have made
-    alone on one device. One whose loss or gradient is not finite stays at the state
-    before that step: what it draws is of that step, so it comes to the same each time.
+    The leaves of `states` are [D, S / D, V, ...], the `seeds` [D, S / D], the leaves of
+    `values` (``learning_rate``, and ``weights``, which replace those of `frozen`) [V];
+    `first`, the number of the next step, `frozen` and `data` are shared. Members of one
+    seed draw the same batches and noise: what depends on nothing else, such as the
+    teacher's solution, is computed once for all of them.
+
+    Each member makes the steps that it would have made alone on one device. One whose
+    loss or gradient is not finite stays at the state before that step.
 
     Returns:
-      (states, which are donated, and scalars [devices, M / devices] averaged over the
-      steps).
+      (states, which are donated, and scalars [D, S / D, V] averaged over the steps).
 
     Args:
       steps_per_call: K.
-      num_devices: local devices that share the members.
+      num_devices: D, local devices that share the seeds.
       sample_fn: (data, key, part) -> batch.
       make_optimizer_fn: learning rate -> optimiser.
       **step_options: see :func:`train_step`.
     """
 
-    def member_steps(state, member, frozen, data):
-        if member["weights"]:
-            frozen = frozen | {"weights": frozen["weights"] | member["weights"]}
-        optimizer = make_optimizer_fn(member["learning_rate"])
+    def member_steps(state, values, seed, first, frozen, data):
+        if values["weights"]:
+            frozen = frozen | {"weights": frozen["weights"] | values["weights"]}
+        optimizer = make_optimizer_fn(values["learning_rate"])
 
-        def guarded(state, *arguments):
+        def guarded(state, frozen, batch, key, part):
+            state, step = state
             new, info = train_step(
-                state, *arguments, optimizer=optimizer, **step_options
+                state, frozen, batch, key, part, optimizer=optimizer, **step_options
             )
             finite = jnp.isfinite(sum(jnp.sum(value) for value in info.values()))
-            kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
-            return kept, info
+            keep = finite & (state.step == step)
+            kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, state)
+            return (kept, step + 1), info
 
-        return scan_steps(
-            state,
+        (state, _), infos = scan_steps(
+            (state, first),
+            first,
             frozen,
             data,
             WHOLE,
             steps_per_call=steps_per_call,
-            seed=member["seed"],
+            seed=seed,
             sample_fn=sample_fn,
             step_fn=guarded,
         )
+        return state, infos
+
+    of_values = jax.vmap(member_steps, in_axes=(0, 0, None, None, None, None))
+    of_seeds = jax.vmap(of_values, in_axes=(0, None, 0, None, None, None))
+
+    def call(states, seeds, values, first, frozen, data):
+        return of_seeds(states, values, seeds, first, frozen, data)
 
     return jax.pmap(
-        jax.vmap(member_steps, in_axes=(0, 0, None, None)),
+        call,
         AXIS,
-        in_axes=(0, 0, None, None),
+        in_axes=(0, 0, None, None, None, None),
         devices=jax.local_devices()[:num_devices],
         donate_argnums=(0,),
     )

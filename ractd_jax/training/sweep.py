@@ -52,11 +52,39 @@ class Member(NamedTuple):
     values: Mapping[str, float]
 
 
+class Grid(NamedTuple):
+    """Every seed with every set of values.
+
+    Attributes:
+      seeds: [S].
+      values: [V] setting of the stage -> value.
+    """
+
+    seeds: Sequence[int]
+    values: Sequence[Mapping[str, float]]
+
+    @property
+    def members(self) -> list[Member]:
+        """[S V], all values of the first seed first."""
+        return [
+            Member(
+                ",".join(
+                    [f"{name}={value:g}" for name, value in values.items()]
+                    + [f"seed={seed}"]
+                ),
+                seed,
+                values,
+            )
+            for seed in self.seeds
+            for values in self.values
+        ]
+
+
 # (step, states with leaves [M, ...], [M] whether each is still finite)
 OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
 
 
-def make_members(sweep: str, num_seeds: int, stage: str) -> list[Member]:
+def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
     """The grid of ``"reward_weight=0,0.3;learning_rate=1e-3"`` and seeds 0, 1, ....
 
     Raises:
@@ -78,13 +106,11 @@ def make_members(sweep: str, num_seeds: int, stage: str) -> list[Member]:
             ) from None
         if len(set(axes[name])) < len(axes[name]):
             raise ConfigError(f"--sweep: {name} has a value twice: {listed}")
-    members = []
-    for values in itertools.product(*axes.values()):
-        named = dict(zip(axes, values, strict=True))
-        for seed in range(num_seeds):
-            text = [f"{name}={value:g}" for name, value in named.items()]
-            members.append(Member(",".join([*text, f"seed={seed}"]), seed, named))
-    return members
+    values = [
+        dict(zip(axes, chosen, strict=True))
+        for chosen in itertools.product(*axes.values())
+    ]
+    return Grid(range(num_seeds), values)
 
 
 def member_settings(stage: str, member: Member) -> dict:
@@ -95,9 +121,9 @@ def member_settings(stage: str, member: Member) -> dict:
     return {"seed": member.seed, stage: section}
 
 
-def train_members(
+def train_grid(
     stage: Stage,
-    members: Sequence[Member],
+    grid: Grid,
     run: Run,
     workdir: str | os.PathLike,
     on_checkpoint: OnCheckpoint | None = None,
@@ -109,7 +135,7 @@ def train_members(
 
     Args:
       stage: what each trains, but for its values.
-      members: the grid.
+      grid: seeds and values, M = S V members.
       run: cadence of logs and checkpoints.
       workdir: of the grid.
       on_checkpoint: called after each checkpoint, and once more after a resume.
@@ -126,19 +152,18 @@ def train_members(
         raise ConfigError("config.dataset.streaming: expected False in a sweep")
     if jax.process_count() > 1:
         raise ConfigError("--distributed: a sweep uses the devices of one process")
-    workdir, count = Path(workdir), len(members)
-    devices = max(d for d in range(1, jax.local_device_count() + 1) if count % d == 0)
-    states, stored = _initial_states(stage, members, run, workdir)
-    checkpointer, step = stored
-    if step and on_checkpoint is not None:
-        on_checkpoint(step, states, _still_finite(states, step))
+    workdir, members = Path(workdir), grid.members
+    num_seeds, count = len(grid.seeds), len(members)
+    local = jax.local_device_count()
+    devices = max(d for d in range(1, local + 1) if num_seeds % d == 0)
 
     def split(tree):
-        tree = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), tree)
+        shape = devices, num_seeds // devices, len(grid.values)
+        tree = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)
         return parallel.split_over_devices(tree, devices)
 
     def joined(tree):
-        return jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), tree)
+        return jax.tree.map(lambda x: x.reshape(count, *x.shape[3:]), tree)
 
     call = parallel.make_members_call(
         steps_per_call=run.steps_per_call,
@@ -151,79 +176,86 @@ def train_members(
         settings=stage.optimizer,
         target_decay=stage.target_decay or 0.0,
     )
-    values = split(_stacked_values(stage, members))
-    frozen = parallel.replicate(stage.frozen, devices)
-    data = parallel.replicate(stage.data, devices)
-    states = split(states)
-    folders = [workdir / "members" / member.name for member in members]
-    writers = [MetricWriter(folder, step) for folder in folders]
-    reported: set[str] = set()
+    checkpointer = Checkpointer(workdir, run.keep_checkpoints)
+    states, step = _first_states(stage, members, checkpointer)
+    if step and on_checkpoint is not None:
+        on_checkpoint(step, states, still_finite(states, step))
+    seeds = np.array(grid.seeds, np.int32).reshape(devices, -1)
+    seeds = parallel.split_over_devices(seeds, devices)
+    values, frozen, data = parallel.replicate(
+        (_stacked_values(stage, grid), stage.frozen, stage.data), devices
+    )
+    writers = [
+        MetricWriter(workdir / "members" / member.name, step) for member in members
+    ]
+    states, reported = split(states), set()
     try:
         with tqdm(
             total=stage.num_steps, initial=step, desc=f"{stage.name} x {count}"
         ) as bar:
             while step < stage.num_steps:
+                first = parallel.replicate(np.int32(step), devices)
                 with jax.transfer_guard("disallow"):
-                    states, infos = call(states, values, frozen, data)
+                    states, infos = call(states, seeds, values, first, frozen, data)
                 step += run.steps_per_call
                 jax.block_until_ready(infos)
                 bar.update(run.steps_per_call)
                 last = step == stage.num_steps
                 if last or step % run.log_every == 0:
-                    finite = _still_finite(states, step)
+                    finite = still_finite(states, step)
                     _log(joined(infos), writers, members, finite, step, reported)
                 if last or step % run.checkpoint_every == 0:
                     whole = joined(states)
                     checkpointer.save(whole, stage.metadata, step)
                     if on_checkpoint is not None:
-                        on_checkpoint(step, whole, _still_finite(whole, step))
+                        on_checkpoint(step, whole, still_finite(whole, step))
     finally:
         checkpointer.close()
         for writer in writers:
             writer.close()
     whole = joined(states)
-    return whole, _still_finite(whole, step)
+    return whole, still_finite(whole, step)
 
 
-def _initial_states(stage, members, run, workdir):
-    """(states [M, ...], (checkpointer, step that they are of))."""
+def _first_states(stage, members, checkpointer) -> tuple[TrainState, int]:
+    """States [M, ...] of the newest checkpoint, or fresh ones, and their step."""
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
 
     def init(seed):
         return init_fn(stage, seed, optimizer)()
 
     seeds = jnp.array([member.seed for member in members])
-    checkpointer = Checkpointer(workdir, run.keep_checkpoints)
-    shapes = jax.eval_shape(jax.vmap(init), seeds)
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     template = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        jax.eval_shape(jax.vmap(init), seeds),
     )
     states = checkpointer.restore(template)
     if states is None:
-        # One after the other, as alone: under vmap draws are rounded differently.
-        every = [jax.jit(init)(seed) for seed in seeds]
-        return jax.tree.map(lambda *x: jnp.stack(x), *every), (checkpointer, 0)
+        # One after the other, as alone: vmap may round draws differently.
+        init = jax.jit(init)
+        every = [init(seed) for seed in seeds]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *every), 0
     step = checkpointer.restored_step
     logging.info("%s x %d: resuming from step %d", stage.name, len(members), step)
-    return states, (checkpointer, step)
+    return states, step
 
 
-def _stacked_values(stage: Stage, members: Sequence[Member]) -> dict:
-    """What `parallel.make_members_call` takes, leaves [M]."""
-    weights = stage.frozen.get("weights", {})
+def _stacked_values(stage: Stage, grid: Grid) -> dict:
+    """What `parallel.make_members_call` takes, leaves [V]."""
 
     def stacked(name, default):
-        return np.array([m.values.get(name, default) for m in members], np.float32)
+        return np.array([v.get(name, default) for v in grid.values], np.float32)
 
+    weights = stage.frozen.get("weights", {})
     return {
-        "seed": np.array([member.seed for member in members], np.int32),
         "learning_rate": stacked("learning_rate", stage.optimizer.learning_rate),
         "weights": {name: stacked(name, value) for name, value in weights.items()},
     }
 
 
-def _still_finite(states: TrainState, step: int) -> np.ndarray:
+def still_finite(states: TrainState, step: int) -> np.ndarray:
+    """[M] whether each member has made all its steps."""
     return np.ravel(jax.device_get(states.step)) == step
 
 
