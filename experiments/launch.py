@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from logging import WARNING
@@ -40,8 +41,14 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
     flags.mark_flags_as_required(required)
 
 
-def define_distributed_flags() -> None:
-    """``--distributed``, of mains that train with several processes."""
+def define_training_flags() -> None:
+    """``--distributed`` and ``--deterministic``, of the mains that train."""
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "On GPUs: only kernels that give the same bits in every run, at some speed. "
+        "On CPUs and TPUs they always do.",
+    )
     flags.DEFINE_bool(
         "distributed",
         False,
@@ -51,6 +58,12 @@ def define_distributed_flags() -> None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0.")
     flags.DEFINE_integer("num_processes", None, "Of the job.", lower_bound=1)
     flags.DEFINE_integer("process_index", None, "0 for the first.", lower_bound=0)
+
+
+def _use_deterministic_kernels() -> None:
+    """Before XLA reads its flags, which is when the first device is asked for."""
+    given = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
 
 
 def _join_processes() -> None:
@@ -113,6 +126,8 @@ def run(main) -> None:
         use_compilation_cache()
         try:
             if "distributed" in FLAGS:
+                if FLAGS.deterministic:
+                    _use_deterministic_kernels()
                 _join_processes()
             main()
         except (RactdError, FloatingPointError, ValueError) as error:

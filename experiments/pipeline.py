@@ -223,5 +223,5 @@ def write_report(workdir: Path, settings: Settings, report, returns, results) ->
 
 if __name__ == "__main__":
     launch.define_config_flags()
-    launch.define_distributed_flags()
+    launch.define_training_flags()
     launch.run(main)

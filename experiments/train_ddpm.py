@@ -25,5 +25,5 @@ def main():
 
 if __name__ == "__main__":
     launch.define_config_flags()
-    launch.define_distributed_flags()
+    launch.define_training_flags()
     launch.run(main)

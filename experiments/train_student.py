@@ -24,7 +24,7 @@ def main():
 
 if __name__ == "__main__":
     launch.define_config_flags()
-    launch.define_distributed_flags()
+    launch.define_training_flags()
     flags.DEFINE_string("teacher", None, "Workdir of train_teacher.", required=True)
     flags.DEFINE_string("reward", None, "Workdir of train_reward.")
     launch.run(main)

@@ -82,6 +82,12 @@ def alone(tmp_path_factory):
     return folder
 
 
+def test_the_same_seed_gives_the_same_bits(alone, tmp_path):
+    train_toy(tmp_path)
+    for stage in STAGES:
+        np.testing.assert_array_equal(losses(tmp_path, stage), losses(alone, stage))
+
+
 @pytest.mark.parametrize(("processes", "devices"), [(1, 2), (1, 4), (2, 1)])
 def test_loss_curves_do_not_depend_on_the_devices(alone, tmp_path, processes, devices):
     train_toy(tmp_path, processes=processes, devices=devices)
