@@ -5,8 +5,9 @@ Precipice". Scores are one array per task, [R_t]: one score for each run (traini
 of that task; an array [R, T] does as well. Each task weighs the same, however many runs
 it has.
 
-Every statistic is a function of scores and of weights, one array [B, R_t] per task whose
-rows sum to 1: equal weights give the estimate, the counts of a resample its bootstrap.
+Every statistic is a function of scores and of weights, one array [B, R_t] per task
+whose rows sum to 1: equal weights give the estimate, the counts of a resample its
+bootstrap.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def performance_profile(
     if min(sizes) < 2:
         return Estimate(value, None, None)
     rng = np.random.default_rng(seed)
-    return Estimate(value, *_interval(shares(_resampled_weights(sizes, resamples, rng))))
+    resampled = _resampled_weights(sizes, resamples, rng)
+    return Estimate(value, *_interval(shares(resampled)))
 
 
 def _equal_weights(sizes):
