@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.results_table import Member
+from ractd_jax.evaluation.results_table import Member, as_text
 
 
 def group_members(
@@ -79,3 +79,29 @@ def _order(values):
     except ValueError:
         pass
     return {value: place for place, value in enumerate(values)}
+
+
+def find_group(
+    keys: Sequence[tuple[str, ...]], by: Sequence[str], text: str
+) -> tuple[str, ...]:
+    """The key that `text` means: the values of `by` with commas, or ``name=value``.
+
+    Raises:
+      ConfigError: there is no such group.
+    """
+    given = [part.strip() for part in text.split(",")]
+    named = [
+        part.removeprefix(f"{name}=") for part, name in zip(given, by, strict=False)
+    ]
+    for key in keys:
+        if len(given) == len(by) and all(map(_is_same, key, named)):
+            return key
+    expected = ", or ".join(f"'{label_of(by, key)}'" for key in keys)
+    raise ConfigError(f"--baseline: expected {expected}, found '{text}'")
+
+
+def _is_same(value, text):
+    try:
+        return value == as_text(float(text))
+    except ValueError:
+        return value == text
