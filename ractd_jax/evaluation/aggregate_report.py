@@ -85,8 +85,8 @@ def notes(summary: Mapping) -> list[str]:
         f"within each task, {summary['resamples']} resamples; none below two runs of "
         "each task."
         + (
-            f" With fewer than {_FEW_RUNS} runs, as here, such intervals of one task "
-            "are too narrow: see docs/statistics.md."
+            f" With fewer than {_FEW_RUNS} runs, as here, they are too narrow: see "
+            "docs/statistics.md."
             if fewest < _FEW_RUNS
             else ""
         ),
