@@ -26,6 +26,7 @@ from ractd_jax.evaluation.aggregate_report import format_latex
 from ractd_jax.evaluation.aggregate_summary import summarize_groups
 from ractd_jax.evaluation.member_groups import find_group, group_members
 from ractd_jax.evaluation.results_table import as_text, read_results
+from tests.conftest import run_main
 from tests.sweep_files import TASK, member_rows, write_members, write_sweep
 
 WALKER = {**TASK, "task": "walker2d-medium", "environment": "Walker2d-v5"}
@@ -180,7 +181,7 @@ def compared(tmp_path_factory):
     """A finished comparison of two tasks, one member of which diverged."""
     folder = tmp_path_factory.mktemp("compared")
     write_sweep(folder / "a")
-    write_sweep(folder / "b", tasks=[WALKER], seeds=3)
+    write_sweep(folder / "b", task=WALKER, seeds=3)
     text = write_comparison(
         [folder / "a", folder / "b"],
         folder / "out/table_0.1",
@@ -269,11 +270,15 @@ def test_a_group_without_a_finite_run_has_no_score(tmp_path):
     assert "2 of 4 trainings became non-finite" in text
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    write_sweep(tmp_path / "sweep", weights=(0, 1), seeds=2)
-    text = write_comparison([tmp_path / "sweep"], tmp_path / "out")
-    cells = next(line for line in text.splitlines() if line.startswith("| 1 |"))
-    assert "[" not in cells and "1 of 2" in cells
+def test_main_runs_and_says_how(tmp_path):
+    """One seed, so no intervals."""
+    write_sweep(tmp_path / "sweep", weights=(0, 1), seeds=1)
+    flags = [f"--results={tmp_path / 'sweep'}", f"--output={tmp_path / 'out'}"]
+    done = run_main("aggregate", *flags, "--by=reward_weight", "--baseline=0")
+    assert f"`python -m experiments.aggregate {flags[0]}" in done.stdout
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 4 and not any("[" in row for row in rows)
+    assert (tmp_path / "out.md").read_text().strip() == done.stdout.strip()
 
 
 def test_training_curve_bands(tmp_path):
@@ -378,7 +383,7 @@ def test_folders_that_hold_the_same_runs(tmp_path):
 
 def test_folders_that_disagree_about_a_task(tmp_path):
     for name, task in (("a", TASK), ("b", {**TASK, "score_max": 99.0})):
-        write_sweep(tmp_path / name, seeds=1, tasks=[task], num_steps=2)
+        write_sweep(tmp_path / name, seeds=1, task=task, num_steps=2)
     with pytest.raises(DataError, match="one environment and reference of a task"):
         read_results([tmp_path / "a", tmp_path / "b"])
 
