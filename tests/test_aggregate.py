@@ -119,6 +119,16 @@ def test_bootstrap_is_stratified():
         assert estimate(scores, statistic) == pytest.approx((50, 50, 50))
 
 
+@pytest.mark.parametrize(("count", "share"), [(3, 0.75), (5, 0.83), (20, 0.93)])
+def test_intervals_cover_what_the_documentation_says(count, share):
+    rng, covered = np.random.default_rng(1), []
+    for trial in range(500):
+        found = estimate([rng.normal(size=count)], mean, 500, trial)
+        covered.append(found.low <= 0.0 <= found.high)
+    # Three standard errors of 500 trials.
+    assert np.mean(covered) == pytest.approx(share, abs=0.06)
+
+
 def test_bootstrap_depends_on_its_seed_only():
     scores = np.random.default_rng(0).normal(size=(5, 2))
     assert estimate(scores, iqm) == estimate(scores, iqm)

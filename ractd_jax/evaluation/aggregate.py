@@ -62,7 +62,7 @@ def mean(tasks: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
 
 
 def median(tasks: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
-    """[B] medians over tasks of the means over runs; with one task, its mean."""
+    """[B] medians over tasks of the means over runs; below three tasks, means."""
     return np.median(_task_means(tasks, weights), axis=0)
 
 

@@ -18,7 +18,6 @@ from ractd_jax.evaluation.results_table import Member
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":", "-.")
-_BAND = 0.2
 _DPI = 130
 _THRESHOLDS = 201
 _RESAMPLES = 2_000  # of each point of a curve
@@ -52,9 +51,7 @@ def draw_profiles(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
                 profile.low,
                 profile.high,
                 step="post",
-                color=style["color"],
-                alpha=_BAND,
-                linewidth=0,
+                **_band_style(style, groups),
             )
     axis.set_xlim(lowest, highest)
     axis.set_ylim(-0.02, 1.02)
@@ -140,7 +137,8 @@ def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
     for axis, task in zip(axes, tasks, strict=False):
         for style, (key, members) in zip(_styles(groups), groups.items(), strict=True):
             here = [member for member in members if member.task.name == task]
-            _draw_line(axis, here, label_of(by, key), style)
+            band_style = _band_style(style, groups)
+            _draw_line(axis, here, label_of(by, key), style, band_style)
         axis.set_title(task, fontsize="medium")
         axis.set_xlabel("training step")
         axis.set_ylabel("score")
@@ -175,16 +173,14 @@ def training_curve(
     return steps, means, low, high, "95% bootstrap band"
 
 
-def _draw_line(axis, members, label, style):
+def _draw_line(axis, members, label, style, band_style):
     finite = [member for member in members if member.finite]
     text = f"{label}: {_counts(members)}"
     if finite:
         steps, means, low, high, band = training_curve(finite)
         axis.plot(steps, means, **style, marker=".", label=f"{text}, {band}")
         if low is not None:
-            axis.fill_between(
-                steps, low, high, color=style["color"], alpha=_BAND, linewidth=0
-            )
+            axis.fill_between(steps, low, high, **band_style)
     else:
         axis.plot([], [], **style, label=text)
     for member in members:
@@ -202,6 +198,12 @@ def _styles(groups):
         }
         for i in range(len(groups))
     ]
+
+
+def _band_style(style, groups):
+    """Fainter where many bands lie on each other."""
+    alpha = 0.2 if len(groups) <= 4 else 0.1
+    return {"color": style["color"], "alpha": alpha, "linewidth": 0}
 
 
 def _counts(members):

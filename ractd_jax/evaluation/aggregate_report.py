@@ -80,7 +80,7 @@ def notes(summary: Mapping) -> list[str]:
         "A run is one training; its score is the mean over episodes of "
         f"100 (R - min) / (max - min), from raw returns. Tasks: {tasks}. IQM: mean of "
         "the middle half of all runs. Median: over tasks, of the means over runs"
-        + ("; with one task it is the mean." if len(summary["tasks"]) == 1 else "."),
+        + ("; below three tasks it is the mean." if len(summary["tasks"]) < 3 else "."),
         f"In brackets: {percent} percentile bootstrap interval over runs, resampled "
         f"within each task, {summary['resamples']} resamples; none below two runs of "
         "each task."
