@@ -53,6 +53,19 @@ def stage_of(name, dataset, folder, settings):
     return student_stage(settings, dataset, folder / "teacher", folder / "reward")
 
 
+def losses(folder) -> dict[int, list[float]]:
+    """Step -> what a training alone logs of its losses and a member does too."""
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {
+        row["step"]: [
+            value
+            for name, value in sorted(row.items())
+            if name.startswith("loss/") and "held_out" not in name
+        ]
+        for row in rows
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "sweep"),
     [
@@ -68,27 +81,19 @@ def test_members_are_the_runs_they_would_have_been_alone(
     settings = settings_of()
     grid = make_grid(sweep, 2, name)
     stage = stage_of(name, dataset, folder, settings)
-    states, finite = train_grid(stage, grid, settings.run, tmp_path / "grid")
+    _, finite = train_grid(stage, grid, settings.run, tmp_path / "grid")
     assert finite.all() and len(finite) == len(grid.members)
     for i in (0, len(grid.members) - 1):
         member = grid.members[i]
         own = from_mapping(member_settings(name, member), settings)
         assert own.seed == member.seed
-        alone = train(
+        train(
             stage_of(name, dataset, folder, own), own.run, own.seed, tmp_path / str(i)
         )
-        jax.tree.map(
-            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=2e-6),
-            states,
-            alone,
-        )
-        rows = [
-            json.loads(line)
-            for line in (tmp_path / "grid/members" / member.name / "metrics.jsonl")
-            .read_text()
-            .splitlines()
-        ]
-        assert [row["step"] for row in rows] == [2, 4, 6, 8]
+        found = losses(tmp_path / "grid/members" / member.name)
+        assert found.keys() == {2, 4, 6, 8}
+        for step, row in losses(tmp_path / str(i)).items():
+            np.testing.assert_allclose(found[step], row, rtol=1e-4)
 
 
 def test_a_member_that_is_not_finite_is_frozen_and_the_others_go_on(

@@ -133,7 +133,7 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
     train_rows, held_rows = (
         within_episodes(episodes.starts, rows, stride)
         for rows in split_episodes(
-            episodes.starts, options.holdout_fraction, settings.seed
+            episodes.starts, options.holdout_fraction, settings.dataset.seed
         )
     )
     if len(train_rows) == 0:

@@ -94,7 +94,7 @@ def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     targets = targets[:, None]
     normalizer = fit_min_max(targets)
     train_rows, held_rows = split_episodes(
-        episodes.starts, options.holdout_fraction, settings.seed
+        episodes.starts, options.holdout_fraction, settings.dataset.seed
     )
     data = PairData(
         episodes.observations,
@@ -134,7 +134,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
         window_episodes(settings, dataset), horizon, "repeat_last", dataset.name
     )
     train_rows, held_rows = split_episodes(
-        episodes.starts, options.holdout_fraction, settings.seed
+        episodes.starts, options.holdout_fraction, settings.dataset.seed
     )
     num_train = len(train_rows) * horizon
     if max(num_train, len(held_rows) * horizon) > np.iinfo(np.int32).max:
