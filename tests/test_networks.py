@@ -392,7 +392,11 @@ def test_unet_config_names_what_is_wrong(options, message):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Compute, {"conv": "fft"}, "conv must be auto, matmul, lax or packed, not 'fft'"),
+        (
+            Compute,
+            {"conv": "fft"},
+            "conv must be auto, matmul, lax or packed, not 'fft'",
+        ),
         (Compute, {"dtype": "float16"}, "dtype must be .* not 'float16'"),
         (RewardModelConfig, {"kind": "mlp"}, "kind must be .* not 'mlp'"),
         (RewardModelConfig, {"widths": ()}, "widths must name at least one layer"),
