@@ -5,14 +5,17 @@ import dataclasses
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.chaos import outcome, run_kills, start, wait_for
 from benchmarks.chaos_pipeline import STAGES, chaos_settings, write_data
@@ -37,6 +40,23 @@ from tests.conftest import ROOT, run_main
 
 CALLS = 6
 LAST = 10 * CALLS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """What is compiled for one training is read again for the next."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +354,18 @@ def test_a_full_disk_is_one_error_and_costs_nothing(
     assert all(name.isdecimal() for name in left)
     mounted("remount,size=64m")
     assert go_on(stage, settings, workdir) == whole[1]
+
+
+def test_a_file_that_cannot_grow_is_an_error_too(stage, settings, whole, tmp_path):
+    """The same without the right to mount: no file may have more than 2 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        with pytest.raises((WorkdirError, CheckpointError), match="too large"):
+            train(stage, settings.run, settings.seed, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert go_on(stage, settings, tmp_path) == whole[1]
 
 
 def test_json_that_cannot_be_written_leaves_nothing(mounted):

@@ -55,7 +55,8 @@ def interruptible() -> Iterator[Stop]:
         restore()
         # Not print: the signal may have come in the middle of one.
         text = f"\n{stop.signal}: finishing this call and saving; again to stop now\n"
-        os.write(2, text.encode())
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
     for number in _SIGNALS:
         signal.signal(number, handle)
