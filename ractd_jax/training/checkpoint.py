@@ -7,6 +7,7 @@ is on the disk, its manifest of digests included (:mod:`ractd_jax.training.manif
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -148,6 +149,9 @@ class Checkpointer:
             self.wait()
         finally:
             self._orbax.close()
+            if _is_primary():
+                # After a failed save, some of its writes may have come late.
+                self._remove_unfinished()
 
     def _path(self, step: int, suffix: str = "") -> Path:
         return self._directory / (f"{step}.{suffix}" if suffix else str(step))
@@ -303,7 +307,9 @@ def _read(checkpointer: ocp.Checkpointer, path: Path, args) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
+    """An error's first line; of tensorstore's long ones, what the system said."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    lines = [os.strerror(int(code[1]))] if code else str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
 
 
