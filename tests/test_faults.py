@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from benchmarks.chaos import outcome, run_kills, start, wait_for
+from benchmarks.chaos import run_kills, start, wait_for
 from benchmarks.chaos_pipeline import STAGES, chaos_settings, write_data
 from benchmarks.corruptions import (
     KINDS,
@@ -34,7 +34,9 @@ from ractd_jax.files import write_json
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.interruption import Interrupted, interruptible
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import reward_stage, teacher_stage
+from ractd_jax.training.stages.base import base_metadata
+from ractd_jax.training.stages.stored import check_same_data
 from ractd_jax.training.workdir import training_folder
 from tests.conftest import ROOT, run_main
 
@@ -133,12 +135,10 @@ def test_a_second_signal_acts_as_ever():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_sigterm_stops_the_real_process_between_two_calls(data, tmp_path):
-    """Exit code 0 and no later stage; killed and started again, the same end."""
-    cache = tmp_path / "cache"
-    start(data, tmp_path / "undisturbed", cache, 4).wait()
+def test_sigterm_stops_the_real_process_between_two_calls(data, resolved, tmp_path):
+    """Exit code 0, no later stage; what goes on from there ends in the same state."""
     workdir = tmp_path / "stopped"
-    process = start(data, workdir, cache, 4)
+    process = start(data, workdir, Path(jax.config.jax_compilation_cache_dir), CALLS)
     assert wait_for(process, (workdir / "teacher/metrics.jsonl").exists)
     process.terminate()
     assert process.wait() == 0
@@ -146,12 +146,10 @@ def test_sigterm_stops_the_real_process_between_two_calls(data, tmp_path):
     assert "teacher: stopped by SIGTERM at step" in log
     assert "the same command goes on from there" in log and "Traceback" not in log
     assert not (workdir / "reward").exists()
-    process = start(data, workdir, cache, 4)
-    assert wait_for(process, (workdir / "student/checkpoints").exists)
-    process.kill()
-    process.wait()
-    assert start(data, workdir, cache, 4).wait() == 0
-    assert outcome(workdir) == outcome(tmp_path / "undisturbed")
+    settings, dataset = resolved
+    teacher = teacher_stage(settings, dataset)
+    whole = train(teacher, settings.run, settings.seed, tmp_path / "whole")
+    assert go_on(teacher, settings, workdir / "teacher") == tree_digest(whole)
 
 
 @pytest.mark.slow
@@ -263,10 +261,10 @@ def test_changed_data_is_refused(resolved, whole, stage, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="absl"):
         train(changed, settings.run, settings.seed, tmp_path, allow_config_change=True)
     assert "other data" in caplog.text
-    train_until(teacher_stage(settings, other), settings, tmp_path / "teacher", 10)
-    message = f"{tmp_path / 'teacher'}: was trained on other data"
+    metadata = base_metadata("student", settings, other)
+    message = f"{whole[0]}: was trained on other data"
     with pytest.raises(CheckpointError, match=message):
-        student_stage(settings, dataset, tmp_path / "teacher", whole[0])
+        check_same_data(StoredModel(whole[0]), metadata)
 
 
 def test_a_model_without_a_digest_of_its_data_is_warned_of(
