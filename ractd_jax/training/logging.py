@@ -28,7 +28,7 @@ class MetricWriter:
     def __init__(self, directory: Path, start_step: int, wandb_config=None):
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "metrics.jsonl"
-        _keep_rows(self._path, start_step)
+        keep_rows(self._path, start_step)
         self._board = _Board(directory / "tensorboard", start_step + 1)
         self._wandb = None
         if wandb_config is not None:
@@ -42,6 +42,9 @@ class MetricWriter:
         row = {"step": step, **{name: float(v) for name, v in scalars.items()}}
         with open(self._path, "a") as file:
             file.write(json.dumps(row) + "\n")
+            # Before the checkpoint of this step: no row is ever missing.
+            file.flush()
+            os.fsync(file.fileno())
         self._board.write(step, scalars)
         if self._wandb is not None:
             self._wandb.log(dict(scalars), step=step)
@@ -82,19 +85,20 @@ class _Board:
         self._events.write_event(event)
 
 
-def _keep_rows(path: Path, last_step: int) -> None:
+def keep_rows(path: Path, last_step: int) -> None:
     """Drops rows after `last_step`, and one that a kill cut off."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text(errors="replace").splitlines():
+    text, kept = path.read_text(errors="replace"), []
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
         if row["step"] <= last_step:
             kept.append(line + "\n")
-    write_text(path, "".join(kept))
+    if "".join(kept) != text:
+        write_text(path, "".join(kept))
 
 
 def check_finite(scalars: Mapping[str, float], first_step: int, step: int) -> None:

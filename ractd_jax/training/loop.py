@@ -21,7 +21,7 @@ from ractd_jax.settings import Run
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.interruption import Stop, interruptible
-from ractd_jax.training.logging import MetricWriter, check_finite
+from ractd_jax.training.logging import MetricWriter, check_finite, keep_rows
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import TrainState, create_state, make_optimizer
 from ractd_jax.training.streaming import stream_batches
@@ -94,6 +94,7 @@ def _train(
         _check_first_step(workdir, int(state.step), run)
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
+        keep_rows(workdir / "metrics.jsonl", stage.num_steps)
         return state
 
     batch_size = parallel.per_device_batch(stage.batch_size, f"{stage.name}.batch_size")
