@@ -14,6 +14,7 @@ from ml_collections import config_flags
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import ConfigError, RactdError
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.training.interruption import Interrupted
 
 FLAGS = flags.FLAGS
 
@@ -38,6 +39,11 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
         lock_config=True,
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
+    flags.DEFINE_bool(
+        "allow_config_change",
+        False,
+        "Goes on in a workdir that holds a training with another config or other data.",
+    )
     flags.mark_flags_as_required(required)
 
 
@@ -116,7 +122,10 @@ def _ours(record) -> bool:
 
 
 def run(main) -> None:
-    """absl's app.run, with bad input shown as one line instead of a traceback."""
+    """absl's app.run, with bad input shown as one line instead of a traceback.
+
+    A training that a signal stopped has saved where it was: that is no failure.
+    """
 
     def guarded(argv):
         if len(argv) > 1:
@@ -130,6 +139,8 @@ def run(main) -> None:
                     _use_deterministic_kernels()
                 _join_processes()
             main()
+        except Interrupted as interrupted:
+            print(interrupted, file=sys.stderr)
         except (RactdError, FloatingPointError, ValueError) as error:
             logging.debug("traceback", exc_info=True)
             sys.exit(f"error: {error}")

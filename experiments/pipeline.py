@@ -74,12 +74,14 @@ def without_reward(settings: Settings) -> Settings:
     return dataclasses.replace(settings, student=student)
 
 
-def train_all(settings: Settings, dataset, workdir: Path) -> None:
+def train_all(
+    settings: Settings, dataset, workdir: Path, allow_config_change: bool = False
+) -> None:
     """Trains the four networks, or finds them trained."""
     teacher, reward = workdir / "teacher", workdir / "reward"
 
     def run(stage, folder):
-        train(stage, settings.run, settings.seed, folder)
+        train(stage, settings.run, settings.seed, folder, allow_config_change)
 
     run(teacher_stage(settings, dataset), teacher)
     run(reward_stage(settings, dataset), reward)
@@ -181,7 +183,7 @@ def main():
     settings = prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     check_environment(settings.environment, dimensions(settings, dataset))
-    train_all(settings, dataset, workdir)
+    train_all(settings, dataset, workdir, FLAGS.allow_config_change)
     if not is_first_process():
         return  # One process evaluates.
     loaded = planners(settings, workdir)

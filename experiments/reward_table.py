@@ -59,12 +59,15 @@ def run_cell(label, weight, members, kind, cores) -> dict:
         folder,
         cores,
     )
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    config = json.loads((folder / "config.json").read_text())
+    if last["step"] < config["student"]["num_steps"]:
+        raise RuntimeError(f"{folder}: the training was stopped; run this again")
     results = sorted((folder / "evaluation").glob("student_1steps.json"))
     if not results:
         episodes = f"--num_episodes={FLAGS.num_episodes}"
         _run(["evaluate", f"--checkpoint={folder}", episodes], folder, cores)
     summary = json.loads((folder / "evaluation/student_1steps.json").read_text())
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     logging.info("%s: score %.1f", label, summary["score_mean"])
     reward = {k: v for k, v in last.items() if k.startswith("reward/")}
     return {"weight": weight, "members": members, "input": kind, **summary, **reward}

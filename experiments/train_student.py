@@ -19,7 +19,13 @@ FLAGS = flags.FLAGS
 def main():
     settings, dataset = load_resolved(launch.settings_from_flags())
     stage = student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
-    train(stage, settings.run, settings.seed, FLAGS.workdir)
+    train(
+        stage,
+        settings.run,
+        settings.seed,
+        FLAGS.workdir,
+        FLAGS.allow_config_change,
+    )
 
 
 if __name__ == "__main__":

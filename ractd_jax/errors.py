@@ -36,5 +36,9 @@ class CheckpointError(RactdError):
     """A checkpoint that is missing, damaged, or belongs to something else."""
 
 
+class WorkdirError(RactdError):
+    """A training's folder that cannot be written to, or that another one uses."""
+
+
 class PolicyError(DataError):
     """An exported policy that is damaged, foreign, or cannot run here."""

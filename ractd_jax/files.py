@@ -10,12 +10,32 @@ from ractd_jax.errors import DataError
 
 
 def write_json(path: str | os.PathLike, content) -> None:
-    """Writes JSON that appears only when complete."""
+    """Writes JSON that appears only when complete.
+
+    Raises:
+      OSError: it cannot be written; nothing is left behind.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file that appears only when complete, and on the disk.
+
+    Raises:
+      OSError: it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 
 import numpy as np
 
@@ -52,6 +54,19 @@ class Episodes:
     def returns(self) -> np.ndarray:
         """[E] undiscounted true returns."""
         return np.add.reduceat(self.rewards.astype(np.float64), self.starts[:-1])
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Digest of every array's name, dtype, shape and values."""
+        hasher = hashlib.sha256()
+        for field in dataclasses.fields(self):
+            array = getattr(self, field.name)
+            if array is not None:
+                array = np.ascontiguousarray(array)
+                header = f"{field.name} {array.dtype.str} {array.shape}\n"
+                hasher.update(header.encode())
+                hasher.update(array.data)
+        return hasher.hexdigest()
 
 
 def split_at_goals(episodes: Episodes, source: object) -> Episodes:

@@ -1,21 +1,29 @@
-"""The only place that knows orbax: saving, resuming and reading checkpoints."""
+"""The only place that knows orbax: saving, resuming and reading checkpoints.
+
+A checkpoint is a folder ``checkpoints/STEP`` that gets this name when everything in it
+is on the disk, its manifest of digests included (:mod:`ractd_jax.training.manifest`).
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
-from etils import epath
-from orbax.checkpoint import checkpoint_managers
 
 from ractd_jax.errors import CheckpointError
+from ractd_jax.training.manifest import find_damage, has_manifest, write_manifest
 from ractd_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
+# What lies in the folder besides steps is on its way in or out.
+_SAVING, _REMOVED = "saving", "removed"
 
 
 def _items(state: TrainState) -> dict[str, Any]:
@@ -37,23 +45,37 @@ def _state(items: Any) -> TrainState:
     )
 
 
+def _steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a folder, the newest first."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    steps = (int(name) for name in names if name.isascii() and name.isdecimal())
+    # Not 08: that is no name of ours.
+    return sorted((step for step in steps if str(step) in names), reverse=True)
+
+
 class Checkpointer:
     """Checkpoints of one training, the newest `keep` of them.
 
     Attributes:
-      restored_step: of the checkpoint that :meth:`restore` gave, or None.
+      metadata: what was saved with the state that was restored, or None.
+      restored_step: its step, or None.
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
-        self._directory = epath.Path(os.path.abspath(workdir)) / FOLDER
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.LatestN(keep), create=True
-        )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._directory = Path(os.path.abspath(workdir)) / FOLDER
+        self._keep = max(1, keep)
+        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._thread: threading.Thread | None = None
+        self._failure: CheckpointError | None = None
+        self.metadata: dict | None = None
         self.restored_step: int | None = None
+        if _is_primary():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
 
     def latest_step(self) -> int | None:
-        return self._manager.latest_step()
+        """The newest step with a checkpoint, whole or not."""
+        return max(_steps(self._directory), default=None)
 
     def save(self, state: TrainState, metadata: dict, step: int | None = None) -> None:
         """Saves in the background; a half-written checkpoint never gets its name.
@@ -62,14 +84,38 @@ class Checkpointer:
           state: what :meth:`restore` gives back.
           metadata: JSON-able, saved with it.
           step: its name, when the state is of several trainings.
+
+        Raises:
+          CheckpointError: this or the save before could not be written.
         """
+        self.wait()
         items = {
             name: ocp.args.StandardSave(item) for name, item in _items(state).items()
         }
-        self._manager.save(
-            int(state.step) if step is None else step,
-            args=ocp.args.Composite(**items, metadata=ocp.args.JsonSave(metadata)),
-        )
+        step = int(state.step) if step is None else step
+        args = ocp.args.Composite(**items, metadata=ocp.args.JsonSave(metadata))
+        try:
+            self._orbax.save(self._path(step, _SAVING), args=args, force=True)
+        # orbax and tensorstore report a full disk by many kinds of errors.
+        except Exception as error:
+            raise self._not_saved(step, error) from error
+        self._thread = threading.Thread(target=self._finish, args=(step,))
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Waits for the save under way.
+
+        Raises:
+          CheckpointError: it could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            if jax.process_count() > 1:
+                ocp.multihost.sync_global_processes("ractd_jax:checkpoint_is_named")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def restore(self, target: TrainState) -> TrainState | None:
         """The newest whole checkpoint, or None if there is none at all.
@@ -80,46 +126,81 @@ class Checkpointer:
         be read, so that training can save that step again.
 
         Raises:
-          CheckpointError: there are checkpoints, and none can be read.
+          CheckpointError: there are checkpoints, and none is whole; or the newest
+            whole one is no such state.
         """
-        items = _items(target)
+        step, damaged = _newest_whole(self._directory)
+        if step is None:
+            return None
         args = ocp.args.Composite(
-            **{name: ocp.args.StandardRestore(item) for name, item in items.items()}
+            **{
+                name: ocp.args.StandardRestore(item)
+                for name, item in _items(target).items()
+            },
+            metadata=ocp.args.JsonRestore(),
         )
-        damaged = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                restored = _state(self._manager.restore(step, args=args))
-                jax.block_until_ready(restored)
-            # orbax and tensorstore report damage by many kinds of errors.
-            except Exception as error:
-                _warn_damaged(self._directory / str(step), error)
-                damaged.append(step)
-                continue
+        restored = _read(self._orbax, self._path(step), args)
+        self.metadata = restored["metadata"]
+        if _is_primary():
             for bad in damaged:
-                self._manager.delete(bad)
-            self.restored_step = step
-            return restored
-        if damaged:
-            raise CheckpointError(
-                f"{self._directory}: none of the checkpoints {damaged} can be read"
-            )
-        return None
+                self._remove(bad)
+        self.restored_step = step
+        return _state(restored)
 
     def close(self) -> None:
-        """Waits for the save under way."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for the save under way.
 
+        Raises:
+          CheckpointError: it could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._orbax.close()
+            if _is_primary():
+                # After a failed save, some of its writes may have come late.
+                self._remove_unfinished()
 
-def _warn_damaged(path, error: Exception) -> None:
-    reason = str(error).splitlines()[0] if str(error) else ""
-    logging.warning(
-        "checkpoint %s is damaged (%s: %s); trying the one before",
-        path,
-        type(error).__name__,
-        reason[:200],
-    )
+    def _path(self, step: int, suffix: str = "") -> Path:
+        return self._directory / (f"{step}.{suffix}" if suffix else str(step))
+
+    def _finish(self, step: int) -> None:
+        """Waits until a checkpoint is written, seals and names it, removes old ones."""
+        try:
+            self._orbax.wait_until_finished()
+            if _is_primary():
+                saving = self._path(step, _SAVING)
+                write_manifest(saving, step)
+                os.rename(saving, self._path(step))
+                _sync_folder(self._directory)
+                for old in _steps(self._directory)[self._keep :]:
+                    self._remove(old)
+        except Exception as error:
+            self._failure = self._not_saved(step, error)
+            self._failure.__cause__ = error
+
+    def _not_saved(self, step: int, error: Exception) -> CheckpointError:
+        """The error to raise; what was written of the checkpoint is removed."""
+        if _is_primary():
+            self._remove_unfinished()
+        return CheckpointError(
+            f"{self._directory}: step {step} could not be saved ({_reason(error)}); "
+            f"the checkpoints before it are whole: {_steps(self._directory)}"
+        )
+
+    def _remove(self, step: int) -> None:
+        """Takes a checkpoint's name first: killed on the way, it leaves no half one."""
+        removed = self._path(step, _REMOVED)
+        shutil.rmtree(removed, ignore_errors=True)
+        os.rename(self._path(step), removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a kill or a full disk left of saves and removals."""
+        # The third: what orbax leaves, in folders from before there were manifests.
+        for ending in (f".{_SAVING}*", f".{_REMOVED}", ".orbax-checkpoint-tmp*"):
+            for path in self._directory.glob(f"[0-9]*{ending}"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class StoredModel:
@@ -129,30 +210,33 @@ class StoredModel:
       directory: the training's folder.
       metadata: what was saved beside the weights: ``stage``, ``settings``,
         ``normalizers``, ``dimensions`` and the stage's own entries.
+      step: of the checkpoint.
 
     Raises:
-      CheckpointError: there is no checkpoint, or none whose metadata can be read.
+      CheckpointError: there is no checkpoint, or none that is whole.
     """
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory)
-        folder = epath.Path(os.path.abspath(directory)) / FOLDER
+        folder = Path(os.path.abspath(directory)) / FOLDER
         if not folder.exists():
             raise CheckpointError(
                 f"{directory}: expected a folder of a training with '{FOLDER}' in it"
             )
-        self._manager = ocp.CheckpointManager(folder)
-        self._steps = sorted(self._manager.all_steps(), reverse=True)
-        if not self._steps:
+        step, _ = _newest_whole(folder)
+        if step is None:
             raise CheckpointError(f"{folder}: expected a checkpoint, found none")
-        restored = self._newest({"metadata": ocp.args.JsonRestore()})
-        self.metadata: dict = restored["metadata"]
+        self.step = step
+        self._path = folder / str(step)
+        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        self.metadata: dict = _read(self._orbax, self._path, args)["metadata"]
 
     def load(self, template: Any, weights: str = "ema") -> Any:
         """The ``ema`` or ``raw`` parameters, shaped as `template`.
 
         Raises:
-          CheckpointError: no checkpoint holds parameters of this shape.
+          CheckpointError: the checkpoint holds parameters of another shape.
         """
         item = {"ema": "ema_params", "raw": "params"}[weights]
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -162,19 +246,85 @@ class StoredModel:
             ),
             template,
         )
-        return self._newest({item: ocp.args.StandardRestore(template)})[item]
+        args = ocp.args.Composite(**{item: ocp.args.StandardRestore(template)})
+        return _read(self._orbax, self._path, args)[item]
 
-    def _newest(self, items: dict) -> Any:
-        for step in self._steps:
-            try:
-                restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-                jax.block_until_ready(list(restored.values()))
-                self.step = step
-                return restored
-            # orbax and tensorstore report damage by many kinds of errors.
-            except Exception as error:
-                _warn_damaged(self.directory / FOLDER / str(step), error)
-        raise CheckpointError(
-            f"{self.directory}: none of the checkpoints {self._steps} can be read as "
-            f"{', '.join(items)}"
+
+def seal(directory: str | os.PathLike) -> list[int]:
+    """Writes manifests for the checkpoints of a training that have none.
+
+    They vouch for what is there now, not for what was saved.
+
+    Returns:
+      Steps of the checkpoints that got one.
+
+    Raises:
+      CheckpointError: there is no checkpoint.
+    """
+    folder = Path(os.path.abspath(directory)) / FOLDER
+    steps = _steps(folder)
+    if not steps:
+        raise CheckpointError(f"{folder}: expected a checkpoint, found none")
+    without = [step for step in steps if not has_manifest(folder / str(step))]
+    for step in without:
+        write_manifest(folder / str(step), step)
+    return without
+
+
+def _is_primary() -> bool:
+    return jax.process_index() == 0
+
+
+def _newest_whole(folder: Path) -> tuple[int | None, list[int]]:
+    """(step of the newest whole checkpoint, newer ones that are damaged).
+
+    Raises:
+      CheckpointError: there are checkpoints, and none is whole.
+    """
+    damages = {}
+    for step in _steps(folder):
+        damage = find_damage(folder / str(step), step)
+        if not damage:
+            return step, list(damages)
+        logging.warning(
+            "checkpoint %s is damaged (%s); trying the one before",
+            folder / str(step),
+            damage,
         )
+        damages[step] = damage
+    if damages:
+        newest = next(iter(damages))
+        raise CheckpointError(
+            f"{folder}: none of the checkpoints {list(damages)} can be read; "
+            f"{newest}/{damages[newest]}"
+        )
+    return None, []
+
+
+def _read(checkpointer: ocp.Checkpointer, path: Path, args) -> Any:
+    try:
+        restored = checkpointer.restore(path, args=args)
+        jax.block_until_ready(jax.tree.leaves(dict(restored.items())))
+        return restored
+    # orbax and tensorstore report what does not fit by many kinds of errors.
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: a whole checkpoint, but not of what this config expects "
+            f"({', '.join(args.keys())}): {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """An error's first line; of tensorstore's long ones, what the system said."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    lines = [os.strerror(int(code[1]))] if code else str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts a folder's names on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from ractd_jax.files import write_text
 
 
 class MetricWriter:
@@ -23,10 +28,8 @@ class MetricWriter:
     def __init__(self, directory: Path, start_step: int, wandb_config=None):
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "metrics.jsonl"
-        _keep_rows(self._path, start_step)
-        self._board = SummaryWriter(
-            str(directory / "tensorboard"), purge_step=start_step + 1
-        )
+        keep_rows(self._path, start_step)
+        self._board = _Board(directory / "tensorboard", start_step + 1)
         self._wandb = None
         if wandb_config is not None:
             import wandb
@@ -39,8 +42,10 @@ class MetricWriter:
         row = {"step": step, **{name: float(v) for name, v in scalars.items()}}
         with open(self._path, "a") as file:
             file.write(json.dumps(row) + "\n")
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+            # Before the checkpoint of this step: no row is ever missing.
+            file.flush()
+            os.fsync(file.fileno())
+        self._board.write(step, scalars)
         if self._wandb is not None:
             self._wandb.log(dict(scalars), step=step)
 
@@ -50,21 +55,50 @@ class MetricWriter:
             self._wandb.finish()
 
 
-def _keep_rows(path: Path, last_step: int) -> None:
+class _Board:
+    """TensorBoard scalars, written at once.
+
+    tensorboardX's own writer has a thread that ends with the disk's room, and its
+    caller then waits for ever.
+    """
+
+    def __init__(self, directory: Path, purge_step: int):
+        directory.mkdir(parents=True, exist_ok=True)
+        # Not the file of another start in the same second.
+        suffix = f".{os.getpid()}.{time.monotonic_ns()}"
+        self._events = EventsWriter(str(directory / "events"), suffix)
+        session = SessionLog(status=SessionLog.START)
+        self._add(Event(step=purge_step, file_version="brain.Event:2"))
+        self._add(Event(step=purge_step, session_log=session))
+        self._events.flush()
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        for name, value in scalars.items():
+            self._add(Event(step=step, summary=scalar(name, value)))
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
+
+    def _add(self, event) -> None:
+        event.wall_time = time.time()
+        self._events.write_event(event)
+
+
+def keep_rows(path: Path, last_step: int) -> None:
     """Drops rows after `last_step`, and one that a kill cut off."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
+    text, kept = path.read_text(errors="replace"), []
+    for line in text.splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
         if row["step"] <= last_step:
             kept.append(line + "\n")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
+    if "".join(kept) != text:
+        write_text(path, "".join(kept))
 
 
 def check_finite(scalars: Mapping[str, float], first_step: int, step: int) -> None:

@@ -20,17 +20,25 @@ from ractd_jax.files import write_json
 from ractd_jax.settings import Run
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
-from ractd_jax.training.logging import MetricWriter, check_finite
+from ractd_jax.training.interruption import Stop, interruptible
+from ractd_jax.training.logging import MetricWriter, check_finite, keep_rows
 from ractd_jax.training.stages import Stage, gather_part
 from ractd_jax.training.state import TrainState, create_state, make_optimizer
 from ractd_jax.training.streaming import stream_batches
+from ractd_jax.training.workdir import check_resumed, training_folder
 
 # Steps fold in 0, 1, ...; the initial parameters fold in what no step reaches.
 _INIT_FOLD = 2**32 - 1
 _RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> TrainState:
+def train(
+    stage: Stage,
+    run: Run,
+    seed: int,
+    workdir: str | os.PathLike,
+    allow_config_change: bool = False,
+) -> TrainState:
     """Trains `stage` in `workdir` to its last step, resuming what is there.
 
     Args:
@@ -39,6 +47,8 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
       seed: seed of the initial parameters and of every draw.
       workdir: gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``,
         ``config.json`` and ``environment.json``.
+      allow_config_change: whether to go on where the folder's config or data differ,
+        with a warning.
 
     Returns:
       The final state.
@@ -46,15 +56,34 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     Raises:
       ConfigError: a cadence that is no multiple of ``run.steps_per_call``, a batch
         that the devices cannot share, or a folder of a training with another config.
+      CheckpointError: no checkpoint of those that are there can be read, one could not
+        be written, or they come from other data.
+      WorkdirError: the folder cannot be written to, or another training runs in it.
+      Interrupted: SIGTERM or SIGINT came; what was done until then is saved.
       FloatingPointError: a metric is not finite.
     """
     check_cadence(stage, run)
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    _check_config(workdir, stage.metadata["settings"], stage.name)
+    with training_folder(workdir), interruptible() as stop:
+        state = _train(stage, run, seed, workdir, allow_config_change, stop)
+    # For a signal that came while the last checkpoint was written.
+    stop.raise_at(stage.name, int(state.step), stage.num_steps)
+    return state
+
+
+def _train(
+    stage: Stage,
+    run: Run,
+    seed: int,
+    workdir: Path,
+    allow_config_change: bool,
+    stop: Stop,
+) -> TrainState:
+    settings = stage.metadata["settings"]
+    _check_config(workdir, settings, stage.name, allow_config_change)
     parallel.wait_for_all("config")
     if parallel.is_first_process():
-        _write_config(workdir, stage.metadata["settings"])
+        _write_config(workdir, settings)
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
     init = init_fn(stage, seed, optimizer)
@@ -64,8 +93,14 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
     else:
         state = parallel.as_local(state)
         logging.info("%s: resuming from step %d", stage.name, int(state.step))
+        check_resumed(
+            workdir, checkpointer.metadata, stage.metadata, allow_config_change
+        )
+        _check_first_step(workdir, int(state.step), run)
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
+        if parallel.is_first_process():
+            keep_rows(workdir / "metrics.jsonl", stage.num_steps)
         return state
 
     parallel.check_batch_size(stage.batch_size, f"{stage.name}.batch_size")
@@ -115,8 +150,14 @@ def train(stage: Stage, run: Run, seed: int, workdir: str | os.PathLike) -> Trai
                     _log(stage, state, info, step, run, writer, timer, bar)
                 elif saves:
                     check_finite(_scalars(info), step - run.steps_per_call, step)
-                if saves:
+                stopping = parallel.any_process(bool(stop.signal))
+                if stopping and not saves:
+                    check_finite(_scalars(info), step - run.steps_per_call, step)
+                if saves or stopping:
                     checkpointer.save(parallel.as_global(state), stage.metadata)
+                if stopping:
+                    stop.signal = stop.signal or "a signal to another process"
+                    stop.raise_at(stage.name, step, stage.num_steps)
     finally:
         # Also when interrupted: a save under way is worth waiting for.
         checkpointer.close()
@@ -202,24 +243,37 @@ def check_cadence(stage: Stage, run: Run) -> None:
             )
 
 
-def _check_config(workdir: Path, settings: dict, stage: str) -> None:
+def _check_first_step(workdir: Path, step: int, run: Run) -> None:
+    if step % run.steps_per_call:
+        raise ConfigError(
+            f"config.run.steps_per_call: expected a divisor of {step}, the step of the "
+            f"checkpoint in {workdir}, found {run.steps_per_call}"
+        )
+
+
+def _check_config(
+    workdir: Path, settings: dict, stage: str, allow_change: bool
+) -> None:
     """Refuses a folder made with another config."""
     path = workdir / "config.json"
     if path.exists():
         settings = json.loads(json.dumps(settings))
-        before = json.loads(path.read_text())
+        before = _read_config(path)
         sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
         changed = [
             f"{name}: {old!r} there, {new!r} now"
             for name, old, new in _differences(before, settings)
             if name.split(".")[0] in sections
         ]
-        if changed:
+        if changed and not allow_change:
             raise ConfigError(
                 f"{workdir} holds a training with another config: "
                 + "; ".join(changed)
-                + ". Use another --workdir, or remove this one"
+                + ". Use another --workdir, remove this one, or go on in it with "
+                "--allow_config_change"
             )
+        if changed:
+            logging.warning("%s: the config changes: %s", workdir, "; ".join(changed))
 
 
 def _write_config(workdir: Path, settings: dict) -> None:
@@ -228,6 +282,16 @@ def _write_config(workdir: Path, settings: dict) -> None:
     versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     devices = [str(device) for device in jax.devices()]
     write_json(workdir / "environment.json", {**versions, "devices": devices})
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: expected the config of the training in this folder as JSON, "
+            f"found {error}; remove the file if this config is the one"
+        ) from None
 
 
 def _differences(before: Mapping, now: Mapping, prefix: str = ""):

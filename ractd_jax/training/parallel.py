@@ -85,6 +85,13 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
+def any_process(condition: bool) -> bool:
+    """Whether it holds in any process of the job; all of them ask together."""
+    if jax.process_count() == 1:
+        return condition
+    return bool(multihost_utils.process_allgather(np.array(condition)).any())
+
+
 def replicate(tree: Any, num_devices: int | None = None) -> Any:
     """Places a tree on the local devices, so that no call copies it again.
 

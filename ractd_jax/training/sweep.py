@@ -18,10 +18,12 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Run
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
 from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import TrainState, make_optimizer
+from ractd_jax.training.workdir import check_resumed, training_folder
 
 # What a compiled program takes as values, by stage; the seed besides.
 _LOSS_WEIGHTS = (
@@ -146,13 +148,19 @@ def train_grid(
     Raises:
       ConfigError: a cadence that is no multiple of ``run.steps_per_call``, or streamed
         data, or several processes.
+      CheckpointError, WorkdirError, Interrupted: see :func:`loop.train`.
     """
+    with training_folder(Path(workdir)), interruptible() as stop:
+        return _train_grid(stage, grid, run, Path(workdir), on_checkpoint, stop)
+
+
+def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
     check_cadence(stage, run)
     if stage.streaming:
         raise ConfigError("config.dataset.streaming: expected False in a sweep")
     if jax.process_count() > 1:
         raise ConfigError("--distributed: a sweep uses the devices of one process")
-    workdir, members = Path(workdir), grid.members
+    members = grid.members
     num_seeds, count = len(grid.seeds), len(members)
     local = jax.local_device_count()
     devices = max(d for d in range(1, local + 1) if num_seeds % d == 0)
@@ -177,8 +185,8 @@ def train_grid(
         target_decay=stage.target_decay or 0.0,
     )
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
-    states, step = _first_states(stage, members, checkpointer)
-    if step and on_checkpoint is not None:
+    states, step = _first_states(stage, members, workdir, checkpointer)
+    if step % run.checkpoint_every == 0 and step and on_checkpoint is not None:
         on_checkpoint(step, states, still_finite(states, step))
     seeds = np.array(grid.seeds, np.int32).reshape(devices, -1)
     seeds = parallel.split_over_devices(seeds, devices)
@@ -204,11 +212,13 @@ def train_grid(
                 if last or step % run.log_every == 0:
                     finite = still_finite(states, step)
                     _log(joined(infos), writers, members, finite, step, reported)
-                if last or step % run.checkpoint_every == 0:
+                saves = last or step % run.checkpoint_every == 0
+                if saves or stop.signal:
                     whole = joined(states)
                     checkpointer.save(whole, stage.metadata, step)
-                    if on_checkpoint is not None:
-                        on_checkpoint(step, whole, still_finite(whole, step))
+                stop.raise_at(stage.name, step, stage.num_steps)
+                if saves and on_checkpoint is not None:
+                    on_checkpoint(step, whole, still_finite(whole, step))
     finally:
         checkpointer.close()
         for writer in writers:
@@ -217,7 +227,7 @@ def train_grid(
     return whole, still_finite(whole, step)
 
 
-def _first_states(stage, members, checkpointer) -> tuple[TrainState, int]:
+def _first_states(stage, members, workdir, checkpointer) -> tuple[TrainState, int]:
     """States [M, ...] of the newest checkpoint, or fresh ones, and their step."""
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
 
@@ -236,6 +246,7 @@ def _first_states(stage, members, checkpointer) -> tuple[TrainState, int]:
         init = jax.jit(init)
         every = [init(seed) for seed in seeds]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *every), 0
+    check_resumed(workdir, checkpointer.metadata, stage.metadata, False)
     step = checkpointer.restored_step
     logging.info("%s x %d: resuming from step %d", stage.name, len(members), step)
     return states, step

@@ -163,6 +163,7 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
             "name": dataset.name,
             "transitions": dataset.episodes.num_transitions,
             "episodes": dataset.episodes.num_episodes,
+            "sha256": dataset.episodes.sha256,
         },
     }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+from absl import logging
 
 from ractd_jax import models
 from ractd_jax.errors import CheckpointError
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.training.workdir import check_same_dataset
 
 
 def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
@@ -31,11 +33,22 @@ def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
             f"{directory}: expected a checkpoint of task '{settings.task}', found one "
             f"of task '{task}'"
         )
+    expected = stored.metadata["settings"][stage]["num_steps"]
+    if stored.step < expected:
+        logging.warning(
+            "%s: its training stopped at step %d of %d",
+            directory,
+            stored.step,
+            expected,
+        )
     return stored
 
 
 def check_same_data(stored: StoredModel, metadata: dict) -> None:
-    """Raises CheckpointError when a model was made for other sizes or normalisers."""
+    """Raises CheckpointError when a model was made for other data.
+
+    That is: other sizes, normalisers, or, where both know, other content.
+    """
 
     def dimensions(metadata):
         # Fields that came later have their defaults in a checkpoint from before. How a
@@ -55,6 +68,7 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
                 f"{stored.directory}: its {name} differ from those of this dataset and "
                 f"config; train it again on the same data"
             )
+    check_same_dataset(stored.directory, stored.metadata, metadata)
 
 
 def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int):

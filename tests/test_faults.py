@@ -1,0 +1,409 @@
+"""What faults leave behind: kills, signals, full disks, damaged and foreign files."""
+
+import ast
+import dataclasses
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from benchmarks.chaos import run_kills, start, wait_for
+from benchmarks.chaos_pipeline import STAGES, chaos_settings, write_data
+from benchmarks.corruptions import (
+    KINDS,
+    check_corruptions,
+    check_resumed_trainings,
+    corrupt,
+    stop_at,
+    train_until,
+    tree_digest,
+)
+from ractd_jax.data.sources import load_resolved
+from ractd_jax.errors import CheckpointError, ConfigError, WorkdirError
+from ractd_jax.files import write_json
+from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.training.interruption import Interrupted, interruptible
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import reward_stage, teacher_stage
+from ractd_jax.training.stages.base import base_metadata
+from ractd_jax.training.stages.stored import check_same_data
+from ractd_jax.training.workdir import training_folder
+from tests.conftest import ROOT, run_main
+
+CALLS = 6
+LAST = 10 * CALLS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """What is compiled for one training is read again for the next."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "data.hdf5"
+    write_data(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def resolved(data):
+    return load_resolved(chaos_settings(data, CALLS))
+
+
+@pytest.fixture(scope="module")
+def stage(resolved):
+    return reward_stage(*resolved)
+
+
+@pytest.fixture(scope="module")
+def settings(resolved):
+    return resolved[0]
+
+
+@pytest.fixture(scope="module")
+def whole(stage, settings, tmp_path_factory):
+    """(folder of an undisturbed training, digest of its last state)."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, tree_digest(train(stage, settings.run, settings.seed, folder))
+
+
+def logged_steps(folder) -> list[int]:
+    rows = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(row)["step"] for row in rows]
+
+
+def go_on(stage, settings, folder) -> str:
+    """Trains to the end; digest of the last state. Every step must be logged once."""
+    state = train(stage, settings.run, settings.seed, folder)
+    assert logged_steps(folder) == list(range(10, LAST + 1, 10))
+    return tree_digest(state)
+
+
+@pytest.mark.parametrize("step", [10, 40])
+def test_a_stopped_training_goes_on_bit_for_bit(stage, settings, whole, tmp_path, step):
+    """At a step that is saved anyway, and at one that is not."""
+    train_until(stage, settings, tmp_path, step)
+    assert StoredModel(tmp_path).step == step
+    assert go_on(stage, settings, tmp_path) == whole[1]
+
+
+def test_a_signal_at_the_last_step_stops_what_comes_after(stage, settings, tmp_path):
+    with pytest.raises(Interrupted, match=f"reward: stopped by SIGTERM.*{LAST} of"):
+        train(stop_at(stage, LAST), settings.run, settings.seed, tmp_path)
+    assert StoredModel(tmp_path).step == LAST
+
+
+def test_a_second_signal_acts_as_ever():
+    def ours(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with interruptible() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.signal == "SIGINT"
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
+        with pytest.raises(Interrupted, match="by SIGINT at step 3 of 4; the same"):
+            stop.raise_at("teacher", 3, 4)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_stops_the_real_process_between_two_calls(data, resolved, tmp_path):
+    """Exit code 0, no later stage; what goes on from there ends in the same state."""
+    workdir = tmp_path / "stopped"
+    process = start(data, workdir, Path(jax.config.jax_compilation_cache_dir), CALLS)
+    assert wait_for(process, (workdir / "teacher/metrics.jsonl").exists)
+    process.terminate()
+    assert process.wait() == 0
+    log = (workdir / "log.txt").read_text()
+    assert "teacher: stopped by SIGTERM at step" in log
+    assert "the same command goes on from there" in log and "Traceback" not in log
+    assert not (workdir / "reward").exists()
+    settings, dataset = resolved
+    teacher = teacher_stage(settings, dataset)
+    whole = train(teacher, settings.run, settings.seed, tmp_path / "whole")
+    assert go_on(teacher, settings, workdir / "teacher") == tree_digest(whole)
+
+
+@pytest.mark.slow
+def test_kills_lose_nothing(tmp_path):
+    counts = run_kills(tmp_path, kills=3, calls=10, seed=1)
+    assert counts["errors"] == [] and counts["kills"] == 3
+    assert counts["identical"] == counts["pipelines"] >= 1
+
+
+def test_every_damage_is_found(stage, settings, whole, tmp_path):
+    train_until(stage, settings, tmp_path / "cut", 40)
+    counts = check_corruptions(stage, tmp_path / "cut", tmp_path, 40)
+    assert counts["loaded_damaged"] == []
+    assert counts["found"] == dict.fromkeys(KINDS, 4)
+    assert counts["older_taken"] == 32 and counts["refused"] == 8
+    resumed = check_resumed_trainings(
+        stage, settings, tmp_path / "cut", whole[1], tmp_path, 2
+    )
+    assert resumed == {"made": 2, "identical": 2}
+
+
+def test_damage_is_named_and_reading_changes_nothing(stage, settings, tmp_path, caplog):
+    train_until(stage, settings, tmp_path, 40)
+    folder = tmp_path / "checkpoints"
+    rng = np.random.default_rng(0)
+
+    def listing():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    file = corrupt(folder, 40, "truncation", rng)
+    before = listing()
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        assert StoredModel(tmp_path).step == 20
+    assert f"{file.removeprefix('40/')}: expected" in caplog.text
+    assert listing() == before
+    corrupt(folder, 20, "deletion", rng)
+    message = rf"{folder}: none of the checkpoints \[40, 20\].*{file}"
+    with pytest.raises(CheckpointError, match=message):
+        train(stage, settings.run, settings.seed, tmp_path)
+    # Neither was removed, as neither could be read.
+    assert {path.name for path in folder.iterdir()} == {"20", "40"}
+
+
+def test_a_checkpoint_from_before_is_sealed_first(stage, settings, whole, tmp_path):
+    train_until(stage, settings, tmp_path, 20)
+    manifest = tmp_path / "checkpoints/20/sha256.json"
+    manifest.unlink()
+    with pytest.raises(CheckpointError, match="experiments.seal_checkpoint"):
+        StoredModel(tmp_path)
+    done = run_main("seal_checkpoint", f"--checkpoint={tmp_path}")
+    assert "[20]" in done.stderr
+    assert go_on(stage, settings, tmp_path) == whole[1]
+
+
+def test_what_a_kill_leaves_is_cleared_away(stage, settings, whole, tmp_path):
+    train_until(stage, settings, tmp_path, 30)
+    left = tmp_path / "checkpoints/40.saving.orbax-checkpoint-tmp", tmp_path / "x"
+    (left[0] / "params").mkdir(parents=True)
+    (tmp_path / "checkpoints/10.removed").mkdir()
+    with open(tmp_path / "metrics.jsonl", "a") as log:
+        log.write('{"step": 40, "loss/mse": 1.0}\n{"step": 50, "lo')
+    assert go_on(stage, settings, tmp_path) == whole[1]
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {str(LAST - 20), str(LAST)}
+
+
+def test_one_training_in_a_folder_at_a_time(stage, settings, tmp_path):
+    """The kernel frees it with the process, however that ends."""
+    program = (
+        "import sys, time, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "from ractd_jax.training.workdir import training_folder\n"
+        "with training_folder(pathlib.Path(sys.argv[2])):\n"
+        "    print('held', flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(ROOT), str(tmp_path)],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        message = rf"{tmp_path}: another training.*pid {holder.pid} on \S+"
+        with pytest.raises(WorkdirError, match=message):
+            train(stage, settings.run, settings.seed, tmp_path)
+    finally:
+        holder.kill()
+        holder.wait()
+    for _ in range(2):
+        with training_folder(tmp_path):
+            pass
+
+
+def other_data(dataset):
+    """The dataset with one reward changed in its last bit."""
+    rewards = dataset.episodes.rewards.copy()
+    rewards[7] = np.nextafter(rewards[7], np.float32(np.inf))
+    episodes = dataclasses.replace(dataset.episodes, rewards=rewards)
+    return dataclasses.replace(dataset, episodes=episodes)
+
+
+def test_changed_data_is_refused(resolved, whole, stage, tmp_path, caplog):
+    settings, dataset = resolved
+    other = other_data(dataset)
+    assert dataset.episodes.sha256 != other.episodes.sha256
+    message = f"{tmp_path}: was trained on other data than dataset '{dataset.name}'"
+    train_until(stage, settings, tmp_path, 20)
+    changed = reward_stage(settings, other)
+    with pytest.raises(CheckpointError, match=message):
+        train(changed, settings.run, settings.seed, tmp_path)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        train(changed, settings.run, settings.seed, tmp_path, allow_config_change=True)
+    assert "other data" in caplog.text
+    metadata = base_metadata("student", settings, other)
+    message = f"{whole[0]}: was trained on other data"
+    with pytest.raises(CheckpointError, match=message):
+        check_same_data(StoredModel(whole[0]), metadata)
+
+
+def test_a_model_without_a_digest_of_its_data_is_warned_of(
+    resolved, stage, tmp_path, caplog
+):
+    settings, _ = resolved
+    metadata = json.loads(json.dumps(stage.metadata))
+    del metadata["dataset"]["sha256"]
+    old = dataclasses.replace(stage, metadata=metadata)
+    train_until(old, settings, tmp_path, 10)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        train_until(stage, settings, tmp_path, 20)
+    assert "no digest of the data" in caplog.text
+
+
+def test_another_config_is_refused_unless_told(resolved, tmp_path, caplog):
+    settings, dataset = resolved
+    train_until(reward_stage(settings, dataset), settings, tmp_path, 10)
+    reward = dataclasses.replace(settings.reward, discount=0.5)
+    other = dataclasses.replace(settings, reward=reward)
+    changed = reward_stage(other, dataset)
+    with pytest.raises(ConfigError, match=r"reward\.discount: 0\.997.*--allow_config"):
+        train(changed, other.run, 0, tmp_path)
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        train(changed, other.run, 0, tmp_path, allow_config_change=True)
+    assert "the config changes: reward.discount: 0.997 there, 0.5 now" in caplog.text
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["reward"]["discount"] == 0.5
+    (tmp_path / "config.json").write_text('{"task"')
+    with pytest.raises(ConfigError, match=r"config\.json: expected the config"):
+        train(changed, other.run, 0, tmp_path)
+
+
+def test_calls_of_another_length_must_fit_the_checkpoint(stage, settings, tmp_path):
+    train_until(stage, settings, tmp_path, 10)
+    run = dataclasses.replace(
+        settings.run, steps_per_call=20, log_every=20, checkpoint_every=20
+    )
+    with pytest.raises(ConfigError, match=r"steps_per_call: expected a divisor of 10"):
+        train(stage, run, 0, tmp_path)
+
+
+def test_an_unusable_folder_is_named(stage, settings, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for workdir in (file, file / "below"):
+        with pytest.raises(WorkdirError, match=f"{workdir}: expected a folder"):
+            train(stage, settings.run, settings.seed, workdir)
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a tmpfs of its own with the options that it is called with."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a tmpfs")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "-l", str(folder)], capture_output=True)
+
+
+def test_a_folder_that_cannot_be_written(stage, settings, mounted):
+    folder = mounted("ro")
+    with pytest.raises(WorkdirError, match=f"{folder}.*Read-only file system"):
+        train(stage, settings.run, settings.seed, folder / "run")
+
+
+@pytest.mark.parametrize("room", [16, 120, 220, 300])
+def test_a_full_disk_is_one_error_and_costs_nothing(
+    stage, settings, whole, mounted, room
+):
+    """Too small for anything, for a first and for a second checkpoint [KiB]."""
+    folder = mounted(f"size={room}k")
+    workdir = folder / "run"
+    with pytest.raises((WorkdirError, CheckpointError)) as caught:
+        train(stage, settings.run, settings.seed, workdir)
+    assert str(folder) in str(caught.value)
+    assert "space" in str(caught.value), caught.value
+    mounted("remount,size=64m")
+    assert go_on(stage, settings, workdir) == whole[1]
+    names = {path.name for path in (workdir / "checkpoints").iterdir()}
+    assert names == {str(LAST - 20), str(LAST)}
+
+
+def test_a_file_that_cannot_grow_is_an_error_too(stage, settings, whole, tmp_path):
+    """The same without the right to mount: no file may have more than 2 KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, hard))
+    try:
+        with pytest.raises((WorkdirError, CheckpointError), match="too large"):
+            train(stage, settings.run, settings.seed, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert go_on(stage, settings, tmp_path) == whole[1]
+
+
+def test_json_that_cannot_be_written_leaves_nothing(mounted):
+    folder = mounted("size=4k")
+    with pytest.raises(OSError, match="space"):
+        write_json(folder / "config.json", ["x" * 100_000])
+    assert list(folder.iterdir()) == []
+
+
+def unsafe_reads(source: str) -> list[str]:
+    """What in `source` could run code that a file brings along."""
+    pickles = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+            found += sorted(names & pickles)
+        elif isinstance(node, ast.ImportFrom):
+            found += sorted({(node.module or "").partition(".")[0]} & pickles)
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if called in ("np.load", "numpy.load", "jnp.load"):
+                if given.get("allow_pickle") != "False":
+                    found.append(ast.unparse(node))
+            elif called == "torch.load" and given.get("weights_only") != "True":
+                found.append(ast.unparse(node))
+            elif given.get("allow_pickle", "False") != "False":
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_nothing_that_is_read_can_bring_code():
+    bad = "import joblib.x\nfrom pickle import loads\nnp.load(f)\ntorch.load(f)"
+    assert len(unsafe_reads(bad)) == 4
+    assert unsafe_reads("np.load(f, allow_pickle=False)") == []
+    for part in ("ractd_jax", "experiments", "configs", "benchmarks"):
+        for path in sorted((ROOT / part).rglob("*.py")):
+            assert unsafe_reads(path.read_text()) == [], path
+
+
+def test_stages_of_the_chaos_script():
+    assert STAGES == ("teacher", "reward", "student") and len(set(KINDS)) == 10
