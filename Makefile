@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 BENCH ?= runs/bench
 
-.PHONY: install test test-slow test-speed lint demo bench clean
+.PHONY: install test test-slow test-many test-speed lint demo bench clean
 
 # The exact versions that the results in this repository came from.
 install: $(VENV)/.installed
@@ -25,6 +25,11 @@ test-slow: install
 # Ratios of times inside one run, on one device, compiled as users compile.
 SPEED_FLAGS := --xla_force_host_platform_device_count=1 \
     --xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true
+
+# Real processes: two of one job, and a grid against its members alone.
+test-many: install
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/test_distributed.py \
+	    tests/test_sweep.py
 
 test-speed: install
 	XLA_FLAGS="$(SPEED_FLAGS)" \

@@ -66,14 +66,10 @@ def train_toy(folder, *, devices: int = 1, processes: int = 1, steps: int = STEP
 
 
 def losses(folder, stage: str) -> np.ndarray:
-    """[rows, losses] of what was logged.
-
-    The norm of the gradient is left out: the bias before a group norm of one channel
-    has none but rounding's.
-    """
+    """[rows, scalars] of what was logged, times left out."""
     lines = (folder / stage / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    names = [name for name in rows[0] if name.startswith("loss/")]
+    names = [name for name in rows[0] if name.split("/")[0] in ("loss", "grad")]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     return np.array([[row[name] for name in names] for row in rows])
 
@@ -86,12 +82,14 @@ def alone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(alone, tmp_path):
     train_toy(tmp_path)
     for stage in STAGES:
         np.testing.assert_array_equal(losses(tmp_path, stage), losses(alone, stage))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "devices"), [(1, 2), (1, 4), (2, 1)])
 def test_loss_curves_do_not_depend_on_the_devices(alone, tmp_path, processes, devices):
     train_toy(tmp_path, processes=processes, devices=devices)
@@ -103,6 +101,7 @@ def test_loss_curves_do_not_depend_on_the_devices(alone, tmp_path, processes, de
     assert len(found) == processes * devices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)])
 def test_what_some_processes_saved_others_resume(alone, tmp_path, first, second):
     """10 steps in one or two processes, 10 more in two or one."""

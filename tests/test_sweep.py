@@ -28,7 +28,8 @@ RUN = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 4}
 
 
 def settings_of(**sections):
-    return toy_settings(8, run=RUN, **sections)
+    sizes = {"plan": {"horizon": 16}, "network": {"widths": (32, 64)}}
+    return toy_settings(8, run=RUN, **sizes, **sections)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def losses(folder) -> dict[int, list[float]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sweep"),
     [
@@ -168,6 +170,7 @@ def test_bad_grids_are_named(sweep, message):
         make_grid(sweep, 1, "student")
 
 
+@pytest.mark.slow
 def test_the_main_trains_evaluates_and_resumes(smoke_run, tmp_path):
     """As a user runs it; members load as any checkpoint."""
     flags = (
