@@ -133,13 +133,15 @@ def _train(
                 saves = last or step % run.checkpoint_every == 0
                 if logs:
                     _log(stage, state, info, step, run, writer, timer, bar)
-                elif saves:
+                # Asked once: what is stopped here is saved here.
+                stopped = bool(stop.signal)
+                saves = saves or stopped
+                if saves and not logs:
                     check_finite(_scalars(info), step - run.steps_per_call, step)
-                if stop.signal and not saves:
-                    check_finite(_scalars(info), step - run.steps_per_call, step)
-                if saves or stop.signal:
+                if saves:
                     checkpointer.save(state, stage.metadata)
-                stop.raise_at(stage.name, step, stage.num_steps)
+                if stopped:
+                    stop.raise_at(stage.name, step, stage.num_steps)
     finally:
         # Also when interrupted: a save under way is worth waiting for.
         checkpointer.close()
