@@ -148,14 +148,14 @@ def _train(
                 saves = last or step % run.checkpoint_every == 0
                 if logs:
                     _log(stage, state, info, step, run, writer, timer, bar)
-                elif saves:
+                # Asked once: what is stopped here is saved here.
+                stopped = parallel.any_process(bool(stop.signal))
+                saves = saves or stopped
+                if saves and not logs:
                     check_finite(_scalars(info), step - run.steps_per_call, step)
-                stopping = parallel.any_process(bool(stop.signal))
-                if stopping and not saves:
-                    check_finite(_scalars(info), step - run.steps_per_call, step)
-                if saves or stopping:
+                if saves:
                     checkpointer.save(parallel.as_global(state), stage.metadata)
-                if stopping:
+                if stopped:
                     stop.signal = stop.signal or "a signal to another process"
                     stop.raise_at(stage.name, step, stage.num_steps)
     finally:

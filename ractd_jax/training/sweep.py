@@ -213,10 +213,12 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
                     finite = still_finite(states, step)
                     _log(joined(infos), writers, members, finite, step, reported)
                 saves = last or step % run.checkpoint_every == 0
-                if saves or stop.signal:
+                stopped = bool(stop.signal)
+                if saves or stopped:
                     whole = joined(states)
                     checkpointer.save(whole, stage.metadata, step)
-                stop.raise_at(stage.name, step, stage.num_steps)
+                if stopped:
+                    stop.raise_at(stage.name, step, stage.num_steps)
                 if saves and on_checkpoint is not None:
                     on_checkpoint(step, whole, still_finite(whole, step))
     finally:
