@@ -52,17 +52,67 @@ def format_table(found: dict) -> str:
 
     for section in ("sampling", "precision", "training", "latency"):
         loose = {}
-        for what, values in found[section].items():
+        for what, values in found.get(section, {}).items():
             if isinstance(values, dict):
                 add(f"{section}, {what}", values)
             else:
                 loose[what] = values
         if loose:
             add(section, loose)
-    add("first action of a fresh process", found["first_action"])
-    add("evaluation, 100 Hopper episodes", found["evaluation"])
+    if "first_action" in found:
+        add("first action of a fresh process", found["first_action"])
+    if "evaluation" in found:
+        add("evaluation, 100 Hopper episodes", found["evaluation"])
     add("machine", found["machine"])
     return "\n".join(lines) + "\n"
+
+
+def _sampling(dataset, folder, cores):
+    return sampling.sampling_rows(dataset, cores, FLAGS.calls // 5, FLAGS.paper)
+
+
+def _precision(dataset, folder, cores):
+    return {
+        f"{list(widths)}, {variant}": row
+        for widths in ((SMALL, MEDIUM, PAPER) if FLAGS.paper else (SMALL, MEDIUM))
+        for variant, row in precision.precision_rows(
+            random_planner(widths, dataset),
+            (1,) if widths == PAPER else (1, 100),
+            FLAGS.calls // (50 if widths == PAPER else 5),
+        ).items()
+    }
+
+
+def _training(dataset, folder, cores):
+    return training.training_rows(dataset, folder, FLAGS.step_calls)
+
+
+def _latency(dataset, folder, cores):
+    return latency.latency_rows(dataset, FLAGS.calls)
+
+
+def _first_action(dataset, folder, cores):
+    student = small_student(dataset, folder / "small")
+    return latency.first_action_seconds(student, folder / "cache")
+
+
+def _evaluation(dataset, folder, cores):
+    planner = (
+        ractd_jax.load_planner(FLAGS.checkpoint)
+        if FLAGS.checkpoint
+        else random_planner(SMALL, dataset)
+    )
+    return evaluation.evaluation_rows(planner, "Hopper-v5", 100)
+
+
+_MEASURES = {
+    "sampling": _sampling,
+    "precision": _precision,
+    "training": _training,
+    "latency": _latency,
+    "first_action": _first_action,
+    "evaluation": _evaluation,
+}
 
 
 def main():
@@ -72,34 +122,9 @@ def main():
         logging.warning("torch is not installed: PyTorch's columns are left out")
     found = {"machine": about}
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        logging.info("sampling")
-        found["sampling"] = sampling.sampling_rows(
-            dataset, about["cores"], FLAGS.calls // 5, FLAGS.paper
-        )
-        logging.info("precision")
-        found["precision"] = {
-            f"{list(widths)}, {variant}": row
-            for widths in ((SMALL, MEDIUM, PAPER) if FLAGS.paper else (SMALL, MEDIUM))
-            for variant, row in precision.precision_rows(
-                random_planner(widths, dataset),
-                (1,) if widths == PAPER else (1, 100),
-                FLAGS.calls // (50 if widths == PAPER else 5),
-            ).items()
-        }
-        logging.info("training")
-        found["training"] = training.training_rows(dataset, folder, FLAGS.step_calls)
-        logging.info("latency")
-        found["latency"] = latency.latency_rows(dataset, FLAGS.calls)
-        student = small_student(dataset, folder / "small")
-        found["first_action"] = latency.first_action_seconds(student, folder / "cache")
-        logging.info("evaluation")
-        planner = (
-            ractd_jax.load_planner(FLAGS.checkpoint)
-            if FLAGS.checkpoint
-            else random_planner(SMALL, dataset)
-        )
-        found["evaluation"] = evaluation.evaluation_rows(planner, "Hopper-v5", 100)
+        for name in FLAGS.sections:
+            logging.info(name)
+            found[name] = _MEASURES[name](dataset, Path(folder), about["cores"])
     text = format_table(found)
     if FLAGS.output:
         write_json(Path(FLAGS.output).with_suffix(".json"), found)
@@ -111,6 +136,9 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "Where .json and .md go, without the suffix.")
     flags.DEFINE_string(
         "checkpoint", None, "Student to evaluate on Hopper; else random weights."
+    )
+    flags.DEFINE_multi_enum(
+        "sections", list(_MEASURES), list(_MEASURES), "What to measure."
     )
     flags.DEFINE_integer("calls", 5_000, "Timed plans at batch 1.", lower_bound=50)
     flags.DEFINE_integer("step_calls", 5, "Timed calls of ten steps.", lower_bound=1)
