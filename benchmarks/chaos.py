@@ -28,6 +28,7 @@ from benchmarks.corruptions import (
     train_until,
     tree_digest,
 )
+from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.files import write_json
 from ractd_jax.training.checkpoint import FOLDER
@@ -214,6 +215,7 @@ def run_corruptions(folder: Path, count: int, seed: int) -> dict:
 
 def main(argv):
     del argv
+    use_compilation_cache()
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
