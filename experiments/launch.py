@@ -19,7 +19,7 @@ from ractd_jax.training.interruption import Interrupted
 FLAGS = flags.FLAGS
 
 # The others of a job are told within a minute that a process died.
-_HEARTBEAT_SECONDS = 30
+_HEARTBEAT_SECONDS = 20
 _JOIN_SECONDS = 300
 # Process 0 may evaluate for hours after the others are done.
 _DAY_SECONDS = 86_400
@@ -141,6 +141,15 @@ def run(main) -> None:
             main()
         except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            # jax.distributed says which one, when its heartbeat is missed.
+            sys.exit(
+                f"error: process {jax.process_index()} lost another process of the job "
+                f"({str(error).splitlines()[0]}); the same commands go on from the "
+                "newest checkpoint"
+            )
         except (RactdError, FloatingPointError, ValueError) as error:
             logging.debug("traceback", exc_info=True)
             sys.exit(f"error: {error}")

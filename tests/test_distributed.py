@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -117,6 +118,24 @@ def test_what_some_processes_saved_others_resume(alone, tmp_path, first, second)
         losses(folder, "teacher"), losses(alone, "teacher"), rtol=1e-5
     )
     assert StoredModel(folder / "teacher").step == 20
+
+
+@pytest.mark.slow
+def test_the_others_stop_when_a_process_dies(tmp_path):
+    """Within a minute, naming it."""
+    address = f"localhost:{free_port()}"
+    others, killed = (
+        start("tests.train_toy", str(tmp_path), "100000", address, "2", str(index))
+        for index in range(2)
+    )
+    log = tmp_path / "teacher/metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 5):
+        assert others.poll() is None, others.communicate()[0][-3000:]
+        time.sleep(0.2)
+    killed.kill()
+    output, _ = others.communicate(timeout=60)
+    assert others.returncode != 0 and "Task 1" in output
+    killed.communicate()
 
 
 @pytest.mark.parametrize(

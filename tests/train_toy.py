@@ -59,7 +59,9 @@ def toy_settings(num_steps: int = 20, **sections) -> Settings:
 def main(folder: str, steps: str, *job: str) -> None:
     if job:
         address, count, index = job
-        jax.distributed.initialize(address, int(count), int(index))
+        jax.distributed.initialize(
+            address, int(count), int(index), heartbeat_timeout_seconds=20
+        )
     from ractd_jax.training.loop import train
     from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
 
