@@ -186,7 +186,8 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
     )
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     states, step = _first_states(stage, members, workdir, checkpointer)
-    if step % run.checkpoint_every == 0 and step and on_checkpoint is not None:
+    saved = step == stage.num_steps or step % run.checkpoint_every == 0
+    if step and saved and on_checkpoint is not None:
         on_checkpoint(step, states, still_finite(states, step))
     seeds = np.array(grid.seeds, np.int32).reshape(devices, -1)
     seeds = parallel.split_over_devices(seeds, devices)
