@@ -45,7 +45,7 @@ def start(module: str, *arguments: str, devices: int = 1) -> subprocess.Popen:
 
 def finish(*processes: subprocess.Popen) -> None:
     for process in processes:
-        output, _ = process.communicate(timeout=400)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == 0, output[-3000:]
 
 

@@ -28,7 +28,7 @@ RUN = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 4}
 
 
 def settings_of(**sections):
-    sizes = {"plan": {"horizon": 16}, "network": {"widths": (32, 64)}}
+    sizes = {"plan": {"horizon": 16}, "network": {"widths": (16, 32)}}
     return toy_settings(8, run=RUN, **sizes, **sections)
 
 

@@ -65,9 +65,9 @@ def main(folder: str, steps: str, *job: str) -> None:
     from ractd_jax.training.loop import train
     from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
 
-    # Groups of four channels and more: the norm of a few numbers amplifies rounding.
+    # Groups of 32 numbers and more: the norm of a few amplifies rounding.
     settings = toy_settings(
-        int(steps), plan={"horizon": 16}, network={"widths": (32, 64)}
+        int(steps), plan={"horizon": 16}, network={"widths": (16, 32)}
     )
     folder, dataset = Path(folder), toy_dataset()
     stages = {
