@@ -1,5 +1,6 @@
 """Grids: members are the runs they would have been alone, faults stay their own."""
 
+import dataclasses
 import json
 import logging
 
@@ -12,7 +13,6 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.settings import from_mapping
-from ractd_jax.training import parallel
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
 from ractd_jax.training.sweep import (
@@ -141,19 +141,27 @@ def test_a_resumed_grid_is_the_uninterrupted_one(dataset, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, whole, resumed)
 
 
-def test_the_program_is_compiled_once_for_all_members(dataset, tmp_path, monkeypatch):
-    made = []
-    real = parallel.make_members_call
-
-    def counting(**options):
-        made.append(real(**options))
-        return made[-1]
-
-    monkeypatch.setattr(parallel, "make_members_call", counting)
+def test_one_program_serves_all_members(dataset, tmp_path):
+    """The loss is traced as often for six members as for one."""
     settings = settings_of()
-    grid = make_grid("learning_rate=1e-3,2e-3,3e-3", 2, "reward")
-    train_grid(reward_stage(settings, dataset), grid, settings.run, tmp_path)
-    assert len(made) == 1 and made[0]._cache_size() == 1
+    stage = reward_stage(settings, dataset)
+    traces = []
+
+    def counted(*args):
+        traces.append(1)
+        return stage.loss_fn(*args)
+
+    counts = []
+    for sweep, seeds in (("", 1), ("learning_rate=1e-3,2e-3,3e-3", 2)):
+        traces.clear()
+        train_grid(
+            dataclasses.replace(stage, loss_fn=counted),
+            make_grid(sweep, seeds, "reward"),
+            settings.run,
+            tmp_path / str(seeds),
+        )
+        counts.append(len(traces))
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize(
