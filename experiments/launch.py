@@ -39,16 +39,16 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
         lock_config=True,
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
+    flags.mark_flags_as_required(required)
+
+
+def define_training_flags() -> None:
+    """``--allow_config_change``, ``--distributed`` and ``--deterministic``."""
     flags.DEFINE_bool(
         "allow_config_change",
         False,
         "Goes on in a workdir that holds a training with another config or other data.",
     )
-    flags.mark_flags_as_required(required)
-
-
-def define_training_flags() -> None:
-    """``--distributed`` and ``--deterministic``, of the mains that train."""
     flags.DEFINE_bool(
         "deterministic",
         False,
@@ -119,6 +119,17 @@ def _ours(record) -> bool:
     """Drops what libraries report of their own start-up below a warning."""
     library = "site-packages" in record.pathname
     return not library or record.levelno >= WARNING
+
+
+def train_stage(make_stage) -> None:
+    """A stage's main: ``make_stage(settings, dataset)`` trained as the flags say."""
+    from ractd_jax.data.sources import load_resolved
+    from ractd_jax.training.loop import train
+
+    settings, dataset = load_resolved(settings_from_flags())
+    stage = make_stage(settings, dataset)
+    arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
+    train(stage, *arguments)
 
 
 def run(main) -> None:

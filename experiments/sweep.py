@@ -26,7 +26,7 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members, member_params
 from ractd_jax.evaluation.rollout import save_arrays
 from ractd_jax.evaluation.statistics import normalized_score
-from ractd_jax.files import write_json
+from ractd_jax.files import write_json, write_text
 from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping, to_dict
@@ -69,10 +69,8 @@ class Results:
     def write(self) -> None:
         """Both files appear only when complete; rows have their returns."""
         save_arrays(self._returns_path, self._returns)
-        temporary = self._rows_path.with_suffix(".tmp")
         rows = [json.dumps(row) + "\n" for row in self._rows.values()]
-        temporary.write_text("".join(rows))
-        temporary.replace(self._rows_path)
+        write_text(self._rows_path, "".join(rows))
 
 
 def planner_of(stage, settings: Settings, params) -> Planner:

@@ -9,22 +9,16 @@ With --config.student.reward_weight=0 no reward model is needed (CTD).
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data.sources import load_resolved
-from ractd_jax.training.loop import train
 from ractd_jax.training.stages import student_stage
 
 FLAGS = flags.FLAGS
 
 
 def main():
-    settings, dataset = load_resolved(launch.settings_from_flags())
-    stage = student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
-    train(
-        stage,
-        settings.run,
-        settings.seed,
-        FLAGS.workdir,
-        FLAGS.allow_config_change,
+    launch.train_stage(
+        lambda settings, dataset: student_stage(
+            settings, dataset, FLAGS.teacher, FLAGS.reward
+        )
     )
 
 

@@ -4,26 +4,12 @@
       --workdir=runs/teacher
 """
 
-from absl import flags
-
 from experiments import launch
-from ractd_jax.data.sources import load_resolved
-from ractd_jax.training.loop import train
 from ractd_jax.training.stages import teacher_stage
-
-FLAGS = flags.FLAGS
 
 
 def main():
-    settings, dataset = load_resolved(launch.settings_from_flags())
-    stage = teacher_stage(settings, dataset)
-    train(
-        stage,
-        settings.run,
-        settings.seed,
-        FLAGS.workdir,
-        FLAGS.allow_config_change,
-    )
+    launch.train_stage(teacher_stage)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class TemporalUNetConfig:
         condition get besides their own values, the condition through a small MLP; 0 is
         the papers' network, whose FiLM layers are linear in the condition.
       pin_reach: steps of a clean plan that its pinned ends move along with them.
-      compute: how to compute; does not change the parameters.
+      compute: how to compute.
     """
 
     plan_dim: int

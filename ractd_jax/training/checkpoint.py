@@ -19,6 +19,7 @@ from absl import logging
 
 from ractd_jax.errors import CheckpointError
 from ractd_jax.training.manifest import find_damage, has_manifest, write_manifest
+from ractd_jax.training.parallel import is_first_process
 from ractd_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -69,7 +70,7 @@ class Checkpointer:
         self._failure: CheckpointError | None = None
         self.metadata: dict | None = None
         self.restored_step: int | None = None
-        if _is_primary():
+        if is_first_process():
             self._directory.mkdir(parents=True, exist_ok=True)
             self._remove_unfinished()
 
@@ -141,7 +142,7 @@ class Checkpointer:
         )
         restored = _read(self._orbax, self._path(step), args)
         self.metadata = restored["metadata"]
-        if _is_primary():
+        if is_first_process():
             for bad in damaged:
                 self._remove(bad)
         self.restored_step = step
@@ -157,7 +158,7 @@ class Checkpointer:
             self.wait()
         finally:
             self._orbax.close()
-            if _is_primary():
+            if is_first_process():
                 # After a failed save, some of its writes may have come late.
                 self._remove_unfinished()
 
@@ -168,7 +169,7 @@ class Checkpointer:
         """Waits until a checkpoint is written, seals and names it, removes old ones."""
         try:
             self._orbax.wait_until_finished()
-            if _is_primary():
+            if is_first_process():
                 saving = self._path(step, _SAVING)
                 write_manifest(saving, step)
                 os.rename(saving, self._path(step))
@@ -181,7 +182,7 @@ class Checkpointer:
 
     def _not_saved(self, step: int, error: Exception) -> CheckpointError:
         """The error to raise; what was written of the checkpoint is removed."""
-        if _is_primary():
+        if is_first_process():
             self._remove_unfinished()
         return CheckpointError(
             f"{self._directory}: step {step} could not be saved ({_reason(error)}); "
@@ -269,10 +270,6 @@ def seal(directory: str | os.PathLike) -> list[int]:
     for step in without:
         write_manifest(folder / str(step), step)
     return without
-
-
-def _is_primary() -> bool:
-    return jax.process_index() == 0
 
 
 def _newest_whole(folder: Path) -> tuple[int | None, list[int]]:

@@ -66,9 +66,18 @@ def train(
     workdir = Path(workdir)
     with training_folder(workdir), interruptible() as stop:
         state = _train(stage, run, seed, workdir, allow_config_change, stop)
-    # For a signal that came while the last checkpoint was written.
+        # For a signal that came while the last checkpoint was written.
+        _agreed(stop)
     stop.raise_at(stage.name, int(state.step), stage.num_steps)
     return state
+
+
+def _agreed(stop: Stop) -> bool:
+    """Whether a signal came to any process; then all of them stop."""
+    stopped = parallel.any_process(bool(stop.signal))
+    if stopped:
+        stop.signal = stop.signal or "a signal to another process"
+    return stopped
 
 
 def _train(
@@ -149,14 +158,15 @@ def _train(
                 if logs:
                     _log(stage, state, info, step, run, writer, timer, bar)
                 # Asked once: what is stopped here is saved here.
-                stopped = parallel.any_process(bool(stop.signal))
+                # Several processes agree, for which their devices wait: not each call.
+                asks = logs or saves or jax.process_count() == 1
+                stopped = asks and _agreed(stop)
                 saves = saves or stopped
                 if saves and not logs:
                     check_finite(_scalars(info), step - run.steps_per_call, step)
                 if saves:
                     checkpointer.save(parallel.as_global(state), stage.metadata)
                 if stopped:
-                    stop.signal = stop.signal or "a signal to another process"
                     stop.raise_at(stage.name, step, stage.num_steps)
     finally:
         # Also when interrupted: a save under way is worth waiting for.

@@ -109,30 +109,26 @@ def split_over_devices(tree: Any, num_devices: int | None = None) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
-def as_global(tree: Any) -> Any:
-    """What every process has replicated, as one array of them all, to be saved."""
+def _placed(tree: Any, sharding: NamedSharding) -> Any:
+    """The same buffers under another sharding; of one process, the tree itself."""
     if jax.process_count() == 1:
         return tree
-    sharding = _global_sharding()
     return jax.tree.map(
         lambda leaf: jax.make_array_from_single_device_arrays(
             leaf.shape, sharding, [shard.data for shard in leaf.addressable_shards]
         ),
         tree,
     )
+
+
+def as_global(tree: Any) -> Any:
+    """What every process has replicated, as one array of them all, to be saved."""
+    return _placed(tree, _global_sharding())
 
 
 def as_local(tree: Any) -> Any:
     """The opposite of :func:`as_global`."""
-    if jax.process_count() == 1:
-        return tree
-    sharding = NamedSharding(_local_mesh(), PartitionSpec())
-    return jax.tree.map(
-        lambda leaf: jax.make_array_from_single_device_arrays(
-            leaf.shape, sharding, [shard.data for shard in leaf.addressable_shards]
-        ),
-        tree,
-    )
+    return _placed(tree, NamedSharding(_local_mesh(), PartitionSpec()))
 
 
 def global_template(shapes: Any) -> Any:
@@ -284,7 +280,7 @@ def make_members_call(
     teacher's solution, is computed once for all of them.
 
     Each member makes the steps that it would have made alone on one device. One whose
-    loss or gradient is not finite stays at the state before that step.
+    loss, gradient or new parameters are not finite stays at the state before that step.
 
     Returns:
       (states, which are donated, and scalars [D, S / D, V] averaged over the steps).
@@ -307,7 +303,8 @@ def make_members_call(
             new, info = train_step(
                 state, frozen, batch, key, part, optimizer=optimizer, **step_options
             )
-            finite = jnp.isfinite(sum(jnp.sum(value) for value in info.values()))
+            sums = [jnp.sum(value) for value in info.values()]
+            finite = jnp.isfinite(sum(sums, optax.global_norm(new.params)))
             keep = finite & (state.step == step)
             kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, state)
             return (kept, step + 1), info

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jax
 from absl import logging
 
 from ractd_jax.errors import CheckpointError, WorkdirError
+from ractd_jax.training.parallel import is_first_process
 
 _LOCK = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)
@@ -31,7 +31,7 @@ def training_folder(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = _lock(workdir) if jax.process_index() == 0 else None
+        lock = _lock(workdir) if is_first_process() else None
     except OSError as error:
         raise WorkdirError(
             f"{workdir}: expected a folder that can be written to, found {error}"
