@@ -303,8 +303,8 @@ def make_members_call(
             new, info = train_step(
                 state, frozen, batch, key, part, optimizer=optimizer, **step_options
             )
-            sums = [jnp.sum(value) for value in info.values()]
-            finite = jnp.isfinite(sum(sums, optax.global_norm(new.params)))
+            leaves = jax.tree.leaves((info, new.params))
+            finite = jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
             keep = finite & (state.step == step)
             kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, state)
             return (kept, step + 1), info
