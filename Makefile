@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 BENCH ?= runs/bench
 
-.PHONY: install test test-slow test-many test-speed lint demo bench clean
+.PHONY: install test test-slow test-speed lint demo bench clean
 
 # The exact versions that the results in this repository came from.
 install: $(VENV)/.installed
@@ -19,17 +19,14 @@ $(VENV)/.installed: requirements.txt setup.py
 test: install
 	$(BIN)/python -m pytest -q
 
+# Trainings that converge, real processes (two of one job, kills), and grids against
+# their members alone.
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/test_speed_ratios.py
 
 # Ratios of times inside one run, on one device, compiled as users compile.
 SPEED_FLAGS := --xla_force_host_platform_device_count=1 \
     --xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true
-
-# Real processes: two of one job, and a grid against its members alone.
-test-many: install
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/test_distributed.py \
-	    tests/test_sweep.py
 
 test-speed: install
 	XLA_FLAGS="$(SPEED_FLAGS)" \

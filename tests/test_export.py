@@ -111,7 +111,7 @@ def repack(file, path, changes=None, metadata=None, comment=None, compression=0)
     [
         {"num_steps": 1, "history": 2},
         {"num_steps": 2, "conv": "lax"},
-        {"num_steps": 4},
+        pytest.param({"num_steps": 4}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

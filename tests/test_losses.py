@@ -228,6 +228,7 @@ def test_student_reaches_both_bumps_and_little_between():
     assert 0.4 < np.mean(samples > 0) < 0.6
 
 
+@pytest.mark.slow
 def test_reward_pulls_the_student_to_the_rewarded_bump():
     """The reward rises up to the bump at 0.6 and is flat beyond it."""
 
