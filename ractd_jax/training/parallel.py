@@ -303,7 +303,7 @@ def make_members_call(
             new, info = train_step(
                 state, frozen, batch, key, part, optimizer=optimizer, **step_options
             )
-            # A norm of the parameters: a test of each leaf doubles the compilation.
+            # A norm: a test of each leaf takes 1.6 times as long to compile.
             finite = jnp.isfinite(sum(info.values(), optax.global_norm(new.params)))
             keep = finite & (state.step == step)
             kept = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, state)
