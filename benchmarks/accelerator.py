@@ -60,12 +60,12 @@ def read_rate(size: int) -> float:
 def forward_flops(settings, dims) -> float:
     """Operations of one evaluation on one plan, as XLA counts them of lax.conv."""
     network = settings_for(settings.network.widths, conv="lax").network
-    unet = models.make_unet(network, dims)
+    unet = models.make_network(network, dims)
     x = jax.ShapeDtypeStruct((1, *dims.plan_shape), jnp.float32)
     level = jax.ShapeDtypeStruct((1,), jnp.float32)
     cond = jax.ShapeDtypeStruct((1, dims.condition), jnp.float32)
     params = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), "teacher")
+        lambda: models.init_network(unet, dims, jax.random.key(0), "teacher")
     )
     forward = jax.jit(lambda p, x, c, y: unet.apply({"params": p}, x, c, y))
     return float(forward.lower(params, x, level, cond).cost_analysis()["flops"])

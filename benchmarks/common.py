@@ -110,8 +110,10 @@ def random_planner(
     """A planner with random weights."""
     settings = settings_for(widths, **network)
     dims = stages.dimensions(settings, dataset)
-    unet = models.make_unet(settings.network, dims)
-    params = jax.jit(lambda k: models.init_unet(unet, dims, k, role))(jax.random.key(0))
+    unet = models.make_network(settings.network, dims)
+    params = jax.jit(lambda k: models.init_network(unet, dims, k, role))(
+        jax.random.key(0)
+    )
     normalizers = dataset.observation_normalizer, dataset.action_normalizer
     return Planner(settings, dims, role, params, *normalizers, num_steps=num_steps)
 

@@ -55,9 +55,9 @@ def largest_difference(one: Path, other: Path) -> float:
         stored = StoredModel(folder)
         settings = from_mapping(stored.metadata["settings"])
         dims = Dimensions(**stored.metadata["dimensions"])
-        unet = models.make_unet(settings.network, dims)
+        unet = models.make_network(settings.network, dims)
         template = jax.eval_shape(
-            lambda: models.init_unet(unet, dims, jax.random.key(0), "student")
+            lambda: models.init_network(unet, dims, jax.random.key(0), "student")
         )
         leaves = jax.tree.leaves(stored.load(template))
         return np.concatenate([np.ravel(leaf) for leaf in leaves])

@@ -84,6 +84,7 @@ def main():
         num_candidates=FLAGS.num_candidates,
         reward=FLAGS.reward,
         precision=FLAGS.precision,
+        temperature=FLAGS.temperature,
     )
     settings = planner.settings
     environment = settings.environment
@@ -99,6 +100,8 @@ def main():
         name += f"_{planner.num_candidates}candidates"
     if planner.precision != "float32":
         name += f"_{planner.precision}"
+    if planner.temperature != 1.0:
+        name += f"_temperature{planner.temperature:g}"
     about = {}
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
@@ -112,7 +115,7 @@ def main():
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
     summary |= {"noise": noise, "num_candidates": planner.num_candidates, **about}
-    summary |= {"precision": planner.precision}
+    summary |= {"precision": planner.precision, "temperature": planner.temperature}
     write_json(folder / f"{name}.json", summary)
     print(json.dumps(summary, indent=2))
 
@@ -130,6 +133,12 @@ if __name__ == "__main__":
         "float32",
         PRECISIONS,
         "bfloat16 rounds the kernels: faster students of many plans on CPUs.",
+    )
+    flags.DEFINE_float(
+        "temperature",
+        None,
+        "Scale of the noise that plans start from, if not the checkpoint's.",
+        lower_bound=0.0,
     )
     flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
     flags.DEFINE_integer(

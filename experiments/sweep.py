@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags, logging
 
 from experiments import launch
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.normalizers import normalizer_from_dict
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members, member_params
@@ -76,7 +76,7 @@ class Results:
 def planner_of(stage, settings: Settings, params) -> Planner:
     """A planner of the stage; what its members' planners share."""
     normalizers = {
-        name: MinMaxNormalizer.from_dict(value)
+        name: normalizer_from_dict(value)
         for name, value in stage.metadata["normalizers"].items()
     }
     student = stage.name == "student"

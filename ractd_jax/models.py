@@ -16,17 +16,20 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.losses import pessimistic_return
 from ractd_jax.networks import (
     Compute,
+    ResidualMLP,
+    ResidualMLPConfig,
     RewardModel,
     RewardModelConfig,
     TemporalUNet,
     TemporalUNetConfig,
     fold_levels,
+    fold_mlp_levels,
     pin_ends,
 )
 from ractd_jax.settings import Diffusion, Network, Reward
 from ractd_jax.student import clean_estimate, move_towards
 
-ROLES = ("teacher", "ddpm", "student", "reward")
+DenoiserNetwork = TemporalUNet | ResidualMLP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,29 +78,52 @@ class Dimensions:
         return self.observation, self.goal or self.action
 
 
-def make_unet(
+def make_network(
     settings: Network, dims: Dimensions, dropout_rate: float = 0.0
-) -> TemporalUNet:
-    """The U-Net of these settings; raises ConfigError when the horizon does not fit."""
-    config = TemporalUNetConfig(
-        plan_dim=dims.plan_shape[1],
-        widths=settings.widths,
-        embed_dim=settings.embed_dim,
-        kernel_size=settings.kernel_size,
-        num_groups=settings.num_groups,
-        dropout_rate=dropout_rate,
-        condition_dim=dims.condition,
-        conditioning=dims.conditioning,
-        patch_size=settings.patch_size,
-        fourier_octaves=settings.fourier_octaves,
-        pin_reach=settings.pin_reach,
-        compute=Compute(settings.conv, settings.dtype),
-    )
+) -> DenoiserNetwork:
+    """The denoiser's network, of the kind that the settings name.
+
+    Raises:
+      ConfigError: the plans do not fit it.
+    """
+    shared = {
+        "embed_dim": settings.embed_dim,
+        "noise_embedding": settings.noise_embedding,
+        "dropout_rate": dropout_rate,
+        "condition_dim": dims.condition,
+        "compute": Compute(settings.conv, settings.dtype),
+    }
+    if settings.kind == "mlp":
+        if dims.conditioning != "film":
+            raise ConfigError(
+                "config.plan.conditioning: expected 'film' with config.network.kind = "
+                f"'mlp', which pins no ends, found {dims.conditioning!r}"
+            )
+        config = ResidualMLPConfig(
+            plan_shape=dims.plan_shape,
+            width=settings.mlp_width,
+            num_blocks=settings.mlp_blocks,
+            **shared,
+        )
+        network = ResidualMLP(config)
+    else:
+        config = TemporalUNetConfig(
+            plan_dim=dims.plan_shape[1],
+            widths=settings.widths,
+            kernel_size=settings.kernel_size,
+            num_groups=settings.num_groups,
+            conditioning=dims.conditioning,
+            patch_size=settings.patch_size,
+            fourier_octaves=settings.fourier_octaves,
+            pin_reach=settings.pin_reach,
+            **shared,
+        )
+        network = TemporalUNet(config)
     try:
         config.check_horizon(dims.horizon)
     except ValueError as error:
         raise ConfigError(f"config.plan.horizon: {error}") from None
-    return TemporalUNet(config)
+    return network
 
 
 def make_reward_model(settings: Reward) -> RewardModel:
@@ -111,12 +137,14 @@ def make_reward_model(settings: Reward) -> RewardModel:
     )
 
 
-def init_unet(unet: TemporalUNet, dims: Dimensions, key: jax.Array, role: str) -> Any:
+def init_network(
+    network: DenoiserNetwork, dims: Dimensions, key: jax.Array, role: str
+) -> Any:
     """Fresh parameters; `role` says whether there is a second noise input."""
     x = jnp.zeros((1, *dims.plan_shape))
     level = jnp.zeros(1)
     stop = level if role == "student" else None
-    return unet.init(key, x, level, jnp.zeros((1, dims.condition)), stop)["params"]
+    return network.init(key, x, level, jnp.zeros((1, dims.condition)), stop)["params"]
 
 
 def init_reward(
@@ -131,20 +159,22 @@ def init_reward(
     return jax.vmap(init)(jax.random.split(key, num_members))
 
 
-def pin(unet: TemporalUNet, plans: jax.Array, condition: jax.Array) -> jax.Array:
+def pin(network: DenoiserNetwork, plans: jax.Array, condition: jax.Array) -> jax.Array:
     """Noisy `plans` with the ends that the condition fixes, if the network pins any."""
-    return pin_ends(plans, condition) if unet.config.pins_ends else plans
+    return pin_ends(plans, condition) if network.config.pins_ends else plans
 
 
-def pin_clean(unet: TemporalUNet, plans: jax.Array, condition: jax.Array) -> jax.Array:
+def pin_clean(
+    network: DenoiserNetwork, plans: jax.Array, condition: jax.Array
+) -> jax.Array:
     """:func:`pin` of clean plans, whose next steps move along with the ends."""
-    if not unet.config.pins_ends:
+    if not network.config.pins_ends:
         return plans
-    return pin_ends(plans, condition, unet.config.pin_reach)
+    return pin_ends(plans, condition, network.config.pin_reach)
 
 
 def make_denoise_fn(
-    unet: TemporalUNet,
+    network: DenoiserNetwork,
     params: Any,
     condition: jax.Array,
     settings: Diffusion,
@@ -154,7 +184,7 @@ def make_denoise_fn(
 
     def denoise_fn(x, sigma):
         def network_fn(scaled, c_noise):
-            return unet.apply(
+            return network.apply(
                 {"params": params}, scaled, c_noise, condition, **apply_options
             )
 
@@ -166,31 +196,46 @@ def make_denoise_fn(
             sigma_data=settings.sigma_data,
             sigma_floor=settings.sigma_floor,
         )
-        return pin_clean(unet, denoised, condition)
+        return pin_clean(network, denoised, condition)
 
     return denoise_fn
 
 
 def make_ddpm_clean_fn(
-    unet: TemporalUNet, params: Any, condition: jax.Array, **apply_options: Any
+    network: DenoiserNetwork, params: Any, condition: jax.Array, **apply_options: Any
 ) -> diffusion.DdpmCleanFn:
     """x_0 from (x, timestep) under `condition` [B, C], as the network predicts it."""
 
     def clean_fn(x, t):
-        clean = unet.apply({"params": params}, x, t, condition, **apply_options)
-        return pin_clean(unet, clean, condition)
+        clean = network.apply({"params": params}, x, t, condition, **apply_options)
+        return pin_clean(network, clean, condition)
 
     return clean_fn
 
 
+def make_regression_fn(
+    network: DenoiserNetwork, params: Any, dims: Dimensions, **apply_options: Any
+) -> Callable[[jax.Array], jax.Array]:
+    """condition [B, C] -> plans [B, H, D]: the network with nothing else to see."""
+
+    def regression_fn(condition):
+        blank = jnp.zeros((len(condition), *dims.plan_shape))
+        level = jnp.zeros(len(condition))
+        return network.apply(
+            {"params": params}, blank, level, condition, **apply_options
+        )
+
+    return regression_fn
+
+
 def make_clean_fn(
-    unet: TemporalUNet, params: Any, settings: Diffusion, **apply_options: Any
+    network: DenoiserNetwork, params: Any, settings: Diffusion, **apply_options: Any
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """The student's g(x, sigma, sigma_stop, condition)."""
 
     def clean_fn(x, sigma, sigma_stop, condition):
         def network_fn(scaled, c_noise, c_noise_stop):
-            return unet.apply(
+            return network.apply(
                 {"params": params},
                 scaled,
                 c_noise,
@@ -208,16 +253,16 @@ def make_clean_fn(
             sigma_data=settings.sigma_data,
             sigma_floor=settings.sigma_floor,
         )
-        return pin_clean(unet, clean, condition)
+        return pin_clean(network, clean, condition)
 
     return clean_fn
 
 
 def make_jump_fn(
-    unet: TemporalUNet, params: Any, settings: Diffusion
+    network: DenoiserNetwork, params: Any, settings: Diffusion
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """The student's G(x, sigma, sigma_stop, condition)."""
-    clean_fn = make_clean_fn(unet, params, settings)
+    clean_fn = make_clean_fn(network, params, settings)
 
     def jump_fn(x, sigma, sigma_stop, condition):
         clean = clean_fn(x, sigma, sigma_stop, condition)
@@ -227,23 +272,24 @@ def make_jump_fn(
 
 
 def fold_jump(
-    unet: TemporalUNet, params: Any, sigma: float, settings: Diffusion
+    network: DenoiserNetwork, params: Any, sigma: float, settings: Diffusion
 ) -> Any:
     """The student's parameters for jumps from `sigma` to sigma_min and no others."""
     told = max(sigma, settings.sigma_floor)
     levels = [250.0 * math.log(level) for level in (told, settings.sigma_min)]
-    return fold_levels(params, unet.config, levels)
+    fold = fold_mlp_levels if isinstance(network, ResidualMLP) else fold_levels
+    return fold(params, network.config, levels)
 
 
 def make_folded_jump_fn(
-    unet: TemporalUNet, folded: Any, settings: Diffusion
+    network: DenoiserNetwork, folded: Any, settings: Diffusion
 ) -> Callable[[jax.Array, float, float, jax.Array], jax.Array]:
     """:func:`make_jump_fn` with the parameters and for the levels of `fold_jump`."""
 
     def jump_fn(x, sigma, sigma_stop, condition):
         def network_fn(scaled, c_noise, c_noise_stop):
             del c_noise, c_noise_stop  # folded into the parameters
-            return unet.apply({"params": folded}, scaled, None, condition)
+            return network.apply({"params": folded}, scaled, None, condition)
 
         clean = clean_estimate(
             network_fn,
@@ -254,7 +300,7 @@ def make_folded_jump_fn(
             sigma_data=settings.sigma_data,
             sigma_floor=settings.sigma_floor,
         )
-        clean = pin_clean(unet, clean, condition)
+        clean = pin_clean(network, clean, condition)
         return move_towards(x, clean, sigma, sigma_stop)
 
     return jump_fn

@@ -45,6 +45,21 @@ class Dataset:
     path: str = ""
     # Time limit of an episode, for D4RL files without timeouts; 0: by the file's name.
     max_episode_steps: int = 0
+    # Which windows plans are learned from: uniform (all alike), top (the episodes with
+    # the highest returns) or advantage (more often where an action returned more than
+    # is usual in its state).
+    weighting: str = "uniform"
+    # Share of the transitions that `top` keeps.
+    top_fraction: float = 0.3
+    # beta of `advantage`: windows are drawn with p ~ exp(beta A / std A).
+    advantage_beta: float = 2.0
+    # Largest p of `advantage`, relative to that of a window with A = 0.
+    advantage_clip: float = 20.0
+    # gamma of the returns-to-go that A is made of.
+    advantage_discount: float = 0.99
+    # How observations are normalised: minmax (to [-1, 1]; papers) or zscore (mean 0 and
+    # standard deviation 1, clipped).
+    observation_normalizer: str = "minmax"
     # Draw batches on the host (grain) for data larger than the device's memory.
     streaming: bool = False
     # Transitions that experiments.generate_dataset and the pipeline record.
@@ -61,6 +76,10 @@ class Plan:
     stride: int = 1
     # h, latest observations that condition a plan.
     history: int = 1
+    # Actions of a plan that are executed before the next plan.
+    execute: int = 1
+    # Weight of the executed actions in the losses on plans, relative to the others.
+    executed_weight: float = 1.0
     # At an episode's end: repeat_last (repeat the last step) or drop (as released).
     padding: str = "repeat_last"
     # What a plan holds: actions, from the latest observations on, or states, from the
@@ -81,6 +100,15 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
+    # unet (temporal U-Net; papers) or mlp (residual MLP, for short plans).
+    kind: str = "unet"
+    # Features of the MLP's hidden layers.
+    mlp_width: int = 192
+    # Residual blocks of the MLP.
+    mlp_blocks: int = 2
+    # What the networks see of a noise level: released (sinusoids of 250 ln sigma) or
+    # edm (waves of ln(sigma) / 4).
+    noise_embedding: str = "released"
     # Channels of each level of the U-Net.
     widths: tuple[int, ...] = (32, 64, 128)
     # Size of the noise-level embedding.
@@ -108,7 +136,7 @@ class Diffusion:
     sigma_min: float = 0.02
     # Highest noise level.
     sigma_max: float = 80.0
-    # Standard deviation of the normalised data.
+    # Standard deviation of the normalised plans; 0 measures it over the dataset.
     sigma_data: float = 0.5
     # For smooth plans: the network gives the clean plan itself and is told of no level
     # below this one; 0 for EDM's preconditioning.
@@ -232,6 +260,17 @@ class Student:
     dsm_weight: float = 5.0
     # sigma_r, weight of the reward loss; 0 is CTD.
     reward_weight: float = 1.0
+    # kappa, weight of the path loss: jumps from points of the teacher's own paths to
+    # where those end; 0 for none (papers).
+    path_weight: float = 0.0
+    # Points of the path loss, each from a path of its own, solved before the training.
+    num_paths: int = 65_536
+    # Points per step of the path loss over all devices.
+    path_batch_size: int = 256
+    # Heun steps of a path.
+    path_steps: int = 10
+    # Share of the points that are the noise x_T itself; the others lie within a path.
+    path_start_share: float = 0.75
     # What the DSM loss compares with data: denoiser (CTM) or jump (released).
     dsm_form: str = "denoiser"
     # N of the student's time grid; 0 takes diffusion.num_scales (released).
@@ -252,6 +291,17 @@ class Student:
     # Longest teacher solve t -> u, in grid bins (Heun steps).
     max_solver_steps: int = 1
     optimizer: Optimizer = Optimizer(weight_decay=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviourCloning:
+    # Optimiser steps.
+    num_steps: int = 5_000
+    # Plans per step over all devices.
+    batch_size: int = 256
+    # Dropout rate of the network.
+    dropout_rate: float = 0.0
+    optimizer: Optimizer = Optimizer()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,6 +346,9 @@ class Evaluation:
     teacher_steps: int = 79
     # Jumps of the student's sampler when evaluated, 1 to 4.
     student_steps: int = 1
+    # Scale of the noise that plans start from: 1 samples what was learned, less keeps
+    # nearer to its middle, 0 always gives the same plan.
+    temperature: float = 1.0
     # Plans sampled together, of which the one with the best predicted return is taken.
     num_candidates: int = 1
     # Noise that plans start from: drawn anew at each_step, or once for each_episode.
@@ -333,6 +386,7 @@ class Settings:
     diffusion: Diffusion = Diffusion()
     teacher: Teacher = Teacher()
     ddpm: Ddpm = Ddpm()
+    bc: BehaviourCloning = BehaviourCloning()
     reward: Reward = Reward()
     student: Student = Student()
     controller: Controller = Controller()
@@ -343,6 +397,10 @@ class Settings:
 
 _CHOICES = {
     "dataset.source": ("minari", "d4rl"),
+    "dataset.weighting": ("uniform", "top", "advantage"),
+    "dataset.observation_normalizer": ("minmax", "zscore"),
+    "network.kind": ("unet", "mlp"),
+    "network.noise_embedding": ("released", "edm"),
     "environment.flatten": ("auto", "observation", "all"),
     "plan.padding": ("repeat_last", "drop"),
     "plan.kind": ("actions", "states"),
@@ -359,7 +417,7 @@ _CHOICES = {
     "student.teacher_weights": ("ema", "raw"),
     **{
         f"{stage}.optimizer.schedule": ("cosine", "constant")
-        for stage in ("teacher", "ddpm", "reward", "student", "inverse_dynamics")
+        for stage in ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
     },
     **{
         f"{stage}.distance": ("squared", "pseudo_huber", "released")
@@ -372,7 +430,10 @@ _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
              "kernel_size", "num_groups", "sigma_max",
              "steps_per_call", "log_every", "checkpoint_every", "keep_checkpoints",
              "num_episodes", "teacher_steps", "student_steps", "max_solver_steps",
-             "num_transitions", "stride", "sigma_min", "sigma_data", "rho",
+             "num_transitions", "stride", "sigma_min", "rho",
+             "execute", "executed_weight", "mlp_width", "mlp_blocks", "num_paths",
+             "path_batch_size", "path_steps", "top_fraction", "advantage_beta",
+             "advantage_clip",
              "reward.num_members", "diffusion.num_scales")  # fmt: skip
 
 _LARGE = float("inf")
@@ -399,6 +460,12 @@ _RANGES = {
     "replan_every": (0, _LARGE, True),
     "off_data_every": (0, _LARGE, True),
     "num_workers": (0, _LARGE, True),
+    "sigma_data": (0.0, _LARGE, True),
+    "temperature": (0.0, _LARGE, True),
+    "top_fraction": (0.0, 1.0, False),
+    "advantage_discount": (0.0, 1.0, False),
+    "path_weight": (0.0, _LARGE, True),
+    "path_start_share": (0.0, 1.0, False),
     "pin_reach": (0, _LARGE, True),
     "fourier_octaves": (0, _LARGE, True),
 }

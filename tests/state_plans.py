@@ -18,7 +18,7 @@ def state_dimensions(conditioning="film"):
 def random_params(unet, dims, role, seed=0):
     """Numpy normals of the right shapes: jax.random would compile for each of them."""
     template = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+        lambda: models.init_network(unet, dims, jax.random.key(0), role)
     )
     rng = np.random.default_rng(seed)
 

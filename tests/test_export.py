@@ -49,9 +49,9 @@ def make_planner(role="student", num_steps=1, history=1, **network) -> Planner:
         network=Network(widths=(8, 16), embed_dim=8, num_groups=4, **network),
     )
     dims = Dimensions(observation=11, action=3, horizon=8, history=history)
-    unet = models.make_unet(settings.network, dims)
+    unet = models.make_network(settings.network, dims)
     shapes = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+        lambda: models.init_network(unet, dims, jax.random.key(0), role)
     )
     rng = np.random.default_rng(0)
     params = jax.tree.map(

@@ -233,8 +233,8 @@ def make_planner(conditioning="both", role="teacher", num_candidates=1):
     dims = Dimensions(4, 2, 16, 1, 2, conditioning)
     if conditioning == "actions":
         dims = dataclasses.replace(dims, goal=0, conditioning="film")
-    unet = models.make_unet(settings.network, dims)
-    params = models.init_unet(unet, dims, jax.random.key(0), role)
+    unet = models.make_network(settings.network, dims)
+    params = models.init_network(unet, dims, jax.random.key(0), role)
     # Some layers begin as zero.
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))

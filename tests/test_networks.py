@@ -18,6 +18,7 @@ from ractd_jax.networks import (
     TemporalUNet,
     TemporalUNetConfig,
     blocks,
+    noise_embedding,
     temporal_unet,
 )
 
@@ -286,7 +287,7 @@ def test_sinusoidal_embedding():
     frequencies = 1e4 ** (-np.arange(4) / 3)
     angles = position[:, None].astype(np.float64) * frequencies
     expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-    found = temporal_unet.sinusoidal_embedding(jnp.asarray(position), 8)
+    found = noise_embedding.sinusoidal_embedding(jnp.asarray(position), 8)
     np.testing.assert_allclose(found, expected, atol=3e-4)
 
 

@@ -15,7 +15,7 @@ from tests.state_plans import HORIZON, ends_of, random_params, state_dimensions
 def network(conditioning: str, role: str, octaves: int = 0):
     dims = state_dimensions(conditioning)
     settings = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_unet(settings, dims)
+    unet = models.make_network(settings, dims)
     return unet, random_params(unet, dims, role)
 
 

@@ -11,7 +11,7 @@ from configs import base
 from ractd_jax.data.generate import dataset_id
 from ractd_jax.data.maze_map import MAZE2D, MAZES
 from ractd_jax.errors import ConfigError
-from ractd_jax.models import Dimensions, make_unet
+from ractd_jax.models import Dimensions, make_network
 from ractd_jax.settings import Settings, from_mapping, to_dict
 
 CONFIGS = sorted(
@@ -96,7 +96,7 @@ def test_config_becomes_settings(config, preset):
     if config != "any_dataset":
         assert settings.dataset.id == dataset_id(settings.task)
     dims = Dimensions(11, 3, settings.plan.horizon, settings.plan.history)
-    make_unet(settings.network, dims)
+    make_network(settings.network, dims)
     of_goals = settings.reward.target != "return_to_go"
     assert (settings.plan.kind == "states") == of_goals == (config in MAZE_CONFIGS)
     for stage in (getattr(settings, name) for name in STAGES):

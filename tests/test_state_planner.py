@@ -48,7 +48,7 @@ def make_planner(
             "ddpm": {"num_timesteps": TIMESTEPS},
         }
     )
-    unet = models.make_unet(settings.network, dims)
+    unet = models.make_network(settings.network, dims)
     params = random_params(unet, dims, role)
     # Few plans would lie within the data's range, to which they are clipped.
     params["head"] = jax.tree.map(lambda leaf: 0.2 * leaf, params["head"])
@@ -78,7 +78,7 @@ def noises_of(planner: Planner, keys, num_candidates: int, num_noises: int):
 def sample_by_hand(planner: Planner, kind: str, keys, num_candidates: int):
     """[N, B, H, D] every candidate, normalised, one batch after the other."""
     sampler = make_sampler(
-        planner.unet, planner.settings, planner.role, planner.num_steps
+        planner.network, planner.settings, planner.role, planner.num_steps
     )
     noises = noises_of(planner, keys, num_candidates, sampler.num_noises)
     weights = sampler.prepare(planner.params)
@@ -231,7 +231,7 @@ def test_observations_without_their_goal_are_refused(bad, message):
 def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps):
     planner = make_planner("ddpm", num_steps)
     ancestral = num_steps == TIMESTEPS
-    sampler = make_sampler(planner.unet, planner.settings, "ddpm", num_steps)
+    sampler = make_sampler(planner.network, planner.settings, "ddpm", num_steps)
     assert sampler.num_noises == (1 + TIMESTEPS if ancestral else 1)
     assert sampler.nfe == planner.nfe == num_steps
     keys = jax.random.split(jax.random.key(2), BATCH)
@@ -242,7 +242,7 @@ def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps)
     def sample(noises):
         clean_fn = diffusion.clip_denoised(
             models.make_ddpm_clean_fn(
-                planner.unet, planner.params, condition_of("states")
+                planner.network, planner.params, condition_of("states")
             )
         )
         if ancestral:

@@ -453,7 +453,7 @@ def test_the_ddpm_stage_has_a_loss_and_a_gradient(dataset, conditioning):
     settings = state_settings(plan={"conditioning": conditioning})
     stage = ddpm_stage(settings, dataset)
     dims = dimensions(settings, dataset)
-    params = random_params(models.make_unet(settings.network, dims), dims, "ddpm")
+    params = random_params(models.make_network(settings.network, dims), dims, "ddpm")
     batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
     grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True))(
         params, None, {}, batch, jax.random.key(0)

@@ -109,10 +109,10 @@ def test_few_step_bins():
 def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
     network = Network(widths=(8, 16), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_unet(network, dims)
-    params = models.init_unet(unet, dims, jax.random.key(0), "teacher")
+    unet = models.make_network(network, dims)
+    params = models.init_network(unet, dims, jax.random.key(0), "teacher")
     widened = student.warm_start(params, embed_dim=8)
-    fresh = models.init_unet(unet, dims, jax.random.key(0), "student")
+    fresh = models.init_network(unet, dims, jax.random.key(0), "student")
     chex_shapes = jax.tree.map(jnp.shape, fresh)
     assert jax.tree.map(jnp.shape, widened) == chex_shapes
     x = jax.random.normal(jax.random.key(1), (3, 4, 2))
@@ -131,8 +131,8 @@ def test_folded_jump_is_the_jump(octaves):
     """Random weights, FiLM rows of s and biases included: at smin and in between."""
     dims = Dimensions(observation=3, action=2, horizon=4, history=2)
     network = Network(widths=(8, 16), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_unet(network, dims)
-    params = models.init_unet(unet, dims, jax.random.key(0), "student")
+    unet = models.make_network(network, dims)
+    params = models.init_network(unet, dims, jax.random.key(0), "student")
     noise = Diffusion()
     x = jax.random.normal(jax.random.key(1), (5, 4, 2))
     condition = jax.random.normal(jax.random.key(2), (5, 6))

@@ -445,8 +445,8 @@ def _all_params(folder):
     from ractd_jax.models import Dimensions
 
     dims = Dimensions(**stored.metadata["dimensions"])
-    unet = models.make_unet(settings.network, dims)
+    unet = models.make_network(settings.network, dims)
     template = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), "teacher")
+        lambda: models.init_network(unet, dims, jax.random.key(0), "teacher")
     )
     return stored.load(template, "raw"), stored.load(template, "ema")

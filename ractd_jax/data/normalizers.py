@@ -1,4 +1,4 @@
-"""Min-max normalisation to [-1, 1]."""
+"""Normalisers: between environment units and what the networks see."""
 
 from __future__ import annotations
 
@@ -58,6 +58,71 @@ class MinMaxNormalizer(NamedTuple):
         return np.array_equal(self.low, other.low) and np.array_equal(
             self.high, other.high
         )
+
+
+class ZScoreNormalizer(NamedTuple):
+    """Each dimension to mean 0 and standard deviation 1, clipped at `clip`.
+
+    A constant dimension is only shifted. A clipped value does not come back from
+    :meth:`unnormalize`.
+
+    Attributes:
+      mean: [D] float32 means over the data.
+      std: [D] float32 standard deviations.
+      clip: largest size of a normalised value.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    clip: float = 5.0
+
+    @property
+    def _scale(self) -> np.ndarray:
+        std, mean = np.asarray(self.std), np.asarray(self.mean)
+        # Below the precision of the data it is rounding, not variation.
+        varies = std > 1e-6 * np.maximum(np.abs(mean), 1e-6)
+        return np.where(varies, std, 1.0).astype(np.float32)
+
+    def normalize(self, x):
+        """[..., D] data units -> normalised."""
+        return ((x - np.asarray(self.mean)) / self._scale).clip(-self.clip, self.clip)
+
+    def unnormalize(self, x):
+        """[..., D] normalised -> data units."""
+        return x * self._scale + np.asarray(self.mean)
+
+    def to_dict(self) -> dict:
+        """Plain numbers; float32 survives the way through JSON exactly."""
+        return {
+            "mean": np.asarray(self.mean, np.float64).tolist(),
+            "std": np.asarray(self.std, np.float64).tolist(),
+            "clip": float(self.clip),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> ZScoreNormalizer:
+        return cls(
+            np.asarray(stored["mean"], np.float32),
+            np.asarray(stored["std"], np.float32),
+            stored["clip"],
+        )
+
+
+Normalizer = MinMaxNormalizer | ZScoreNormalizer
+
+
+def normalizer_from_dict(stored: Mapping) -> Normalizer:
+    """The normaliser that ``to_dict`` described."""
+    kind = ZScoreNormalizer if "mean" in stored else MinMaxNormalizer
+    return kind.from_dict(stored)
+
+
+def fit_zscore(x: np.ndarray) -> ZScoreNormalizer:
+    """The z-score normaliser of data [N, D]."""
+    return ZScoreNormalizer(
+        x.mean(axis=0, dtype=np.float64).astype(np.float32),
+        x.std(axis=0, dtype=np.float64).astype(np.float32),
+    )
 
 
 def fit_min_max(x: np.ndarray) -> MinMaxNormalizer:

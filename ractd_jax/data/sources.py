@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+
+import numpy as np
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.data.minari_source import load_minari
-from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
+from ractd_jax.data.normalizers import (
+    MinMaxNormalizer,
+    Normalizer,
+    fit_min_max,
+    fit_zscore,
+)
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Environment, Settings
@@ -31,7 +39,7 @@ class OfflineDataset:
 
     name: str
     episodes: Episodes
-    observation_normalizer: MinMaxNormalizer
+    observation_normalizer: Normalizer
     action_normalizer: MinMaxNormalizer
     origin: Origin = _UNKNOWN
 
@@ -60,7 +68,12 @@ def load_dataset(settings: Settings) -> OfflineDataset:
         )
     else:
         episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
-    return make_dataset(name, episodes, origin)
+    if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
+        raise ConfigError(
+            "config.dataset.observation_normalizer: expected 'minmax' with "
+            "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
+        )
+    return make_dataset(name, episodes, origin, options.observation_normalizer)
 
 
 def _flatten_rule(settings: Settings) -> str:
@@ -70,13 +83,17 @@ def _flatten_rule(settings: Settings) -> str:
 
 
 def make_dataset(
-    name: str, episodes: Episodes, origin: Origin = _UNKNOWN
+    name: str,
+    episodes: Episodes,
+    origin: Origin = _UNKNOWN,
+    observation_normalizer: str = "minmax",
 ) -> OfflineDataset:
     """`episodes` with normalisers fitted to them."""
+    fit = {"minmax": fit_min_max, "zscore": fit_zscore}[observation_normalizer]
     return OfflineDataset(
         name,
         episodes,
-        fit_min_max(episodes.observations),
+        fit(episodes.observations),
         fit_min_max(episodes.actions),
         origin,
     )
@@ -107,6 +124,27 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
     return dataclasses.replace(settings, environment=found)
 
 
+def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
+    """`settings` with sigma_data measured, where it is 0.
+
+    It is the root mean square of the normalised numbers that plans consist of, so that
+    the preconditioned network sees inputs, and gives outputs, of unit size.
+    """
+    if settings.diffusion.sigma_data:
+        return settings
+    of_states = settings.plan.kind == "states"
+    name = "observations" if of_states else "actions"
+    values = getattr(dataset.episodes, name)
+    normalizer = (
+        dataset.observation_normalizer if of_states else dataset.action_normalizer
+    )
+    square = np.mean(np.square(normalizer.normalize(values)), dtype=np.float64)
+    # Data that never varies still needs a scale.
+    sigma_data = round(max(math.sqrt(square), 0.01), 4)
+    noise = dataclasses.replace(settings.diffusion, sigma_data=sigma_data)
+    return dataclasses.replace(settings, diffusion=noise)
+
+
 def with_environment_id(environment: Environment, environment_id: str) -> Environment:
     """`environment` by another id; the references stay, but for a maze2d id's own."""
     found = dataclasses.replace(environment, id=environment_id, spec="")
@@ -122,6 +160,7 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
 
 
 def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
-    """The dataset, and the settings with its environment filled in."""
+    """The dataset, and the settings with what they leave to it filled in."""
     dataset = load_dataset(settings)
+    settings = resolve_sigma_data(settings, dataset)
     return resolve_environment(settings, dataset), dataset

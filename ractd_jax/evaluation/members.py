@@ -10,21 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.evaluation.rollout import EpisodeKeys, EpisodeResults, run_episodes
-from ractd_jax.planning import Planner, make_sampler
+from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 
 
 class _MembersLoop:
-    """A new plan at each step, of each episode's own member.
+    """Plans of each episode's own member, ``plan.execute`` actions of each.
 
     Episode e is member e // E's. A member's batch is padded, and halves with the most
     episodes that one of them still has, so that few programs are compiled.
     """
 
     def __init__(self, planner: Planner, params: Any, num_episodes: int, keys):
-        sampler = make_sampler(
-            planner.unet, planner.settings, planner.role, planner.num_steps
-        )
+        sampler = planner.sampler_of(planner.network)
         self._weights = jax.jit(jax.vmap(sampler.prepare))(params)
         self._count = len(jax.tree.leaves(params)[0])
         self._num_episodes, self._keys = num_episodes, keys
@@ -32,14 +30,29 @@ class _MembersLoop:
         self._size, self._compiled = num_episodes, set()
         self.compile_seconds = 0.0
 
+        self._execute = planner.settings.plan.execute
+        self._held = np.zeros((self._count * num_episodes, self._execute, 0))
+
         def act(weights, observations, keys):
-            return planner.plan_fn(weights, observations, keys, True)
+            first_only = self._execute == 1
+            plans = planner.plan_fn(weights, observations, keys, first_only)
+            return plans[:, None] if first_only else plans[:, : self._execute]
 
         self._act = jax.jit(jax.vmap(act))
 
     def act(
         self, observations: np.ndarray, episodes: np.ndarray, step: int
     ) -> np.ndarray:
+        offset = step % self._execute
+        if offset == 0:
+            plans = self._plan(observations, episodes, step)
+            if not self._held.shape[-1]:
+                shape = (*self._held.shape[:2], plans.shape[-1])
+                self._held = np.zeros(shape, plans.dtype)
+            self._held[episodes] = plans
+        return self._held[episodes, offset]
+
+    def _plan(self, observations, episodes, step):
         members = episodes // self._num_episodes
         counts = np.bincount(members, minlength=self._count)
         while counts.max() <= self._size // 2:

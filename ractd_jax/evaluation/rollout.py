@@ -87,7 +87,7 @@ class EpisodeKeys:
 
 
 class ClosedLoop:
-    """Executes the first action of a new plan at each step.
+    """Executes the first k actions of a plan, then plans again (``plan.execute``).
 
     The planner's batch halves with the episodes that still run, so that few programs
     are compiled.
@@ -95,28 +95,43 @@ class ClosedLoop:
 
     def __init__(self, planner: Planner, keys: EpisodeKeys):
         self._planner, self._keys = planner, keys
+        self._execute = planner.settings.plan.execute
+        self._held = np.zeros(0)
         self._sizes: list[int] = []
         self.compile_seconds = 0.0
 
     def act(
         self, observations: np.ndarray, episodes: np.ndarray, step: int
     ) -> np.ndarray:
+        offset = step % self._execute
+        if offset == 0:
+            plans = self._plan(observations, episodes, step)
+            if len(self._held) == 0:  # all episodes run at step 0
+                self._held = np.zeros((len(plans), *plans.shape[1:]), plans.dtype)
+            self._held[episodes] = plans
+        return self._held[episodes, offset]
+
+    def _plan(self, observations, episodes, step):
         size = self._sizes[0] if self._sizes else len(episodes)
         while len(episodes) <= size // 2:
             size //= 2
         if size not in self._sizes:
             self._sizes.append(size)
             start = time.perf_counter()
-            self._act(observations, episodes, 0, size)
+            self._sample(observations, episodes, 0, size)
             self.compile_seconds += time.perf_counter() - start
-        return self._act(observations, episodes, step, size)
+        return self._sample(observations, episodes, step, size)
 
-    def _act(self, observations, episodes, step, size):
+    def _sample(self, observations, episodes, step, size):
+        """[n, k, A] the actions to execute."""
         rows = np.resize(np.arange(len(episodes)), size)
         keys = self._keys(episodes[rows], step)
         if self._planner.dims.history == 1:
             observations = observations[:, 0]
-        actions = self._planner.act(observations[rows], keys)
+        if self._execute == 1:
+            actions = self._planner.act(observations[rows], keys)[:, None]
+        else:
+            actions = self._planner.plan(observations[rows], keys)[:, : self._execute]
         return np.asarray(actions)[: len(episodes)]
 
 
@@ -220,13 +235,13 @@ def evaluate_planner(
     on_step: Callable[[int, int], None] | None = None,
     num_workers: int = 0,
 ) -> EpisodeResults:
-    """Episodes of a planner of actions, replanning at each step.
+    """Episodes of a planner of actions, replanning after ``plan.execute`` steps.
 
     Episode e is reset with ``seed + e``, and its result depends on that only, not on
     the other episodes.
 
     Args:
-      planner: executes the first action of each plan.
+      planner: makes the plans.
       environment: what to make.
       num_episodes: E.
       seed: first reset's seed.

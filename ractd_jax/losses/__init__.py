@@ -2,13 +2,14 @@
 
 from ractd_jax.losses.ctm import ctm_loss
 from ractd_jax.losses.ddpm import ddpm_loss
-from ractd_jax.losses.distances import DISTANCES, distance
+from ractd_jax.losses.distances import DISTANCES, DistanceFn, distance
 from ractd_jax.losses.dsm import add_noise, dsm_loss
 from ractd_jax.losses.reward import pessimistic_return, regression_loss, reward_loss
 from ractd_jax.losses.total import StudentDraws, student_loss
 
 __all__ = [
     "DISTANCES",
+    "DistanceFn",
     "StudentDraws",
     "add_noise",
     "ctm_loss",

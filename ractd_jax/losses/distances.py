@@ -7,6 +7,7 @@ from collections.abc import Callable
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 DistanceFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -39,7 +40,7 @@ _PER_PLAN = {
 DISTANCES = tuple(_PER_PLAN)
 
 
-def distance(name: str) -> DistanceFn:
+def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> DistanceFn:
     """The weighted distance ``f(prediction, target, weights) -> scalar``.
 
     * ``squared``: mean over the plan of e^2.
@@ -51,16 +52,27 @@ def distance(name: str) -> DistanceFn:
     `prediction` and `target` are [B, H, D], `weights` [B]; the result is the mean
     over plans of weight times distance.
 
+    Args:
+      name: of the distance.
+      step_weights: [H] weights of e^2 at each step of a plan, with mean 1; None for
+        equal ones.
+
     Raises:
       ValueError: an unknown name.
     """
     if name not in _PER_PLAN:
         raise ValueError(f"distance must be one of {DISTANCES}, not {name!r}")
     per_plan = _PER_PLAN[name]
+    scale = None
+    if step_weights is not None:
+        scale = np.sqrt(np.asarray(step_weights, np.float32))[:, None]
 
     def weighted(prediction, target, weights):
         chex.assert_equal_shape([prediction, target])
         chex.assert_shape(weights, prediction.shape[:1])
-        return jnp.mean(weights * per_plan(prediction - target))
+        error = prediction - target
+        if scale is not None:
+            error = error * scale
+        return jnp.mean(weights * per_plan(error))
 
     return weighted

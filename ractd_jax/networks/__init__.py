@@ -5,6 +5,12 @@ from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
 )
+from ractd_jax.networks.noise_embedding import NOISE_EMBEDDINGS, NoiseEmbedding
+from ractd_jax.networks.residual_mlp import (
+    ResidualMLP,
+    ResidualMLPConfig,
+    fold_mlp_levels,
+)
 from ractd_jax.networks.reward_model import RewardModel, RewardModelConfig
 from ractd_jax.networks.temporal_unet import (
     TemporalUNet,
@@ -18,10 +24,15 @@ __all__ = [
     "Conv",
     "InverseDynamics",
     "InverseDynamicsConfig",
+    "NOISE_EMBEDDINGS",
+    "NoiseEmbedding",
+    "ResidualMLP",
+    "ResidualMLPConfig",
     "RewardModel",
     "RewardModelConfig",
     "TemporalUNet",
     "TemporalUNetConfig",
     "fold_levels",
+    "fold_mlp_levels",
     "pin_ends",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 
 import chex
@@ -23,6 +22,7 @@ from ractd_jax.networks.blocks import (
     fourier_features,
     mish,
 )
+from ractd_jax.networks.noise_embedding import NoiseEmbedding
 
 # Of the MLP that reads the Fourier features of the condition.
 _CONDITION_WIDTH = 128
@@ -38,6 +38,7 @@ class TemporalUNetConfig:
       plan_dim: D, dimensions of one step of the plan.
       widths: channels of each level; the horizon halves between levels.
       embed_dim: size of the noise-level embedding, even.
+      noise_embedding: see :class:`ractd_jax.networks.NoiseEmbedding`.
       kernel_size: taps of the convolutions, odd.
       num_groups: groups of the group norms; divides every width.
       dropout_rate: probability of dropping an activation while training.
@@ -56,6 +57,7 @@ class TemporalUNetConfig:
     plan_dim: int
     widths: tuple[int, ...] = (64, 128, 256)
     embed_dim: int = 32
+    noise_embedding: str = "released"
     kernel_size: int = 5
     num_groups: int = 8
     dropout_rate: float = 0.0
@@ -131,27 +133,6 @@ def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
     return plans.at[:, 0].set(first).at[:, -1].set(last)
 
 
-def sinusoidal_embedding(position: jax.Array, dim: int) -> jax.Array:
-    """[B] -> [B, dim]: [sin | cos] of frequencies exp(-ln(1e4) j / (dim/2 - 1))."""
-    half = dim // 2
-    frequencies = jnp.exp(-math.log(1e4) / (half - 1) * jnp.arange(half))
-    angles = position.astype(jnp.float32)[:, None] * frequencies[None, :]
-    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-
-
-class NoiseEmbedding(nn.Module):
-    """Sinusoid -> Dense(4 dim) -> Mish -> Dense(dim)."""
-
-    dim: int
-    compute: Compute
-
-    @nn.compact
-    def __call__(self, c_noise: jax.Array) -> jax.Array:
-        x = sinusoidal_embedding(c_noise, self.dim)
-        x = mish(Dense(4 * self.dim, self.compute, name="dense_in")(x))
-        return Dense(self.dim, self.compute, name="dense_out")(x)
-
-
 class TemporalUNet(nn.Module):
     """U-Net over the steps of a plan, conditioned by FiLM.
 
@@ -189,7 +170,12 @@ class TemporalUNet(nn.Module):
         config = self.config
         chex.assert_rank(x, 3)
         config.check_horizon(x.shape[1])
-        embed = NoiseEmbedding(config.embed_dim, config.compute, name="noise_embedding")
+        embed = NoiseEmbedding(
+            config.embed_dim,
+            config.compute,
+            config.noise_embedding,
+            name="noise_embedding",
+        )
         levels = [level for level in (c_noise, c_noise_stop) if level is not None]
         chex.assert_rank(levels, 1)
         parts = [embed(level) for level in levels]
@@ -263,7 +249,7 @@ class TemporalUNet(nn.Module):
 @functools.partial(jax.jit, static_argnames="config")
 def _joined_films(noise_embedding, layers, c_noises, *, config):
     """The one layer ``films`` of :func:`fold_levels`."""
-    embed = NoiseEmbedding(config.embed_dim, config.compute)
+    embed = NoiseEmbedding(config.embed_dim, config.compute, config.noise_embedding)
     embedded = embed.apply({"params": noise_embedding}, c_noises)
     row = mish(embedded).reshape(-1).astype(jnp.float32)
     kernel = jnp.concatenate([layer["kernel"] for layer in layers], axis=-1)

@@ -84,7 +84,7 @@ def _trajectory(planner, condition, x_init, sigmas):
     @jax.jit
     def solve(params):
         denoise_fn = diffusion.clip_denoised(
-            models.make_denoise_fn(planner.unet, params, condition, settings)
+            models.make_denoise_fn(planner.network, params, condition, settings)
         )
 
         def body(x, levels):
@@ -92,7 +92,7 @@ def _trajectory(planner, condition, x_init, sigmas):
             return x, x
 
         x = models.init_noise_scale(settings) * x_init
-        x = models.pin(planner.unet, x, condition)
+        x = models.pin(planner.network, x, condition)
         points = jax.lax.scan(body, x, (sigmas[:-1], sigmas[1:]))[1]
         return jnp.concatenate([x[None], points])
 

@@ -143,6 +143,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.plan_return_fn,
         planner.num_candidates,
         planner.precision,
+        planner.temperature,
     ).plan_fn
 
 
@@ -208,6 +209,8 @@ def _metadata(planner: Planner, exported: export.Exported) -> dict[str, Any]:
         "role": planner.role,
         "num_steps": planner.num_steps,
         "num_candidates": planner.num_candidates,
+        "temperature": planner.temperature,
+        "execute": planner.settings.plan.execute,
         "nfe": planner.nfe,
         "dimensions": dataclasses.asdict(planner.dims),
         "inputs": {

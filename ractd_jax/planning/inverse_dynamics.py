@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import jax
 
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.normalizers import normalizer_from_dict
 from ractd_jax.errors import CheckpointError
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.inverse_dynamics import (
@@ -63,8 +63,8 @@ def load_inverse_dynamics(
     action_fn = make_action_fn(
         model,
         stored.load(template, weights),
-        MinMaxNormalizer.from_dict(normalizers["observations"]),
-        MinMaxNormalizer.from_dict(normalizers["actions"]),
+        normalizer_from_dict(normalizers["observations"]),
+        normalizer_from_dict(normalizers["actions"]),
     )
     stride = stored.metadata["settings"]["inverse_dynamics"]["stride"]
     return InverseDynamicsModel(jax.jit(action_fn), stride)

@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ractd_jax.models import Dimensions
-from ractd_jax.networks import Conv, TemporalUNet
+from ractd_jax.models import DenoiserNetwork, Dimensions
+from ractd_jax.networks import Conv
 from ractd_jax.networks.packing import LEAST_THIN_INPUTS
 
 # Thin products become vectors only where sums may be reordered.
@@ -43,12 +43,12 @@ def _has_large_kernels(params: Any) -> bool:
 
 
 def packed_network(
-    unet: TemporalUNet, params: Any, dims: Dimensions, batch_size: int
-) -> tuple[TemporalUNet, Any] | None:
+    network: DenoiserNetwork, params: Any, dims: Dimensions, batch_size: int
+) -> tuple[DenoiserNetwork, Any] | None:
     """The network for one batch size.
 
     Args:
-      unet: the network.
+      network: the network.
       params: its parameters at fixed noise levels (`models.fold_jump`).
       dims: of its plans.
       batch_size: B.
@@ -58,8 +58,8 @@ def packed_network(
     """
     if batch_size == 1 and not _has_large_kernels(params):
         return None  # Without the third of a second that tracing takes.
-    compute = dataclasses.replace(unet.config.compute, conv="packed")
-    network = TemporalUNet(dataclasses.replace(unet.config, compute=compute))
+    compute = dataclasses.replace(network.config.compute, conv="packed")
+    packed = type(network)(dataclasses.replace(network.config, compute=compute))
     packings = {}
 
     def record(call, args, kwargs, context):
@@ -70,7 +70,7 @@ def packed_network(
     x = jnp.zeros((batch_size, *dims.plan_shape))
     condition = jnp.zeros((batch_size, dims.condition))
     with nn.intercept_methods(record):
-        jax.eval_shape(unet.apply, {"params": params}, x, None, condition)
+        jax.eval_shape(network.apply, {"params": params}, x, None, condition)
     packings = {path: packing for path, packing in packings.items() if packing.form}
     if not packings:
         return None
@@ -82,4 +82,4 @@ def packed_network(
             return layer
         return {name: pack(below, (*path, name)) for name, below in layer.items()}
 
-    return network, pack(params, ())
+    return packed, pack(params, ())

@@ -13,11 +13,11 @@ import numpy as np
 
 from ractd_jax import models
 from ractd_jax.compilation_cache import use_compilation_cache
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.normalizers import Normalizer, normalizer_from_dict
 from ractd_jax.errors import CheckpointError
 from ractd_jax.models import Dimensions
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
-from ractd_jax.planning.samplers import make_sampler
+from ractd_jax.planning.samplers import Sampler, make_sampler
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.stored import (
@@ -26,7 +26,7 @@ from ractd_jax.training.stages.stored import (
     load_stage_model,
 )
 
-_PLANNERS = ("teacher", "ddpm", "student")
+_PLANNERS = ("teacher", "ddpm", "student", "bc")
 PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20
 # Plans from which on a batch is packed as one of many.
@@ -66,18 +66,19 @@ class Planner:
     """Plans in environment units; compiled once for each batch size.
 
     A plan depends on its own observation and key only, not on the rest of the batch.
-    `unet`, `params` and :meth:`condition` are what the functions of `ractd_jax.models`
-    take, to build other samplers from the same weights.
+    `network`, `params` and :meth:`condition` are what the functions of
+    `ractd_jax.models` take, to build other samplers from the same weights.
 
     Attributes:
       settings: of the training.
       dims: O, A, H and h.
-      role: ``teacher``, ``ddpm`` or ``student``.
+      role: ``teacher``, ``ddpm``, ``student`` or ``bc``.
       num_steps: steps of the sampler.
+      temperature: scale of the noise that plans start from.
       num_candidates: N, plans of which the best is taken.
       plan_return_fn: predicts what they return; None with one candidate.
       nfe: network evaluations of a plan, one after the other.
-      unet: the network.
+      network: the network.
       params: its weights, on the device.
       observation_normalizer: environment units to the network's.
       action_normalizer: the same of the actions.
@@ -94,12 +95,13 @@ class Planner:
         dims: Dimensions,
         role: str,
         params: Any,
-        observation_normalizer: MinMaxNormalizer,
-        action_normalizer: MinMaxNormalizer,
+        observation_normalizer: Normalizer,
+        action_normalizer: Normalizer,
         num_steps: int,
         plan_return_fn: PlanReturnFn | None = None,
         num_candidates: int = 1,
         precision: str = "float32",
+        temperature: float = 1.0,
     ):
         if precision not in PRECISIONS:
             raise ValueError(
@@ -110,14 +112,15 @@ class Planner:
         self.dims = dims
         self.role = role
         self.num_steps = num_steps
+        self.temperature = temperature
         self.num_candidates = num_candidates
         self.plan_return_fn = plan_return_fn
-        self.unet = models.make_unet(settings.network, dims)
+        self.network = models.make_network(settings.network, dims)
         self.precision = precision
         self.params = _round_kernels(jax.device_put(params), precision)
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
-        sampler = make_sampler(self.unet, settings, role, num_steps)
+        sampler = self.sampler_of(self.network)
         self.nfe = sampler.nfe
         # Not jitted: its outputs would be copies of all weights, one for each level.
         weights = sampler.prepare(self.params)
@@ -176,6 +179,17 @@ class Planner:
         # By batch size; None where the plain program serves.
         self._programs: dict[int, Any] = {}
 
+    def sampler_of(self, network) -> Sampler:
+        """This planner's sampler with another form of its network."""
+        return make_sampler(
+            network,
+            self.settings,
+            self.dims,
+            self.role,
+            self.num_steps,
+            self.temperature,
+        )
+
     def _program(self, batch_size: int):
         if not self._packs:
             return self._many
@@ -190,11 +204,11 @@ class Planner:
             return None
         packed = {}
         for sigma, folded in self.weights.items():
-            found = packed_network(self.unet, folded, self.dims, size)
+            found = packed_network(self.network, folded, self.dims, size)
             if found is None:
                 return None
             network, packed[sigma] = found
-        sampler = make_sampler(network, self.settings, self.role, self.num_steps)
+        sampler = self.sampler_of(network)
         return _compiled(self._make_plan_fn(sampler), packed, COMPILER_OPTIONS)
 
     def _plan(self, observations, key, *, first_only):
@@ -292,6 +306,7 @@ def load_planner(
     num_candidates: int | None = None,
     reward: str | os.PathLike | None = None,
     precision: str = "float32",
+    temperature: float | None = None,
 ) -> Planner:
     """Loads the planner trained in `directory`.
 
@@ -308,6 +323,8 @@ def load_planner(
       precision: ``bfloat16`` rounds the kernels to it, and a student on a CPU reads or
         multiplies them so: faster with large networks or many plans, which then move
         by less than a hundredth of their range (docs/performance.md).
+      temperature: scale of the noise that plans start from, at least 0; by default
+        ``evaluation.temperature`` of its settings.
 
     Raises:
       CheckpointError: no readable checkpoint of a planner, or of its reward model, is
@@ -319,21 +336,24 @@ def load_planner(
     role = stored.metadata["stage"]
     if role not in _PLANNERS:
         raise CheckpointError(
-            f"{directory}: expected a teacher, ddpm or student checkpoint, found a "
+            f"{directory}: expected a teacher, ddpm, student or bc checkpoint, found a "
             f"{role} checkpoint"
         )
     settings = from_mapping(stored.metadata["settings"])
     dims = Dimensions(**stored.metadata["dimensions"])
-    unet = models.make_unet(settings.network, dims)
+    network = models.make_network(settings.network, dims)
     template = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), role)
+        lambda: models.init_network(network, dims, jax.random.key(0), role)
     )
     if num_steps is None:
         num_steps = {
             "teacher": settings.diffusion.num_scales - 1,
             "ddpm": settings.ddpm.num_timesteps,
             "student": 1,
+            "bc": 1,
         }[role]
+    if temperature is None:
+        temperature = settings.evaluation.temperature
     if num_candidates is None:
         num_candidates = settings.evaluation.num_candidates
     if num_candidates < 1:
@@ -348,7 +368,7 @@ def load_planner(
             )
         plan_return_fn = _load_plan_return(reward, settings, dims, stored.metadata)
     normalizers = {
-        name: MinMaxNormalizer.from_dict(value)
+        name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
     }
     return Planner(
@@ -362,6 +382,7 @@ def load_planner(
         plan_return_fn,
         num_candidates,
         precision,
+        temperature,
     )
 
 

@@ -30,31 +30,55 @@ class Sampler(NamedTuple):
     nfe: int
 
 
-def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler:
+def make_sampler(
+    network,
+    settings: Settings,
+    dims: models.Dimensions,
+    role: str,
+    num_steps: int,
+    temperature: float = 1.0,
+) -> Sampler:
     """The sampler of a role.
 
     Args:
-      unet: the network.
+      network: the network.
       settings: of the training.
+      dims: of the plans.
       role: ``teacher`` (Heun steps over the Karras grid), ``ddpm`` (ancestral steps
-        when there are T of them, else DDIM's) or ``student`` (jumps).
+        when there are T of them, else DDIM's), ``student`` (jumps) or ``bc`` (the
+        mean plan, in one step without noise).
       num_steps: Heun steps, DDPM or DDIM steps, or jumps.
+      temperature: scale of every noise drawn. The network is told of the same levels,
+        so that less noise means plans nearer to the middle of what it has learned.
 
     Raises:
-      ValueError: an impossible number of steps.
+      ValueError: an impossible number of steps, or a temperature below 0.
     """
+    if not temperature >= 0.0:
+        raise ValueError(f"temperature must be at least 0, not {temperature}")
     noise = settings.diffusion
-    scale = models.init_noise_scale(noise)
+    scale = temperature * models.init_noise_scale(noise)
+    if role == "bc":
+        if num_steps != 1:
+            raise ValueError(f"num_steps must be 1 for bc, not {num_steps}")
+
+        def mean_plan(params, condition, noises):
+            del noises
+            plans = models.make_regression_fn(network, params, dims)(condition)
+            return jnp.clip(plans, -1.0, 1.0)
+
+        return Sampler(lambda params: params, mean_plan, 1, 1)
+
     if role == "teacher":
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, not {num_steps}")
 
         def teacher(params, condition, noises):
-            denoise_fn = models.make_denoise_fn(unet, params, condition, noise)
+            denoise_fn = models.make_denoise_fn(network, params, condition, noise)
             sigmas = diffusion.karras_sigmas(
                 num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
             )
-            x_init = models.pin(unet, scale * noises[0], condition)
+            x_init = models.pin(network, scale * noises[0], condition)
             plans = diffusion.sample_heun(
                 diffusion.clip_denoised(denoise_fn), x_init, sigmas
             )
@@ -72,8 +96,9 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
 
         def ddpm(params, condition, noises):
             clean_fn = diffusion.clip_denoised(
-                models.make_ddpm_clean_fn(unet, params, condition)
+                models.make_ddpm_clean_fn(network, params, condition)
             )
+            noises = temperature * noises
             if ancestral:
                 return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)
             return diffusion.sample_ddim(clean_fn, noises[0], schedule, num_steps)
@@ -86,19 +111,19 @@ def make_sampler(unet, settings: Settings, role: str, num_steps: int) -> Sampler
 
     def prepare(params):
         return {
-            sigma: models.fold_jump(unet, params, sigma, noise)
+            sigma: models.fold_jump(network, params, sigma, noise)
             for sigma in (noise.sigma_max, *levels)
         }
 
     def student(weights, condition, noises):
         def jump_fn(x, sigma, sigma_stop):
-            folded = models.make_folded_jump_fn(unet, weights[sigma], noise)
-            x = models.pin(unet, x, condition)
+            folded = models.make_folded_jump_fn(network, weights[sigma], noise)
+            x = models.pin(network, x, condition)
             return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
 
-        x_init = scale * noises[0]
+        x_init, more = scale * noises[0], temperature * noises[1:]
         return sample_few_step(
-            jump_fn, x_init, noises[1:], levels, noise.sigma_max, noise.sigma_min
+            jump_fn, x_init, more, levels, noise.sigma_max, noise.sigma_min
         )
 
     return Sampler(prepare, student, num_steps, num_steps)

@@ -66,18 +66,20 @@ def solve_teacher(
 def warm_start(teacher_params: dict, embed_dim: int) -> dict:
     """Student parameters that compute the teacher's function for every stop level.
 
-    All weights are copied. The FiLM kernels gain the rows of the s-embedding, which
-    start at zero; their input is [emb(t), emb(s), observations].
+    All weights are copied. The layers that read the noise embedding (each ``film`` of a
+    U-Net, ``dense_in`` of an MLP) gain the rows of the s-embedding, which start at
+    zero; their input begins with [emb(t), emb(s)].
 
     Args:
-      teacher_params: parameters of a TemporalUNet with one noise input.
+      teacher_params: parameters of a denoiser's network with one noise input.
       embed_dim: its embedding size.
     """
 
     def widen(path, leaf):
-        if [entry.key for entry in path[-2:]] != ["film", "kernel"]:
+        names = [entry.key for entry in path]
+        if names[-2:] != ["film", "kernel"] and names != ["dense_in", "kernel"]:
             return jnp.array(leaf)
-        rows = jnp.zeros((embed_dim, leaf.shape[1]), leaf.dtype)
-        return jnp.concatenate([leaf[:embed_dim], rows, leaf[embed_dim:]])
+        before, after = jnp.split(leaf, [embed_dim], axis=-2)
+        return jnp.concatenate([before, jnp.zeros_like(before), after], axis=-2)
 
     return jax.tree_util.tree_map_with_path(widen, teacher_params)

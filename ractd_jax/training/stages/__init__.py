@@ -6,6 +6,7 @@ from ractd_jax.training.stages.base import (
     dimensions,
     gather_part,
 )
+from ractd_jax.training.stages.bc import bc_stage
 from ractd_jax.training.stages.ddpm import ddpm_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
@@ -16,6 +17,7 @@ from ractd_jax.training.stages.teacher import teacher_stage
 __all__ = [
     "Stage",
     "base_metadata",
+    "bc_stage",
     "ddpm_stage",
     "dimensions",
     "gather_part",

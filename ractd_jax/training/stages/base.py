@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
+from ractd_jax import losses
 from ractd_jax.data.episodes import Episodes, split_at_goals
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.normalizers import Normalizer
 from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import (
     WindowIndex,
     index_windows,
@@ -58,7 +61,8 @@ class Stage:
     compiled step from arrays on the device, or on the host when streaming.
 
     Attributes:
-      name: ``teacher``, ``ddpm``, ``reward``, ``student`` or ``inverse_dynamics``.
+      name: ``teacher``, ``ddpm``, ``bc``, ``reward``, ``student`` or
+        ``inverse_dynamics``.
       num_steps: optimiser steps.
       batch_size: items per step over all devices.
       optimizer: its settings.
@@ -135,11 +139,17 @@ def _check_plan(plan: Plan, observation: int) -> None:
                 plan.goal_size > observation,
                 f"at most {observation}, the size of an observation,",
             ),
+            "execute": (plan.execute != 1, "1"),
+            "executed_weight": (plan.executed_weight != 1.0, "1.0"),
         }
     else:
         wrong = {
             "conditioning": (plan.conditioning != "film", "'film'"),
             "stride": (plan.stride != 1, "1"),
+            "execute": (
+                plan.execute > plan.horizon,
+                f"at most config.plan.horizon = {plan.horizon}",
+            ),
         }
     for name, (is_wrong, expected) in wrong.items():
         if is_wrong:
@@ -179,21 +189,35 @@ def window_episodes(settings: Settings, dataset: OfflineDataset) -> Episodes:
     return dataset.episodes
 
 
-def plan_data(settings: Settings, dataset: OfflineDataset) -> PlanData:
-    """The dataset's own arrays: nothing is copied."""
-    index = index_windows(
-        window_episodes(settings, dataset),
-        settings.plan.horizon,
-        settings.plan.padding,
-        dataset.name,
-    )
-    return PlanData(dataset.episodes.observations, dataset.episodes.actions, index)
+def plan_data(
+    settings: Settings, dataset: OfflineDataset
+) -> tuple[PlanData, dict[str, Any]]:
+    """The dataset's own arrays, of which nothing is copied, with the chosen windows.
+
+    Returns:
+      The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`.
+    """
+    episodes = window_episodes(settings, dataset)
+    plan = settings.plan
+    index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
+    chosen = choose_windows(index, episodes, settings.dataset, dataset.name)
+    data = dataset.episodes
+    return PlanData(data.observations, data.actions, chosen.index), chosen.summary
+
+
+def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
+    """The distance between plans, with the executed actions' weight in it."""
+    if plan.executed_weight == 1.0:
+        return losses.distance(name)
+    weights = np.ones(plan.horizon)
+    weights[: plan.execute] = plan.executed_weight
+    return losses.distance(name, weights / weights.mean())
 
 
 def make_gather_actions(
     dims: Dimensions,
-    observation_normalizer: MinMaxNormalizer,
-    action_normalizer: MinMaxNormalizer,
+    observation_normalizer: Normalizer,
+    action_normalizer: Normalizer,
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
     """(data, rows [B]) -> normalised plans of actions."""
 
@@ -209,7 +233,7 @@ def make_gather_actions(
 
 
 def make_gather_states(
-    dims: Dimensions, observation_normalizer: MinMaxNormalizer, options: Plan
+    dims: Dimensions, observation_normalizer: Normalizer, options: Plan
 ) -> Callable[[PlanData, np.ndarray], PlanBatch]:
     """(data, rows [B]) -> normalised plans of states, and (start, goal).
 
@@ -242,9 +266,22 @@ def make_gather_states(
     return gather
 
 
-def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
-    """The fields of a Stage that say how it draws plans."""
-    data = plan_data(settings, dataset)
+def plan_sampling(
+    name: str, settings: Settings, dataset: OfflineDataset
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a stage draws plans.
+
+    Args:
+      name: of the stage, for the log.
+      settings: of the training.
+      dataset: what it draws from.
+
+    Returns:
+      The fields of :class:`Stage` that say it, and the summary of the windows, for its
+      metadata.
+    """
+    data, windows = plan_data(settings, dataset)
+    logging.info("%s: %s", name, describe_windows(windows))
     dims = dimensions(settings, dataset)
     num_rows = len(data.index.start)
     if dims.plans_states:
@@ -260,9 +297,10 @@ def plan_sampling(settings: Settings, dataset: OfflineDataset) -> dict:
         gather = make_gather_actions(
             dims, dataset.observation_normalizer, dataset.action_normalizer
         )
-    return {
+    fields = {
         "data": data,
         "num_rows": num_rows,
         "gather": gather,
         "streaming": settings.dataset.streaming,
     }
+    return fields, windows

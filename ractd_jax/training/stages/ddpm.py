@@ -12,6 +12,7 @@ from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
     dimensions,
+    plan_distance,
     plan_sampling,
 )
 
@@ -20,8 +21,8 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """The teacher's network on a discrete diffusion, predicting the clean plan."""
     dims = dimensions(settings, dataset)
     options = settings.ddpm
-    unet = models.make_unet(settings.network, dims, options.dropout_rate)
-    distance_fn = losses.distance(options.distance)
+    network = models.make_network(settings.network, dims, options.dropout_rate)
+    distance_fn = plan_distance(options.distance, settings.plan)
     schedule = diffusion.ddpm_schedule(options.num_timesteps)
 
     def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
@@ -29,7 +30,7 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
         plans, condition = batch
         clean_fn = models.make_ddpm_clean_fn(
-            unet,
+            network,
             params,
             condition,
             deterministic=options.dropout_rate == 0.0,
@@ -48,14 +49,15 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         )
         return loss, {"loss/ddpm": loss}
 
+    sampling, windows = plan_sampling("ddpm", settings, dataset)
     return Stage(
         name="ddpm",
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
-        init_params=lambda key: models.init_unet(unet, dims, key, "ddpm"),
+        init_params=lambda key: models.init_network(network, dims, key, "ddpm"),
         loss_fn=loss_fn,
         frozen={},
-        metadata=base_metadata("ddpm", settings, dataset),
-        **plan_sampling(settings, dataset),
+        metadata=base_metadata("ddpm", settings, dataset) | {"windows": windows},
+        **sampling,
     )

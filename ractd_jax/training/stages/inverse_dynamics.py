@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.data.normalizers import Normalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
 from ractd_jax.networks import InverseDynamics, InverseDynamicsConfig
@@ -67,7 +67,7 @@ def gather_pairs(observations, actions, rows, stride: int) -> PairBatch:
     return PairBatch(observations[rows], observations[rows + stride], actions[rows])
 
 
-def change_scale(pairs: PairBatch, normalizer: MinMaxNormalizer) -> np.ndarray:
+def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
     """[O] root mean square of s' - s in normalised units; 1 where nothing changes."""
     before = normalizer.normalize(pairs.observations)
     change = normalizer.normalize(pairs.next_observations) - before
@@ -95,8 +95,8 @@ def init_inverse_dynamics(model: InverseDynamics, key: jax.Array) -> Any:
 def make_action_fn(
     model: InverseDynamics,
     params: Any,
-    observation_normalizer: MinMaxNormalizer,
-    action_normalizer: MinMaxNormalizer,
+    observation_normalizer: Normalizer,
+    action_normalizer: Normalizer,
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """f(s [B, O], s' [B, O]) -> a [B, A] in environment units, in the data's range.
 

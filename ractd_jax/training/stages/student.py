@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax import models
@@ -10,7 +11,7 @@ from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.student import warm_start
+from ractd_jax.student import PathPoints, warm_start
 from ractd_jax.training.stages.base import (
     PlanBatch,
     Stage,
@@ -23,10 +24,17 @@ from ractd_jax.training.stages.stored import (
     load_reward_members,
     load_stage_model,
 )
-from ractd_jax.training.stages.student_loss import student_loss_fn, student_probe
+from ractd_jax.training.stages.student_loss import student_loss_fn
+from ractd_jax.training.stages.student_probes import (
+    PROBED_STATES,
+    fidelity_probe,
+    join_probes,
+    make_path_solver,
+    return_probe,
+)
 
 _SAMPLE = 4_096
-_PROBE_SIZE = 256
+_PATHS_AT_ONCE = 4_096
 
 
 def student_stage(
@@ -35,7 +43,7 @@ def student_stage(
     teacher_directory: str,
     reward_directory: str | None,
 ) -> Stage:
-    """The student: CTM + DSM + reward, warm-started from the teacher.
+    """The student: CTM + DSM + reward + paths, warm-started from the teacher.
 
     Raises:
       CheckpointError: a checkpoint of another stage, task, network or dataset.
@@ -44,7 +52,7 @@ def student_stage(
     dims = dimensions(settings, dataset)
     options = settings.student
     metadata = base_metadata("student", settings, dataset)
-    unet = models.make_unet(settings.network, dims, options.dropout_rate)
+    network = models.make_network(settings.network, dims, options.dropout_rate)
     teacher = load_stage_model(teacher_directory, "teacher", settings)
     check_same_data(teacher, metadata)
     teacher_settings = from_mapping(teacher.metadata["settings"])
@@ -54,7 +62,7 @@ def student_stage(
                 f"{teacher_directory}: its {section} settings differ from this config's"
             )
     template = jax.eval_shape(
-        lambda: models.init_unet(unet, dims, jax.random.key(0), "teacher")
+        lambda: models.init_network(network, dims, jax.random.key(0), "teacher")
     )
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
     # Traced, so that one compilation serves every weight.
@@ -64,6 +72,7 @@ def student_stage(
             "ctm_weight",
             "dsm_weight",
             "reward_weight",
+            "path_weight",
             "pessimism",
             "advantage_cap",
         )
@@ -71,8 +80,14 @@ def student_stage(
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
     with_reward = options.reward_weight != 0.0
-    reward_model, probe = None, None
-    sampling = plan_sampling(settings, dataset)
+    reward_model = None
+    sampling, metadata["windows"] = plan_sampling("student", settings, dataset)
+    rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
+    batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
+    probed = jax.tree.map(lambda x: x[:PROBED_STATES], batch)
+    probe = fidelity_probe(settings, dims, network, frozen["teacher"], probed)
+    if options.path_weight:
+        frozen["paths"] = teacher_paths(settings, dims, network, frozen, sampling)
     if with_reward:
         if not reward_directory:
             raise ConfigError(
@@ -88,17 +103,21 @@ def student_stage(
         reward_fn = models.make_reward_fn(
             reward_model, frozen["reward"], options.pessimism
         )
-        rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
-        batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
         metadata["predicted_return"] = predicted_return_range(
             models.make_plan_return_fn(reward_fn, dims),
             MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
             batch,
         )
-        batch = jax.tree.map(lambda x: x[:_PROBE_SIZE], batch)
-        probe = student_probe(
-            settings, dims, unet, reward_model, frozen, batch, metadata
+        rated = return_probe(
+            settings,
+            dims,
+            network,
+            reward_model,
+            frozen["reward"],
+            probed,
+            metadata["predicted_return"],
         )
+        probe = join_probes(probe, rated)
 
     return Stage(
         name="student",
@@ -108,12 +127,38 @@ def student_stage(
         init_params=lambda key: warm_start(
             frozen["teacher"], settings.network.embed_dim
         ),
-        loss_fn=student_loss_fn(settings, dims, unet, reward_model),
+        loss_fn=student_loss_fn(settings, dims, network, reward_model),
         frozen=frozen,
         metadata=metadata,
         target_decay=options.target_ema or None,
         probe=probe,
         **sampling,
+    )
+
+
+def teacher_paths(settings, dims, network, frozen, sampling) -> PathPoints:
+    """The points of the path loss: ``student.num_paths``, solved once.
+
+    They depend on the teacher and the windows, not on the training's seed, so that the
+    members of a sweep share them.
+    """
+    options = settings.student
+    solve = make_path_solver(network, settings)
+    scale = models.init_noise_scale(settings.diffusion)
+    rng = np.random.default_rng(0)
+    size = min(_PATHS_AT_ONCE, options.num_paths)
+    blocks = []
+    for _ in range(-(-options.num_paths // size)):
+        rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
+        condition = sampling["gather"](sampling["data"], rows).condition
+        init = scale * rng.standard_normal((size, *dims.plan_shape), np.float32)
+        init = models.pin(network, jnp.asarray(init), jnp.asarray(condition))
+        within = rng.uniform(size=size) >= options.path_start_share
+        levels = within * rng.integers(options.path_steps, size=size)
+        points = solve(frozen["teacher"], init, condition, levels.astype(np.int32))
+        blocks.append(jax.device_get(points))
+    return jax.tree.map(
+        lambda *parts: np.concatenate(parts)[: options.num_paths], *blocks
     )
 
 

@@ -12,6 +12,7 @@ from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
     dimensions,
+    plan_distance,
     plan_sampling,
 )
 
@@ -20,8 +21,8 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """The EDM teacher, by denoising score matching."""
     dims = dimensions(settings, dataset)
     options = settings.teacher
-    unet = models.make_unet(settings.network, dims, options.dropout_rate)
-    distance_fn = losses.distance(options.distance)
+    network = models.make_network(settings.network, dims, options.dropout_rate)
+    distance_fn = plan_distance(options.distance, settings.plan)
     noise = settings.diffusion
 
     def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
@@ -29,7 +30,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         sigma_key, noise_key, dropout_key = jax.random.split(key, 3)
         plans, condition = batch
         denoise_fn = models.make_denoise_fn(
-            unet,
+            network,
             params,
             condition,
             noise,
@@ -53,14 +54,15 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         )
         return loss, {"loss/dsm": loss}
 
+    sampling, windows = plan_sampling("teacher", settings, dataset)
     return Stage(
         name="teacher",
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
-        init_params=lambda key: models.init_unet(unet, dims, key, "teacher"),
+        init_params=lambda key: models.init_network(network, dims, key, "teacher"),
         loss_fn=loss_fn,
         frozen={},
-        metadata=base_metadata("teacher", settings, dataset),
-        **plan_sampling(settings, dataset),
+        metadata=base_metadata("teacher", settings, dataset) | {"windows": windows},
+        **sampling,
     )

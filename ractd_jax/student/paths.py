@@ -1,0 +1,65 @@
+"""Whole solutions of the teacher's ODE, which a student's jumps are regressed on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from ractd_jax.diffusion.preconditioning import DenoiseFn
+from ractd_jax.diffusion.solvers import heun_step
+
+
+class PathPoints(NamedTuple):
+    """Points of the teacher's paths from noise to plans, one of each path.
+
+    Attributes:
+      start: [B, H, D] x_t, a point of the path.
+      sigma: [B] its level t.
+      end: [B, H, D] the plan in which the path ends, at sigma_min.
+      condition: [B, C] what the path is conditioned on.
+    """
+
+    start: jax.Array
+    sigma: jax.Array
+    end: jax.Array
+    condition: jax.Array
+
+
+def solve_paths(
+    denoise_fn: DenoiseFn,
+    x_init: jax.Array,
+    condition: jax.Array,
+    sigmas: jax.Array,
+    levels: jax.Array,
+) -> PathPoints:
+    """Follows paths from `x_init` over the whole grid, and keeps a point of each.
+
+    A jump from that point to its path's end is CTM's triple (t, u, s) with u = s =
+    sigma_min: the teacher's solver goes all the way, and nothing is learned from the
+    student's own jumps. From t = sigma_max it is the one-step student's very task
+    (Luhman and Luhman, 2021, arXiv 2101.02388).
+
+    Args:
+      denoise_fn: the teacher's D(x, sigma) for `condition`.
+      x_init: [B, H, D] noise at ``sigmas[0]``.
+      condition: [B, C].
+      sigmas: [S + 1] decreasing levels; S Heun steps.
+      levels: [B] int32 in 0 .. S - 1, which point of its path each keeps.
+    """
+    chex.assert_rank([sigmas, levels], 1)
+
+    def body(carry, level):
+        x, kept = carry
+        kept = jnp.where(_expand(levels == level, x), x, kept)
+        return (heun_step(denoise_fn, x, sigmas[level], sigmas[level + 1]), kept), None
+
+    steps = jnp.arange(len(sigmas) - 1)
+    (end, start), _ = jax.lax.scan(body, (x_init, x_init), steps)
+    return PathPoints(start, sigmas[levels], end, condition)
+
+
+def _expand(mask, x):
+    return mask.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,192 @@
+"""What is watched while a student trains: what it keeps, and what it is rated at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+
+from ractd_jax import diffusion, models
+from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Settings
+from ractd_jax.student import fidelity, sample_one_step, solve_paths
+from ractd_jax.training.stages.base import PlanBatch
+from ractd_jax.training.state import TrainState
+
+Probe = Callable[[TrainState], dict[str, Any]]
+
+_FIDELITY_STATES, _FIDELITY_NOISES = 64, 16
+_RETURN_STATES = 256
+_LEAST_SPREAD = 0.5
+PROBED_STATES = max(_FIDELITY_STATES, _RETURN_STATES)
+
+
+def join_probes(*probes: Probe) -> Probe:
+    """One probe with the scalars of all."""
+
+    def probe(state):
+        return {name: value for each in probes for name, value in each(state).items()}
+
+    return probe
+
+
+def _first_device(tree):
+    """The replicas agree; a probe lives on one device."""
+    return jax.device_put(tree, jax.local_devices()[0])
+
+
+def _one_step_plans(network, settings: Settings):
+    """(params, x_T, condition) -> plans, as a planner samples them."""
+    noise = settings.diffusion
+
+    def plans(params, init, condition):
+        jump_fn = models.make_jump_fn(network, params, noise)
+        found = sample_one_step(
+            lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
+            init,
+            noise.sigma_max,
+            noise.sigma_min,
+        )
+        return jnp.clip(found, -1.0, 1.0)
+
+    return plans
+
+
+def _init_noise(network, settings: Settings, dims: Dimensions, condition):
+    shape = (len(condition), *dims.plan_shape)
+    init = jax.random.normal(jax.random.key(0), shape)
+    init = models.init_noise_scale(settings.diffusion) * init
+    return models.pin(network, init, condition)
+
+
+def fidelity_probe(
+    settings: Settings,
+    dims: Dimensions,
+    network,
+    teacher_params: Any,
+    batch: PlanBatch,
+) -> Probe:
+    """:func:`ractd_jax.student.fidelity` of one-step plans, on fixed data states.
+
+    The teacher is solved once, with the steps of the path loss. A student that keeps
+    less than half of its teacher's spread in the second half of its training is warned
+    of once.
+    """
+    options = settings.student
+    condition = jnp.repeat(batch.condition[:_FIDELITY_STATES], _FIDELITY_NOISES, axis=0)
+    init = _init_noise(network, settings, dims, condition)
+    solve = make_path_solver(network, settings)
+    levels = jnp.zeros(len(init), jnp.int32)
+    solution = jnp.clip(solve(teacher_params, init, condition, levels).end, -1.0, 1.0)
+    one_step = _one_step_plans(network, settings)
+    # A plan of states begins where it is: its middle says more.
+    step = dims.horizon // 2 if dims.plans_states else 0
+
+    @jax.jit
+    def compare(params, init, condition, solution):
+        found = one_step(params, init, condition)
+        groups = (-1, _FIDELITY_NOISES, *dims.plan_shape)
+        return fidelity(solution.reshape(groups), found.reshape(groups), step)
+
+    warned = []
+
+    def probe(state: TrainState) -> dict[str, Any]:
+        found = compare(_first_device(state.ema_params), init, condition, solution)
+        late = int(state.step) >= options.num_steps / 2
+        if late and found["spread"] < _LEAST_SPREAD and not warned:
+            warned.append(True)
+            logging.warning(
+                "at step %d one step keeps %.0f%% of its teacher's spread: it samples "
+                "near the mean of the teacher's plans, not from them; raise "
+                "config.student.path_weight or train longer",
+                int(state.step),
+                100 * float(found["spread"]),
+            )
+        return {f"fidelity/{name}": value for name, value in found.items()}
+
+    return probe
+
+
+def make_path_solver(network, settings: Settings):
+    """(teacher params, x_T, condition, levels) -> PathPoints."""
+    noise, steps = settings.diffusion, settings.student.path_steps
+    sigmas = diffusion.karras_sigmas(
+        steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
+    )
+
+    @jax.jit
+    def solve(params, init, condition, levels):
+        denoise_fn = diffusion.clip_denoised(
+            models.make_denoise_fn(network, params, condition, noise)
+        )
+        return solve_paths(denoise_fn, init, condition, sigmas, levels)
+
+    return solve
+
+
+def return_probe(
+    settings: Settings,
+    dims: Dimensions,
+    network,
+    reward_model,
+    reward_params: Any,
+    batch: PlanBatch,
+    stored: Mapping[str, Any],
+) -> Probe:
+    """Predicted returns of one-step plans at fixed states, against the data's range.
+
+    A median above the data's 99th percentile is the signature of a student that
+    exploits the reward model; it is warned of once.
+
+    Args:
+      settings: of the training.
+      dims: of the plans.
+      network: the student's.
+      reward_model: the network of the reward models.
+      reward_params: of all members.
+      batch: of the data.
+      stored: what :func:`predicted_return_range` found.
+    """
+    normalizer = MinMaxNormalizer.from_dict(stored["return_normalizer"])
+    condition = batch.condition[:_RETURN_STATES]
+    init = _init_noise(network, settings, dims, condition)
+    one_step = _one_step_plans(network, settings)
+
+    @jax.jit
+    def predicted(params, reward_params, condition, init):
+        plans = one_step(params, init, condition)
+        reward_fn = models.make_reward_fn(
+            reward_model, reward_params, settings.student.pessimism
+        )
+        predicted = models.make_plan_return_fn(reward_fn, dims)(plans, condition)
+        quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
+        return normalizer.unnormalize(quantiles)
+
+    warned = []
+
+    def probe(state: TrainState) -> dict[str, Any]:
+        params = _first_device(state.ema_params)
+        median, q99 = predicted(params, reward_params, condition, init)
+        if float(median) > stored["data_q99"] and not warned:
+            warned.append(True)
+            logging.warning(
+                "the student's predicted return (median %.1f) is above the data's "
+                "(99th percentile %.1f) at step %d: it may be exploiting the reward "
+                "model; lower config.student.reward_weight or raise "
+                "config.student.pessimism",
+                float(median),
+                stored["data_q99"],
+                int(state.step),
+            )
+        return {
+            "reward/student_median": median,
+            "reward/student_q99": q99,
+            "reward/data_median": stored["data_median"],
+            "reward/data_q99": stored["data_q99"],
+        }
+
+    return probe
