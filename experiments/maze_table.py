@@ -22,7 +22,6 @@ from tqdm import tqdm
 import ractd_jax
 from configs import base
 from experiments import launch
-from experiments.pipeline import prepare_dataset, train_all
 from ractd_jax.data.maze_map import MAZES, maze_map, maze_of_environment
 from ractd_jax.data.point_maze import WaypointController
 from ractd_jax.data.sources import load_resolved
@@ -37,6 +36,7 @@ from ractd_jax.evaluation.state_rollout import (
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
 from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
@@ -136,7 +136,8 @@ def train_maze(
         train(stage, settings.run, settings.seed, workdir / name)
 
     start = time.perf_counter()
-    train_all(settings, dataset, workdir)
+    names = ("teacher", "reward", "ctd", "ractd")
+    train_all(names, settings, dataset, workdir)
     for name, stage in (
         ("ddpm", ddpm_stage),
         ("inverse_dynamics", inverse_dynamics_stage),

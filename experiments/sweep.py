@@ -16,7 +16,6 @@ import json
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags, logging
 
 from experiments import launch
@@ -24,9 +23,8 @@ from ractd_jax.data.normalizers import normalizer_from_dict
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members, member_params
-from ractd_jax.evaluation.rollout import save_arrays
-from ractd_jax.evaluation.statistics import normalized_score
-from ractd_jax.files import write_json, write_text
+from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
+from ractd_jax.files import write_json
 from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping, to_dict
@@ -40,37 +38,6 @@ from ractd_jax.training.sweep import (
 )
 
 FLAGS = flags.FLAGS
-
-
-class Results:
-    """results.jsonl and returns.npz of a grid, without a row twice."""
-
-    def __init__(self, workdir: Path):
-        self._rows_path = workdir / "results.jsonl"
-        self._returns_path = workdir / "returns.npz"
-        self._rows, self._returns = {}, {}
-        if self._returns_path.exists():
-            with np.load(self._returns_path, allow_pickle=False) as stored:
-                self._returns = dict(stored)
-        if self._rows_path.exists():
-            for line in self._rows_path.read_text().splitlines():
-                row = json.loads(line)
-                self._rows[f"{row['name']}@{row['step']}"] = row
-
-    def has(self, members: list[Member], step: int) -> bool:
-        return all(f"{member.name}@{step}" in self._rows for member in members)
-
-    def add(self, row: dict, returns: np.ndarray | None) -> None:
-        key = f"{row['name']}@{row['step']}"
-        self._rows[key] = row
-        if returns is not None:
-            self._returns[key] = returns
-
-    def write(self) -> None:
-        """Both files appear only when complete; rows have their returns."""
-        save_arrays(self._returns_path, self._returns)
-        rows = [json.dumps(row) + "\n" for row in self._rows.values()]
-        write_text(self._rows_path, "".join(rows))
 
 
 def planner_of(stage, settings: Settings, params) -> Planner:
@@ -90,6 +57,7 @@ def planner_of(stage, settings: Settings, params) -> Planner:
         num_steps=settings.evaluation.student_steps
         if student
         else settings.evaluation.teacher_steps,
+        temperature=settings.evaluation.temperature,
     )
 
 
@@ -103,25 +71,16 @@ def evaluate_all(
         planner, states.ema_params, environment, episodes, options.seed, options.noise
     )
     for i, member in enumerate(members):
-        row = {
-            "name": member.name,
-            "params": dict(member.values),
-            "seed": member.seed,
-            "task": settings.task,
-            "environment": environment.id,
-            "step": step,
-            "last": step == stage.num_steps,
-            "finite": bool(finite[i]),
-            "num_episodes": episodes if finite[i] else 0,
-            "return_mean": None,
-            "score_mean": None,
-            "score_min": environment.score_min,
-            "score_max": environment.score_max,
-        }
         returns = found[i].returns if finite[i] else None
-        if returns is not None:
-            row["return_mean"] = float(returns.mean())
-            row["score_mean"] = float(normalized_score(returns, environment).mean())
+        row = result_row(
+            member.name,
+            dict(member.values),
+            member.seed,
+            settings,
+            step,
+            step == stage.num_steps,
+            returns,
+        )
         results.add(row, returns)
     results.write()
 
@@ -178,7 +137,7 @@ def main():
             "--workdir, or remove this one"
         )
     write_json(path, about)
-    results = Results(workdir)
+    results = ResultsWriter(workdir)
     episodes = settings.evaluation.num_episodes
     if FLAGS.num_episodes is not None:
         episodes = FLAGS.num_episodes
@@ -186,7 +145,7 @@ def main():
         episodes = 0  # A reward model does not act.
 
     def on_checkpoint(step, states, finite):
-        if episodes and not results.has(members, step):
+        if episodes and not all(results.has(m.name, step) for m in members):
             evaluate_all(
                 stage, settings, members, step, states, finite, results, episodes
             )

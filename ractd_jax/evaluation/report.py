@@ -101,8 +101,41 @@ def format_table(report: dict) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def explain_report(report: dict, temperature: float) -> str:
+    """What the report of a pipeline shows, in three sentences."""
+    rows, fidelity = report["planners"], report["fidelity"]
+    every = "CTD, all windows" in fidelity
+    suffix = ", all windows" if every else ""
+    teacher, ctd, ractd = (
+        rows[name] for name in (f"teacher{suffix}", f"CTD{suffix}", "RACTD")
+    )
+
+    def scored(row):
+        return (
+            f"{row['score_mean']:.1f} with {100 * row['upper_mode_share']:.0f}% of the "
+            "episodes in the upper mode"
+        )
+
+    kept = fidelity[f"CTD{suffix}"]
+    return (
+        f"The data scores {scored(report['dataset'])}. "
+        f"A teacher of {'all its' if every else 'its'} windows scores "
+        f"{scored(teacher)}, and CTD, which makes the same plans in one step "
+        f"({100 * kept['spread']:.0f}% of the teacher's spread, error "
+        f"{100 * kept['error']:.0f}% of it), {scored(ctd)}: they draw a mode anew at "
+        "each step. "
+        f"RACTD{' of windows tilted to high advantages' if every else ''}, with noise "
+        f"scaled by {temperature:g} and pulled by the reward models, scores "
+        f"{scored(ractd)}, in one network evaluation."
+    )
+
+
 def format_html(
-    title: str, before: str, report: dict, after: str, pictures: Sequence[os.PathLike]
+    title: str,
+    before: str,
+    report: dict,
+    after: Sequence[str],
+    pictures: Sequence[os.PathLike],
 ) -> str:
     """The report as one HTML page that needs no other file."""
     header, *rows = table_rows(report)
@@ -115,13 +148,13 @@ def format_html(
         f'{base64.b64encode(Path(path).read_bytes()).decode()}"></p>'
         for path in pictures
     )
-    paragraphs = [f"<p>{html.escape(text)}</p>" for text in (before, after)]
+    paragraphs = [f"<p>{html.escape(text)}</p>" for text in (before, *after)]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;"
         "max-width:60em;margin:2em auto}td,th{padding:.2em .8em;text-align:left}"
         f"</style><h1>{html.escape(title)}</h1>{paragraphs[0]}"
-        f"<table>{''.join(lines)}</table>{paragraphs[1]}{images}</html>\n"
+        f"<table>{''.join(lines)}</table>{''.join(paragraphs[1:])}{images}</html>\n"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ractd_jax.evaluation.rollout import EpisodeResults
@@ -61,3 +63,22 @@ def summarize(results: EpisodeResults, environment: Environment) -> dict:
         "running_max_score": float(running_max.mean()),
         "env_steps_per_s": results.steps_per_second,
     }
+
+
+def seed_interval(
+    scores: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Student's t interval of the mean of `scores`, one of each training seed.
+
+    With four seeds a percentile bootstrap covers the mean in under 80% of cases; this
+    one is right for normal scores. None for fewer than two.
+    """
+    if len(scores) < 2:
+        return None
+    # Half a second to import, and planners never need it.
+    from scipy.stats import t
+
+    mean, size = float(np.mean(scores)), len(scores)
+    error = float(np.std(scores, ddof=1)) / size**0.5
+    half = float(t.ppf((1.0 + confidence) / 2.0, size - 1)) * error
+    return mean - half, mean + half

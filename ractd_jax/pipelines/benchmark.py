@@ -1,0 +1,137 @@
+"""One cell of a benchmark: everything of one task and one training seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.errors import DataError
+from ractd_jax.evaluation.benchmark_table import Cell
+from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
+from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
+from ractd_jax.evaluation.rollout import EpisodeResults
+from ractd_jax.evaluation.statistics import normalized_score, summarize
+from ractd_jax.files import write_json
+from ractd_jax.pipelines import trainings
+from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.settings import Settings
+
+_FIDELITY_STATES = 128
+
+# Every trained planner at the config's temperature, and as it was learned.
+ENTRIES: Mapping[str, Entry] = {
+    "BC": Entry("bc"),
+    "top-30% BC": Entry("bc_top"),
+    "teacher": Entry("teacher"),
+    "teacher, temperature 1": Entry("teacher", 1.0),
+    "CTD": Entry("ctd"),
+    "CTD, temperature 1": Entry("ctd", 1.0),
+    "RACTD": Entry("ractd"),
+    "RACTD, temperature 1": Entry("ractd", 1.0),
+}
+
+
+def run_cell(
+    settings: Settings,
+    dataset: OfflineDataset,
+    workdir: Path,
+    entries: Mapping[str, Entry],
+    evaluate: Callable[..., EpisodeResults],
+    allow_config_change: bool = False,
+) -> Cell:
+    """Trains and evaluates `entries`; what is finished is not run again.
+
+    Writes ``cell.json``, and ``results.jsonl`` and ``returns.npz`` for
+    `experiments.aggregate`, when all of it is done.
+
+    Args:
+      settings: of the task, with the seed.
+      dataset: of the task.
+      workdir: of this cell.
+      entries: label -> planner.
+      evaluate: see :func:`trainings.evaluate_entry`.
+      allow_config_change: see :func:`ractd_jax.training.loop.train`.
+    """
+    names = [entry.training for entry in entries.values()]
+    trainings.train_all(names, settings, dataset, workdir, allow_config_change)
+    environment = settings.environment
+    writer, rows = ResultsWriter(workdir), {}
+    for label, entry in entries.items():
+        planner = trainings.load_entry(entry, settings, workdir)
+        found = trainings.evaluate_entry(
+            label, entry, planner, settings, workdir, evaluate
+        )
+        rows[label] = summarize(found, environment) | {
+            "nfe": planner.nfe,
+            "temperature": planner.temperature,
+        }
+        row = result_row(
+            f"planner={label},seed={settings.seed}",
+            {"planner": label},
+            settings.seed,
+            settings,
+            _num_steps(settings, entry),
+            True,
+            found.returns,
+        )
+        writer.add(row, found.returns)
+    scores = normalized_score(dataset.episodes.returns, environment)
+    data = {
+        "score_mean": float(scores.mean()),
+        "score_p90": float(np.quantile(scores, 0.9)),
+    }
+    fidelity = {}
+    if "ctd" in names:
+        fidelity = measure_fidelity(settings, dataset, workdir)
+    cell = Cell(settings.task, settings.seed, data, rows, fidelity)
+    writer.write()
+    write_json(workdir / "cell.json", cell._asdict())
+    return cell
+
+
+def _num_steps(settings: Settings, entry: Entry) -> int:
+    section = {"ctd": "student", "ractd": "student"}.get(entry.training.split("_")[0])
+    return getattr(settings, section or entry.training.split("_")[0]).num_steps
+
+
+def measure_fidelity(
+    settings: Settings,
+    dataset: OfflineDataset,
+    workdir: Path,
+    student: str = "ctd",
+    teacher: str = "teacher",
+) -> dict[str, float]:
+    """Of a one-step student against its teacher, at temperature 1, on data states."""
+    options = dataclasses.replace(settings.evaluation, student_steps=1)
+    settings = dataclasses.replace(settings, evaluation=options)
+    planners = [
+        trainings.load_entry(Entry(name, 1.0), settings, workdir)
+        for name in (teacher, student)
+    ]
+    states = dataset_states(dataset.episodes, _FIDELITY_STATES)
+    if settings.plan.history > 1:
+        states = np.repeat(states[:, None], settings.plan.history, axis=1)
+    return compare_planners(*planners, states)
+
+
+def read_cells(folders: Iterable[Path]) -> list[Cell]:
+    """What :func:`run_cell` wrote in these folders; those without are left out.
+
+    Raises:
+      DataError: a cell.json that is no cell.
+    """
+    cells = []
+    for folder in folders:
+        path = folder / "cell.json"
+        if not path.exists():
+            continue
+        try:
+            cells.append(Cell(**json.loads(path.read_text())))
+        except (ValueError, TypeError) as error:
+            raise DataError(path, expected="a cell", found=error) from None
+    return cells

@@ -1,0 +1,195 @@
+"""From a task to scores: what a pipeline of action plans trains and evaluates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import logging
+
+import ractd_jax
+from ractd_jax.data.generate import dataset_id, generate_dataset
+from ractd_jax.data.minari_store import has_minari
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.rollout import EpisodeResults, load_results, save_results
+from ractd_jax.planning import Planner
+from ractd_jax.settings import Settings
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import (
+    Stage,
+    bc_stage,
+    reward_stage,
+    student_stage,
+    teacher_stage,
+)
+
+
+class Training(NamedTuple):
+    """One training of a pipeline.
+
+    Attributes:
+      stage: (settings, dataset, workdir of the pipeline) -> stage.
+      weighting: the windows it learns from, if not the config's.
+      needs: trainings that come first.
+    """
+
+    stage: Callable[[Settings, OfflineDataset, Path], Stage]
+    weighting: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+class Entry(NamedTuple):
+    """A planner of a table.
+
+    Attributes:
+      training: its folder.
+      temperature: if not the config's.
+      noise: ``each_step`` or ``each_episode``, if not the config's.
+    """
+
+    training: str
+    temperature: float | None = None
+    noise: str | None = None
+
+
+def without_reward(settings: Settings) -> Settings:
+    """The CTD ablation: the same student with a reward weight of 0."""
+    student = dataclasses.replace(settings.student, reward_weight=0.0)
+    return dataclasses.replace(settings, student=student)
+
+
+def _ctd(teacher: str):
+    def stage(settings, dataset, workdir):
+        return student_stage(without_reward(settings), dataset, workdir / teacher, None)
+
+    return stage
+
+
+TRAININGS: Mapping[str, Training] = {
+    "teacher": Training(lambda settings, data, _: teacher_stage(settings, data)),
+    "reward": Training(lambda settings, data, _: reward_stage(settings, data)),
+    "ctd": Training(_ctd("teacher"), needs=("teacher",)),
+    "ractd": Training(
+        lambda settings, data, workdir: student_stage(
+            settings, data, workdir / "teacher", workdir / "reward"
+        ),
+        needs=("teacher", "reward"),
+    ),
+    "bc": Training(lambda settings, data, _: bc_stage(settings, data), "uniform"),
+    "bc_top": Training(lambda settings, data, _: bc_stage(settings, data), "top"),
+    "teacher_uniform": Training(
+        lambda settings, data, _: teacher_stage(settings, data), "uniform"
+    ),
+    "ctd_uniform": Training(
+        _ctd("teacher_uniform"), "uniform", needs=("teacher_uniform",)
+    ),
+}
+
+
+def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
+    """Records the task's dataset into the workdir when it names one of ours."""
+    options = settings.dataset
+    ours = options.source == "minari" and options.id.startswith("ractd/")
+    if not ours or options.root:
+        return settings
+    if dataset_id(settings.task) != options.id:
+        raise ConfigError(
+            f"config.dataset.id: expected {dataset_id(settings.task)!r} for task "
+            f"{settings.task!r}, found {options.id!r}"
+        )
+    root = str(workdir / "datasets")
+    if not has_minari(options.id, root):
+        logging.info("recording %d transitions", options.num_transitions)
+        recorded = generate_dataset(
+            settings.task, options.num_transitions, options.seed, root=root
+        )
+        logging.info("%s", recorded)
+    return dataclasses.replace(
+        settings, dataset=dataclasses.replace(options, root=root)
+    )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The trainings and what they need, each after what it needs."""
+    ordered: list[str] = []
+    for name in names:
+        for each in (*in_order(TRAININGS[name].needs), name):
+            if each not in ordered:
+                ordered.append(each)
+    return ordered
+
+
+def train_all(
+    names: Iterable[str],
+    settings: Settings,
+    dataset: OfflineDataset,
+    workdir: Path,
+    allow_config_change: bool = False,
+) -> None:
+    """Trains those of :data:`TRAININGS`, each in its folder, or finds them trained."""
+    for name in in_order(names):
+        training = TRAININGS[name]
+        own = settings
+        if training.weighting:
+            data = dataclasses.replace(settings.dataset, weighting=training.weighting)
+            own = dataclasses.replace(settings, dataset=data)
+        stage = training.stage(own, dataset, workdir)
+        folder = workdir / name
+        train(stage, own.run, own.seed, folder, allow_config_change)
+
+
+def load_entry(entry: Entry, settings: Settings, workdir: Path) -> Planner:
+    """The planner of an entry, with the steps of the config."""
+    options = settings.evaluation
+    of_teacher = entry.training.startswith("teacher")
+    num_steps = options.teacher_steps if of_teacher else options.student_steps
+    return ractd_jax.load_planner(
+        workdir / entry.training,
+        num_steps=1 if entry.training.startswith("bc") else num_steps,
+        temperature=options.temperature
+        if entry.temperature is None
+        else entry.temperature,
+    )
+
+
+def evaluate_entry(
+    label: str,
+    entry: Entry,
+    planner: Planner,
+    settings: Settings,
+    workdir: Path,
+    evaluate: Callable[..., EpisodeResults],
+) -> EpisodeResults:
+    """Raw results of an entry, saved before anything is made of them.
+
+    Args:
+      label: of the entry.
+      entry: what it is.
+      planner: of :func:`load_entry`.
+      settings: of the pipeline.
+      workdir: of the pipeline.
+      evaluate: (planner, environment, episodes, seed, noise, label) -> results.
+    """
+    options = settings.evaluation
+    noise = entry.noise or options.noise
+    parts = [
+        entry.training,
+        f"{planner.num_steps}steps",
+        f"temperature{planner.temperature:g}",
+    ]
+    parts += [f"noise_{noise}"] if noise != "each_step" else []
+    path = workdir / "evaluation" / f"{'_'.join(parts)}.npz"
+    if not path.exists():
+        found = evaluate(
+            planner,
+            settings.environment,
+            options.num_episodes,
+            options.seed,
+            noise,
+            label,
+        )
+        save_results(path, found)
+    return load_results(path)
