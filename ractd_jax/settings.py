@@ -271,6 +271,9 @@ class Student:
     path_steps: int = 10
     # Share of the points that are the noise x_T itself; the others lie within a path.
     path_start_share: float = 0.75
+    # Every second path starts from noise scaled by a number drawn from this one to 1,
+    # so that one step is faithful at those temperatures, too.
+    path_temperature: float = 0.0
     # What the DSM loss compares with data: denoiser (CTM) or jump (released).
     dsm_form: str = "denoiser"
     # N of the student's time grid; 0 takes diffusion.num_scales (released).
@@ -466,6 +469,7 @@ _RANGES = {
     "advantage_discount": (0.0, 1.0, False),
     "path_weight": (0.0, _LARGE, True),
     "path_start_share": (0.0, 1.0, False),
+    "path_temperature": (0.0, 1.0, False),
     "pin_reach": (0, _LARGE, True),
     "fourier_octaves": (0, _LARGE, True),
 }

@@ -17,10 +17,10 @@ from ractd_jax.data.windows import WindowIndex
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Dataset
 
-_NUM_FEATURES = 512
+_NUM_FEATURES = 256
 _BLOCK = 16_384
 _RIDGE = 1e-4
-_MOST_FITTED = 400_000
+_MOST_FITTED = 100_000
 
 
 class ChosenWindows(NamedTuple):

@@ -152,6 +152,9 @@ def teacher_paths(settings, dims, network, frozen, sampling) -> PathPoints:
         rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
         condition = sampling["gather"](sampling["data"], rows).condition
         init = scale * rng.standard_normal((size, *dims.plan_shape), np.float32)
+        temperature = rng.uniform(options.path_temperature, 1.0, size)
+        temperature[::2] = 1.0
+        init *= np.float32(temperature)[:, None, None]
         init = models.pin(network, jnp.asarray(init), jnp.asarray(condition))
         within = rng.uniform(size=size) >= options.path_start_share
         levels = within * rng.integers(options.path_steps, size=size)
