@@ -137,7 +137,7 @@ def test_pursuit_aims_at_the_first_point_ahead_of_the_nearest(seed, lookahead):
         expected.append(0.03 * (aim[:2] - state[:2]) - 0.02 * state[2:])
     np.testing.assert_allclose(found, expected, atol=1e-12)
     alone = one_by_one(controller, states, plans, np.zeros(4, int))
-    np.testing.assert_array_equal(found, alone)
+    np.testing.assert_allclose(found, alone, rtol=1e-12, atol=1e-12)
 
 
 def test_pursuit_by_hand():

@@ -17,7 +17,7 @@ from ractd_jax.training.parallel import Part
 from ractd_jax.training.stages import reward_stage, teacher_stage
 from ractd_jax.training.streaming import batches_of_call
 from tests.conftest import CONFIG, ROOT, run_main
-from tests.train_toy import toy_dataset, toy_settings
+from tests.toys import toy_dataset, toy_settings
 
 STAGES = ("teacher", "reward", "student")
 STEPS = 20

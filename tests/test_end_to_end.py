@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.conftest import CONFIG, run_main
+from tests.conftest import CONFIG, SMOKE_FLAGS, run_main
 
 
 def test_pipeline_writes_its_report(smoke_run):
@@ -87,7 +87,7 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
         (
             "train_student",
             [
-                f"--config={CONFIG}",
+                *SMOKE_FLAGS,
                 "--workdir={tmp}",
                 "--config.dataset.root={run}/datasets",
                 "--config.task=hopper-medium",

@@ -25,6 +25,7 @@ from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Diffusion, Network, Settings
+from tests.toys import random_params
 
 WALLS = ["#####", "#..##", "##..#", "#...#", "#####"]
 MAZE = MazeMap(np.array([[c == "#" for c in row] for row in WALLS]), "corner")
@@ -227,26 +228,19 @@ def test_a_bad_strip_is_refused(tmp_path, states, levels, plan, goal, message):
 def make_planner(conditioning="both", role="teacher", num_candidates=1):
     """Of random weights; 12 Heun steps, plans of 16 states or actions."""
     settings = Settings(
-        network=Network(widths=(8, 16), embed_dim=8, num_groups=4),
+        network=Network(widths=(8,), embed_dim=8, num_groups=4),
         diffusion=Diffusion(sigma_min=0.01, sigma_max=20.0),
     )
     dims = Dimensions(4, 2, 16, 1, 2, conditioning)
     if conditioning == "actions":
         dims = dataclasses.replace(dims, goal=0, conditioning="film")
     unet = models.make_network(settings.network, dims)
-    params = models.init_network(unet, dims, jax.random.key(0), role)
-    # Some layers begin as zero.
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    leaves = [
-        x + 0.1 * jax.random.normal(k, x.shape)
-        for x, k in zip(leaves, keys, strict=True)
-    ]
+    # Smaller, as few plans would lie within the bounds to which they are clipped.
+    params = jax.tree.map(lambda leaf: 0.3 * leaf, random_params(unet, dims, role))
     normalizers = [
         MinMaxNormalizer(np.float32(low), np.float32(high))
         for low, high in (([-2, -3, -5, -5], [2, 4, 5, 6]), ([-1, -1], [1, 2]))
     ]
-    params = structure.unflatten(leaves)
     number = 12 if role == "teacher" else 1
     return_fn = (
         (lambda plans, condition: plans[:, 0, 0]) if num_candidates > 1 else None

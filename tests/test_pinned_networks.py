@@ -9,7 +9,7 @@ from ractd_jax import models
 from ractd_jax.networks import pin_ends
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.settings import Diffusion, Network
-from tests.state_plans import HORIZON, ends_of, random_params, state_dimensions
+from tests.toys import HORIZON, ends_of, random_params, state_dimensions
 
 
 def network(conditioning: str, role: str, octaves: int = 0):

@@ -12,7 +12,7 @@ from ractd_jax.models import Dimensions
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.planning import Planner, make_sampler
 from ractd_jax.settings import from_mapping
-from tests.test_state_plans import random_params
+from tests.toys import random_params
 
 HORIZON = 8
 TIMESTEPS = 4

@@ -21,14 +21,14 @@ from ractd_jax.training.sweep import (
     member_settings,
     train_grid,
 )
-from tests.conftest import CONFIG, run_main
-from tests.train_toy import toy_dataset, toy_settings
+from tests.conftest import SMOKE_FLAGS, run_main
+from tests.toys import toy_dataset, toy_settings
 
 RUN = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 4}
 
 
 def settings_of(run=RUN):
-    sizes = {"plan": {"horizon": 16}, "network": {"widths": (16, 32)}}
+    sizes = {"plan": {"horizon": 16}, "network": {"widths": (16,)}}
     return toy_settings(8, run=run, **sizes)
 
 
@@ -185,7 +185,7 @@ def test_bad_grids_are_named(sweep, message):
 def test_the_main_trains_evaluates_and_resumes(smoke_run, tmp_path):
     """As a user runs it; members load as any checkpoint."""
     flags = (
-        f"--config={CONFIG}",
+        *SMOKE_FLAGS,
         f"--config.dataset.root={smoke_run}/datasets",
         f"--teacher={smoke_run}/teacher",
         f"--reward={smoke_run}/reward",

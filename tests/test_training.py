@@ -30,18 +30,15 @@ from ractd_jax.training.stages import (
 )
 from ractd_jax.training.state import create_state, ema_decay, make_optimizer
 from ractd_jax.training.streaming import batches_of_call
-from tests.conftest import CONFIG, ROOT, run_main
-from tests.train_toy import toy_dataset, toy_settings
+from tests.conftest import ROOT, SMOKE_FLAGS, run_main
+from tests.toys import merged, toy_dataset, toy_settings
 
 
 def small_settings(**sections):
     """8 steps (the student's 4) in calls of 2."""
     run = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2}
-    merged = {"run": run, "student": {"num_steps": 4}}
-    for name, options in sections.items():
-        is_section = isinstance(options, dict)
-        merged[name] = merged.get(name, {}) | options if is_section else options
-    return toy_settings(8, **merged)
+    small = {"run": run, "student": {"num_steps": 4}}
+    return toy_settings(8, **merged(small, sections))
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +412,7 @@ def test_exploiting_the_reward_model_is_warned_of(trained, dataset, caplog):
 def test_a_killed_teacher_resumes_to_the_same_parameters(smoke_run, tmp_path):
     """kill -9 in the middle of the real main, on two devices, then the same command."""
     flags = [
-        f"--config={CONFIG}",
+        *SMOKE_FLAGS,
         f"--config.dataset.root={smoke_run / 'datasets'}",
         f"--workdir={tmp_path}",
     ]

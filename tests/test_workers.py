@@ -16,7 +16,10 @@ DIMS = Dimensions(observation=11, action=3, history=2, horizon=16)
 
 
 class Leaning:
-    """Acts on an episode's last two observations alone; counts its calls."""
+    """Acts on an episode's last two observations alone; counts its calls.
+
+    By sums, products and bounds of numpy, which round alike in a batch of any size.
+    """
 
     compile_seconds = 0.0
 
@@ -27,9 +30,8 @@ class Leaning:
         self.batches.append(episodes.tolist())
         assert observations.shape == (len(episodes), 2, 11)
         change = observations[:, 1] - observations[:, 0]
-        return np.tanh(
-            observations[:, 1, :3] + change[:, 5:8] + 0.1 * episodes[:, None]
-        )
+        leaning = observations[:, 1, :3] + change[:, 5:8] + 0.1 * episodes[:, None]
+        return np.clip(leaning, -1.0, 1.0)
 
 
 def test_workers_play_the_same_episodes():

@@ -1,0 +1,90 @@
+"""Toy data, settings, weights and plans, which several tests share."""
+
+import math
+
+import jax
+import numpy as np
+
+from ractd_jax import models
+from ractd_jax.data.episodes import build_episodes
+from ractd_jax.data.sources import OfflineDataset, make_dataset
+from ractd_jax.models import Dimensions
+from ractd_jax.settings import Settings, from_mapping
+
+# Of plans of states.
+HORIZON = 8
+
+
+def toy_dataset() -> OfflineDataset:
+    """Ten episodes of noise: O = 3, A = 2."""
+    rng = np.random.default_rng(0)
+    timeouts = np.zeros(120, bool)
+    timeouts[11::12] = True
+    episodes = build_episodes(
+        {
+            "observations": rng.standard_normal((120, 3)),
+            "actions": rng.uniform(-1, 1, (120, 2)),
+            "rewards": rng.standard_normal(120),
+            "terminals": np.zeros(120, bool),
+            "timeouts": timeouts,
+        },
+        "toy",
+    )
+    return make_dataset("toy", episodes)
+
+
+def merged(sections: dict, changes: dict) -> dict:
+    """`sections` with the options, or the plain values, of `changes`."""
+    found = dict(sections)
+    for name, options in changes.items():
+        is_section = isinstance(options, dict)
+        found[name] = found.get(name, {}) | options if is_section else options
+    return found
+
+
+def toy_settings(num_steps: int = 20, **sections) -> Settings:
+    """Small networks on plans of 4 steps, a log line at each step."""
+    small = {
+        "task": "toy",
+        "plan": {"horizon": 4},
+        "network": {"widths": (8,), "embed_dim": 8},
+        "teacher": {"num_steps": num_steps, "batch_size": 8},
+        "reward": {
+            "num_steps": num_steps,
+            "batch_size": 8,
+            "num_members": 2,
+            "widths": (8,),
+        },
+        "student": {"num_steps": num_steps, "batch_size": 8, "reward_weight": 0.5},
+        "run": {"steps_per_call": 1, "log_every": 1, "checkpoint_every": 10},
+    }
+    return from_mapping(merged(small, sections))
+
+
+def random_like(shapes, seed: int = 0):
+    """Numpy normals of the right shapes: jax.random would compile for each of them."""
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf):
+        scale = math.prod(leaf.shape[:-1]) ** -0.5
+        return rng.normal(0.0, scale, leaf.shape).astype(leaf.dtype)
+
+    return jax.tree.map(draw, shapes)
+
+
+def random_params(unet, dims, role, seed: int = 0):
+    """Random weights of a planner's network."""
+    return random_like(
+        jax.eval_shape(
+            lambda: models.init_network(unet, dims, jax.random.key(0), role)
+        ),
+        seed,
+    )
+
+
+def state_dimensions(conditioning="film"):
+    return Dimensions(4, 2, HORIZON, 1, goal=2, conditioning=conditioning)
+
+
+def ends_of(plans) -> np.ndarray:
+    return np.asarray(plans)[:, [0, -1]].reshape(len(plans), -1)
