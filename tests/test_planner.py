@@ -26,7 +26,6 @@ from ractd_jax.evaluation.statistics import (
     summarize,
     two_mode_threshold,
 )
-from ractd_jax.planning import make_sampler
 from ractd_jax.settings import Environment
 from ractd_jax.student import sample_one_step
 from ractd_jax.training.stages import load_reward_members, load_stage_model
@@ -45,7 +44,7 @@ def observations():
 def test_plans_are_in_the_environments_units(student, observations):
     key = jax.random.key(0)
     plans = student.plan(observations, key)
-    assert plans.shape == (4, 8, 3) and student.nfe == 1
+    assert plans.shape == (4, 4, 3) and student.nfe == 1
     np.testing.assert_allclose(
         student.act(observations, key), plans[:, 0], rtol=1e-5, atol=1e-6
     )
@@ -56,14 +55,14 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     """The planner against its parts: normalise, jump from sigma_max, clip, undo."""
     key = jax.random.key(3)
     keys = jax.random.split(key, 4)
-    noise = jax.vmap(lambda k: jax.random.normal(k, (1, 8, 3)))(keys)[:, 0]
+    noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
     condition = student.observation_normalizer.normalize(observations)
     jump_fn = models.make_jump_fn(
         student.network, student.params, student.settings.diffusion
     )
     x = sample_one_step(
         lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
-        80.0 * noise,
+        0.3 * 80.0 * noise,  # the preset's temperature
         80.0,
         0.02,
     )
@@ -87,8 +86,8 @@ def test_the_best_of_several_candidates_by_the_students_reward_model(
     plan_return_fn = models.make_plan_return_fn(reward_fn, student.dims)
     condition = student.condition(observations)
     keys = jax.random.split(jax.random.key(3), 4)
-    noises = jax.vmap(lambda key: jax.random.normal(key, (4, 1, 8, 3)))(keys)
-    sampler = make_sampler(student.network, student.settings, "student", 1)
+    noises = jax.vmap(lambda key: jax.random.normal(key, (4, 1, 4, 3)))(keys)
+    sampler = student.sampler_of(student.network)
     weights, sample = sampler.prepare(student.params), jax.jit(sampler.sample)
     candidates = np.stack(
         [sample(weights, condition, noises[:, i].swapaxes(0, 1)) for i in range(4)]

@@ -10,7 +10,7 @@ from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.models import Dimensions
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
-from ractd_jax.planning import Planner, make_sampler
+from ractd_jax.planning import Planner
 from ractd_jax.settings import from_mapping
 from tests.toys import random_params
 
@@ -77,9 +77,7 @@ def noises_of(planner: Planner, keys, num_candidates: int, num_noises: int):
 
 def sample_by_hand(planner: Planner, kind: str, keys, num_candidates: int):
     """[N, B, H, D] every candidate, normalised, one batch after the other."""
-    sampler = make_sampler(
-        planner.network, planner.settings, planner.role, planner.num_steps
-    )
+    sampler = planner.sampler_of(planner.network)
     noises = noises_of(planner, keys, num_candidates, sampler.num_noises)
     weights = sampler.prepare(planner.params)
     sample = jax.jit(sampler.sample)
@@ -231,7 +229,7 @@ def test_observations_without_their_goal_are_refused(bad, message):
 def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps):
     planner = make_planner("ddpm", num_steps)
     ancestral = num_steps == TIMESTEPS
-    sampler = make_sampler(planner.network, planner.settings, "ddpm", num_steps)
+    sampler = planner.sampler_of(planner.network)
     assert sampler.num_noises == (1 + TIMESTEPS if ancestral else 1)
     assert sampler.nfe == planner.nfe == num_steps
     keys = jax.random.split(jax.random.key(2), BATCH)
