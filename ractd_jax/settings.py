@@ -271,6 +271,9 @@ class Student:
     path_steps: int = 10
     # Share of the points that are the noise x_T itself; the others lie within a path.
     path_start_share: float = 0.75
+    # Standard deviation of what is added to the normalised conditions of every second
+    # path: the teacher can be asked anywhere, and a student goes where no data is.
+    path_condition_noise: float = 0.0
     # Every second path starts from noise scaled by a number drawn from this one to 1,
     # so that one step is faithful at those temperatures, too.
     path_temperature: float = 0.0
@@ -470,6 +473,7 @@ _RANGES = {
     "path_weight": (0.0, _LARGE, True),
     "path_start_share": (0.0, 1.0, False),
     "path_temperature": (0.0, 1.0, False),
+    "path_condition_noise": (0.0, _LARGE, True),
     "pin_reach": (0, _LARGE, True),
     "fourier_octaves": (0, _LARGE, True),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +89,9 @@ def student_stage(
     probed = jax.tree.map(lambda x: x[:PROBED_STATES], batch)
     probe = fidelity_probe(settings, dims, network, frozen["teacher"], probed)
     if options.path_weight:
-        frozen["paths"] = teacher_paths(settings, dims, network, frozen, sampling)
+        frozen["paths"] = teacher_paths(
+            settings, dataset, dims, network, frozen["teacher"]
+        )
     if with_reward:
         if not reward_directory:
             raise ConfigError(
@@ -136,17 +140,25 @@ def student_stage(
     )
 
 
-def teacher_paths(settings, dims, network, frozen, sampling) -> PathPoints:
+def teacher_paths(
+    settings: Settings, dataset: OfflineDataset, dims, network, teacher_params
+) -> PathPoints:
     """The points of the path loss: ``student.num_paths``, solved once.
 
-    They depend on the teacher and the windows, not on the training's seed, so that the
-    members of a sweep share them.
+    Their conditions are those of all windows, whichever the teacher learned from: in
+    closed loop a student comes to states that good episodes seldom see, and has to do
+    there what its teacher would. They depend on the teacher and the data, not on the
+    training's seed, so that the members of a sweep share them.
     """
     options = settings.student
+    every = dataclasses.replace(settings.dataset, weighting="uniform")
+    every = dataclasses.replace(settings, dataset=every)
+    sampling, _ = plan_sampling("paths", every, dataset)
     solve = make_path_solver(network, settings)
     scale = models.init_noise_scale(settings.diffusion)
     rng = np.random.default_rng(0)
     size = min(_PATHS_AT_ONCE, options.num_paths)
+    noisy = (np.arange(size) % 4 >= 2)[:, None]
     blocks = []
     for _ in range(-(-options.num_paths // size)):
         rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
@@ -155,10 +167,12 @@ def teacher_paths(settings, dims, network, frozen, sampling) -> PathPoints:
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
+        noise = rng.standard_normal(condition.shape, np.float32)
+        condition = condition + options.path_condition_noise * noise * noisy
         init = models.pin(network, jnp.asarray(init), jnp.asarray(condition))
         within = rng.uniform(size=size) >= options.path_start_share
         levels = within * rng.integers(options.path_steps, size=size)
-        points = solve(frozen["teacher"], init, condition, levels.astype(np.int32))
+        points = solve(teacher_params, init, condition, levels.astype(np.int32))
         blocks.append(jax.device_get(points))
     return jax.tree.map(
         lambda *parts: np.concatenate(parts)[: options.num_paths], *blocks
