@@ -52,6 +52,11 @@ def load_dataset(settings: Settings) -> OfflineDataset:
       DataError: it is missing or unusable.
     """
     options = settings.dataset
+    if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
+        raise ConfigError(
+            "config.dataset.observation_normalizer: expected 'minmax' with "
+            "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
+        )
     field = {"minari": "id", "d4rl": "path"}[options.source]
     name = getattr(options, field)
     if not name:
@@ -68,11 +73,6 @@ def load_dataset(settings: Settings) -> OfflineDataset:
         )
     else:
         episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
-    if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
-        raise ConfigError(
-            "config.dataset.observation_normalizer: expected 'minmax' with "
-            "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
-        )
     return make_dataset(name, episodes, origin, options.observation_normalizer)
 
 
