@@ -19,7 +19,7 @@ def noisy_network(scaled, c_noise, c_noise_stop):
     return jnp.sin(3.0 * scaled) + 0.01 * diffusion.expand(c_noise_stop, scaled)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(0.02, 80.0), st.integers(0, 99))
 def test_jump_to_the_same_level_is_the_identity(sigma, seed):
     x = sigma * jax.random.normal(jax.random.key(seed), (2, 4, 1))
@@ -37,7 +37,7 @@ def test_jump_mixes_the_point_and_its_clean_estimate():
     np.testing.assert_allclose(found, 0.25 * 2.0 + 0.75 * clean, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 6), st.integers(2, 80), st.integers(0, 10_000))
 def test_time_triples_are_ordered_and_within_the_solver(max_steps, num_scales, seed):
     t, u, s = student.sample_time_triples(
