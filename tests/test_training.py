@@ -75,13 +75,18 @@ def run_steps(settings, dataset, workdir, until=None):
     return None
 
 
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """The last state of an uninterrupted training."""
+    return run_steps(small_settings(), dataset, tmp_path_factory.mktemp("whole"))
+
+
 def test_two_devices_are_in_use():
     assert jax.local_device_count() == 2
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(dataset, tmp_path):
+def test_resumed_equals_uninterrupted_bit_for_bit(dataset, whole, tmp_path):
     settings = small_settings()
-    whole = run_steps(settings, dataset, tmp_path / "whole")
     run_steps(settings, dataset, tmp_path / "cut", until=4)
     resumed = run_steps(settings, dataset, tmp_path / "cut")
     assert int(resumed.step) == 8
@@ -117,10 +122,9 @@ def damage(checkpoint, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "removed"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    dataset, tmp_path, caplog, how
+    dataset, whole, tmp_path, caplog, how
 ):
     settings = small_settings()
-    whole = run_steps(settings, dataset, tmp_path / "whole")
     run_steps(settings, dataset, tmp_path / "run", until=6)
     damage(tmp_path / "run/checkpoints/6", how)
     with caplog.at_level(logging.WARNING, logger="absl"):
