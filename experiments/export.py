@@ -25,12 +25,16 @@ FLAGS = flags.FLAGS
 def main():
     check_writable(FLAGS.output)
     planner = ractd_jax.load_planner(
-        FLAGS.checkpoint, num_steps=FLAGS.num_steps, weights=FLAGS.weights
+        FLAGS.checkpoint,
+        num_steps=FLAGS.num_steps,
+        weights=FLAGS.weights,
+        temperature=FLAGS.temperature,
     )
     about = {"weights": FLAGS.weights, **describe_checkpoint(FLAGS.checkpoint)}
     metadata = export_planner(planner, FLAGS.output, about)
     policy = ractd_jax.load_policy(FLAGS.output)
     summary = {name: metadata[name] for name in ("task", "role", "num_steps", "nfe")}
+    summary["temperature"] = metadata["temperature"]
     summary["bytes"] = os.path.getsize(FLAGS.output)
     summary["largest_difference_from_planner"] = largest_difference(planner, policy)
     print(json.dumps(summary, indent=2))
@@ -45,4 +49,10 @@ if __name__ == "__main__":
         "num_steps", None, "Heun steps of a teacher or jumps of a student."
     )
     flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights to export.")
+    flags.DEFINE_float(
+        "temperature",
+        None,
+        "Scale of the noise that plans start from, if not the checkpoint's.",
+        lower_bound=0.0,
+    )
     launch.run(main)

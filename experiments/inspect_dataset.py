@@ -18,6 +18,8 @@ from ractd_jax.data.inspection import inspect_episodes
 from ractd_jax.data.inspection_report import draw_inspection, format_inspection
 from ractd_jax.data.maze_map import maze_map, maze_of_environment
 from ractd_jax.data.sources import RAW_SCORES, load_resolved
+from ractd_jax.data.weighting import choose_windows, describe_windows
+from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
 
@@ -39,6 +41,14 @@ def maze_of(environment_id: str) -> dict:
     return {"walls": found.walls, "extent": found.extent}
 
 
+def training_windows(settings, dataset) -> dict:
+    """Which windows a training with this config learns from."""
+    plan = settings.plan
+    episodes = dataset.episodes
+    index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
+    return choose_windows(index, episodes, settings.dataset, dataset.name).summary
+
+
 def main():
     settings, dataset = load_resolved(launch.settings_from_flags())
     environment = settings.environment
@@ -57,11 +67,13 @@ def main():
         action_high=FLAGS.action_high,
         limit=FLAGS.time_limit or time_limit(environment.id),
     )
-    report = format_inspection(found)
+    windows = training_windows(settings, dataset)
+    report = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
     print(report)
     folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
     try:
-        write_json(folder / "inspection.json", found.to_dict())
+        about = found.to_dict() | {"training_windows": windows}
+        write_json(folder / "inspection.json", about)
         (folder / "inspection.md").write_text(report + "\n")
         draw_inspection(
             folder / "inspection.png",

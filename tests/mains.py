@@ -4,7 +4,6 @@ Each has its own flags, devices and exit code, as ``python -m`` gives it, withou
 seconds that importing JAX takes every time. Before it forks, the server has no device.
 """
 
-import atexit
 import gc
 import importlib
 import json
@@ -13,31 +12,45 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-_server = None
+_mine = threading.local()
 
 
-def run_forked(module: str, *flags: str) -> subprocess.CompletedProcess:
-    """``python -m MODULE FLAGS`` in the repository, with what it printed."""
-    global _server
-    if _server is None:
-        _server = subprocess.Popen(
+def start_server() -> subprocess.Popen:
+    """This thread's server; it ends with this process."""
+    if not hasattr(_mine, "server"):
+        _mine.server = subprocess.Popen(
             [sys.executable, "-m", "tests.mains"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        atexit.register(_server.stdin.close)
+    return _mine.server
+
+
+def run_forked(module: str, *flags: str, environment=None):
+    """``python -m MODULE FLAGS`` in the repository, with what it printed.
+
+    Args:
+      module: of the main.
+      flags: of the main.
+      environment: its variables; None for those of this process.
+
+    Returns:
+      As of subprocess.run.
+    """
+    server = start_server()
     with tempfile.TemporaryDirectory() as folder:
         printed = [os.path.join(folder, name) for name in ("stdout", "stderr")]
-        job = [module, flags, dict(os.environ), printed]
-        print(json.dumps(job), file=_server.stdin, flush=True)
-        code = int(_server.stdout.readline())
+        job = [module, flags, environment or dict(os.environ), printed]
+        print(json.dumps(job), file=server.stdin, flush=True)
+        code = int(server.stdout.readline())
         texts = [Path(path).read_text() for path in printed]
     return subprocess.CompletedProcess([module, *flags], code, *texts)
 

@@ -156,6 +156,12 @@ def test_a_policy_needs_jax_and_numpy_only():
     assert outside - sys.stdlib_module_names == {"jax", "numpy"}
 
 
+def test_only_pipelines_put_trainings_and_evaluations_together():
+    below = ours("networks", "diffusion", "student", "losses", "models", "data",
+                 "training", "planning", "evaluation", "interop")  # fmt: skip
+    assert offenders(below, forbidden=ours("pipelines")) == []
+
+
 def test_training_knows_no_planner_and_planning_no_evaluation():
     above = ours("planning", "evaluation")
     assert offenders(ours("training", "models"), forbidden=above) == []

@@ -106,7 +106,7 @@ def test_policy_by_hand():
     np.testing.assert_allclose(noisy, scaled[1:], rtol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 100), st.floats(0, 1e3))
 def test_actions_stay_inside_their_bounds(seed, scale):
     """However large the observations and the noise."""
@@ -197,7 +197,7 @@ def test_medium_comes_before_the_expert():
     assert behaviour.choose_snapshots(returns, 5)["medium"] == 1
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 4000), min_size=1, max_size=30), st.integers(3, 12))
 def test_choice_of_any_curve(returns, num_replay):
     """As many as asked for, in order, first to expert, with both roles."""

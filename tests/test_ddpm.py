@@ -69,7 +69,7 @@ def times_of(sample) -> list[list[float]]:
 # --- the schedule
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 1_000))
 def test_noise_grows_and_the_posterior_leads_to_the_marginal_before(num_timesteps):
     """Drawing x_t from q(x_t | x_0), then from the posterior, is q(x_{t-1} | x_0)."""
@@ -205,7 +205,7 @@ def test_one_ddim_step_is_the_clean_estimate():
     np.testing.assert_allclose(found, clean_fn(x, jnp.full(4, 19.0)), rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.data())
 def test_ddim_timesteps_are_even_and_as_many_as_asked_for(data):
     num_timesteps = data.draw(st.integers(1, 30))

@@ -83,7 +83,7 @@ def test_impossible_grid_raises(bad):
         diffusion.karras_sigmas(**{"num_scales": 80, **GRID, **bad})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.floats(0.02, 80.0), st.floats(-3.0, 3.0))
 def test_preconditioning_is_the_papers(sigma, value):
     """D = c_skip x + c_out F(c_in x, 250 ln sigma), evaluated by hand."""
@@ -105,7 +105,6 @@ def test_preconditioning_is_the_papers(sigma, value):
     )
 
 
-@settings(deadline=None)
 @given(st.floats(0.005, 80.0), st.floats(0.005, 0.5))
 def test_with_a_sigma_floor_the_network_gives_the_clean_plan(sigma, floor):
     """D = sd F at every level, told of none below the floor; weight = 1 / c_out^2."""

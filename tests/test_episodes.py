@@ -157,7 +157,7 @@ def test_lengths_and_returns():
     assert episodes.returns.dtype == np.float64
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(structures, st.integers(0, 3))
 def test_episodes_end_where_they_were_said_to(structure, cut_off):
     """Starts add the recorded lengths up; what follows the last end is an episode."""
@@ -169,7 +169,7 @@ def test_episodes_end_where_they_were_said_to(structure, cut_off):
     np.testing.assert_array_equal(episodes.returns, [part.sum() for part in rewards])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(structures, st.integers(0, 2)), min_size=1, max_size=3))
 def test_concatenate_keeps_every_episode(parts):
     """Lengths, returns and rows of the whole are those of the parts in order."""
@@ -191,7 +191,7 @@ def slow_return_to_go(episodes, discount, penalty):
     return result
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     structures,
     st.integers(0, 3),

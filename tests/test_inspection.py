@@ -224,7 +224,7 @@ def test_goals_are_counted_and_tell_duplicates_apart():
 
 
 @given(structures)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_structure_is_counted(structure):
     """Endings, lengths and windows of any episodes."""
     found = look(make_episodes(structure))
@@ -249,7 +249,7 @@ def test_structure_is_counted(structure):
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=10))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_duplicates_are_the_equal_ones(contents):
     """Episodes drawn from four contents are grouped by their content."""
     rows = np.array(contents, np.float32).repeat(3)[:, None]
@@ -266,7 +266,7 @@ def test_duplicates_are_the_equal_ones(contents):
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_spread_is_of_the_finite_values(values):
     values = np.array(values, np.float32)
     finite = values[np.isfinite(values)].astype(np.float64)
@@ -286,7 +286,7 @@ any_floats = st.sampled_from([0.0, -0.0, 1.0, -2.5, 3e38, np.nan, np.inf, -np.in
 
 
 @given(structures, st.lists(any_floats, min_size=1, max_size=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("error")
 def test_any_values_give_a_report(structure, values):
     """Whatever the values are, JSON stays strict, without a numpy warning."""

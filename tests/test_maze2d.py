@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ractd_jax.data.episodes import build_episodes
@@ -150,7 +150,6 @@ def test_refused_positions_are_named():
 finite = st.floats(-8, 8)
 
 
-@settings(deadline=None)
 @given(finite, finite, st.sampled_from(list(MAZES)))
 def test_free_is_what_the_map_shows(x, y, name):
     """Of D4RL's letters: accepted unchanged in a free cell, else refused."""
@@ -235,7 +234,6 @@ def test_goal_of_ones_own_moves_the_reward(name, env):
     np.testing.assert_array_equal(observation[4:], d4rl_goal(name))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(finite, finite), min_size=1), st.tuples(finite, finite))
 def test_reward_is_of_the_distance(positions, goal):
     rewards = maze2d_reward(np.array(positions), np.array(goal))

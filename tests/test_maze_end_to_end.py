@@ -1,7 +1,6 @@
 """Plans of states through the real mains, and what can be loaded afterwards."""
 
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,42 +11,14 @@ from ractd_jax.data.maze_map import maze_map
 from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.planning import load_inverse_dynamics
 from ractd_jax.settings import Controller
-from tests.conftest import run_main
+from tests.conftest import MAZE_STAGES
 
 pytest.importorskip("gymnasium_robotics")
-
-STAGES = ("teacher", "ddpm", "reward", "inverse_dynamics", "student")
-
-
-@pytest.fixture(scope="module")
-def maze_run(tmp_path_factory) -> Path:
-    """Workdirs of every stage at the smoke preset, on data recorded for it."""
-    folder = tmp_path_factory.mktemp("maze")
-    root = folder / "datasets"
-    run_main(
-        "generate_dataset",
-        "--task=pointmaze-umaze",
-        "--num_transitions=1000",
-        "--num_workers=1",
-        f"--root={root}",
-    )
-    for stage in STAGES:
-        built_on = [f"--{name}={folder / name}" for name in ("teacher", "reward")]
-        run_main(
-            f"train_{stage}",
-            "--config=configs/maze2d_umaze.py:smoke",
-            # One level instead of two compiles in half the time.
-            "--config.network.widths=(8,)",
-            f"--config.dataset.root={root}",
-            f"--workdir={folder / stage}",
-            *(built_on if stage == "student" else []),
-        )
-    return folder
 
 
 def test_every_stage_of_the_maze_leaves_its_logs(maze_run):
     losses = {"teacher": "dsm", "ddpm": "ddpm", "student": "ctm"}
-    for stage in STAGES:
+    for stage in MAZE_STAGES:
         rows = [json.loads(row) for row in (maze_run / stage / "metrics.jsonl").open()]
         assert [row["step"] for row in rows] == [4, 8]
         assert np.isfinite(rows[-1][f"loss/{losses.get(stage, 'mse')}"])

@@ -25,7 +25,7 @@ def resolvable(x):
     return (span == 0) | (span > 1e-2 * np.abs(x).max(axis=0))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data)
 def test_range_is_minus_one_to_one(x):
     """The extremes of a varying dimension land on -1 and 1, the rest between."""
@@ -38,7 +38,7 @@ def test_range_is_minus_one_to_one(x):
     np.testing.assert_allclose(unit.max(axis=0), 1, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data)
 def test_unnormalize_inverts(x):
     """In float32, to the rounding of the dimension's largest value."""
@@ -70,7 +70,7 @@ def test_constant_dimension_only_shifts():
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(hnp.arrays(np.float32, (3, 2), elements=finite))
 def test_json_round_trip_is_exact(x):
     """Any float32 survives the way through a JSON text, bit by bit."""

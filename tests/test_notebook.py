@@ -1,7 +1,6 @@
 """The notebook runs on a finished run, and what it shows is right."""
 
 import json
-import os
 from pathlib import Path
 
 import nbclient
@@ -10,9 +9,6 @@ import numpy as np
 import pytest
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "samplers.ipynb"
-# Most of the time goes into compiling; less optimised code is enough here.
-COMPILE_FAST = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
 MANY_PLANS = "NUM_PLANS = 256"
 
 # Runs after the notebook's own cells; its output is what the test reads.
@@ -56,7 +52,6 @@ def executed(smoke_run):
     notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RACTD_RUN", str(smoke_run))
-        patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {COMPILE_FAST}")
         client = nbclient.NotebookClient(
             notebook,
             timeout=300,

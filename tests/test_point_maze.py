@@ -137,7 +137,7 @@ def test_every_path_of_the_mazes_is_a_shortest(maze):
             assert_shortest(maze, cells, steps, i, j)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_paths_of_any_maze(data):
     """Shortest, or refused when the cells are not connected or are walls."""

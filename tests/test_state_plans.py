@@ -16,7 +16,6 @@ from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.planning import load_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.checkpoint import StoredModel
-from ractd_jax.training.loop import train
 from ractd_jax.training.stages import base as stages_base
 from ractd_jax.training.stages import (
     ddpm_stage,
@@ -28,7 +27,14 @@ from ractd_jax.training.stages import (
 )
 from ractd_jax.training.stages import reward as stages_reward
 from ractd_jax.training.stages.stored import check_same_data
-from tests.toys import HORIZON, ends_of, merged, random_params, state_dimensions
+from tests.toys import (
+    HORIZON,
+    ends_of,
+    merged,
+    random_params,
+    save_untrained,
+    state_dimensions,
+)
 
 LENGTHS = (9, 3, 14, 1, 11, 20, 8, 6, 17, 12)
 SMALL = {
@@ -371,25 +377,15 @@ def test_return_of_a_plan_of_states_is_that_of_its_states():
 
 
 @pytest.fixture(scope="module")
-def reward_folder(dataset, tmp_path_factory):
-    """One reward model for every conditioning of the planner."""
-    folder = tmp_path_factory.mktemp("reward")
-    settings = state_settings()
-    train(reward_stage(settings, dataset), settings.run, 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
     """Folders of a reward model, a teacher and a student that know both ends."""
     folder = tmp_path_factory.mktemp("trained")
     # How a condition enters the planner is nothing to a reward model.
-    settings = state_settings()
-    train(reward_stage(settings, dataset), settings.run, 0, folder / "reward")
+    save_untrained(reward_stage(state_settings(), dataset), folder / "reward")
     settings = state_settings(plan={"conditioning": "ends"})
-    train(teacher_stage(settings, dataset), settings.run, 0, folder / "teacher")
+    save_untrained(teacher_stage(settings, dataset), folder / "teacher")
     stage = student_stage(settings, dataset, folder / "teacher", folder / "reward")
-    train(stage, settings.run, 0, folder / "student")
+    save_untrained(stage, folder / "student")
     return folder
 
 

@@ -75,13 +75,18 @@ def run_steps(settings, dataset, workdir, until=None):
     return None
 
 
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """The last state of an uninterrupted training."""
+    return run_steps(small_settings(), dataset, tmp_path_factory.mktemp("whole"))
+
+
 def test_two_devices_are_in_use():
     assert jax.local_device_count() == 2
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(dataset, tmp_path):
+def test_resumed_equals_uninterrupted_bit_for_bit(dataset, whole, tmp_path):
     settings = small_settings()
-    whole = run_steps(settings, dataset, tmp_path / "whole")
     run_steps(settings, dataset, tmp_path / "cut", until=4)
     resumed = run_steps(settings, dataset, tmp_path / "cut")
     assert int(resumed.step) == 8
@@ -117,10 +122,9 @@ def damage(checkpoint, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "removed"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    dataset, tmp_path, caplog, how
+    dataset, whole, tmp_path, caplog, how
 ):
     settings = small_settings()
-    whole = run_steps(settings, dataset, tmp_path / "whole")
     run_steps(settings, dataset, tmp_path / "run", until=6)
     damage(tmp_path / "run/checkpoints/6", how)
     with caplog.at_level(logging.WARNING, logger="absl"):
@@ -317,8 +321,8 @@ def trained(dataset, tmp_path_factory):
 TRACED = set("pessimism advantage_cap ctm_weight dsm_weight teacher_weights".split())
 
 
-def student_gradient(trained, dataset, gradient_fn=None, **options):
-    """(gradient, scalars, the compiled function) of a student with these options."""
+def student_gradient(trained, dataset, make=lambda gradient_fn: gradient_fn, **options):
+    """(gradient, scalars, its function, `make` of the plain one) with these options."""
     settings = small_settings(student=options)
     stage = student_stage(settings, dataset, trained / "teacher", trained / "reward")
     params = stage.init_params(jax.random.key(0))
@@ -326,15 +330,21 @@ def student_gradient(trained, dataset, gradient_fn=None, **options):
     if stage.target_decay is not None:
         target = jax.tree.map(lambda leaf: 0.9 * leaf, params)
     batch = make_sample_fn(stage)(stage.data, jax.random.key(0))
-    gradient_fn = gradient_fn or jax.jit(jax.grad(stage.loss_fn, has_aux=True))
+    gradient_fn = make(jax.grad(stage.loss_fn, has_aux=True))
     grads, info = gradient_fn(params, target, stage.frozen, batch, jax.random.key(1))
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
     return flat, {name: float(value) for name, value in info.items()}, gradient_fn
 
 
 @pytest.fixture(scope="module")
+def compiled(trained, dataset):
+    """:func:`student_gradient` of the defaults, as one program."""
+    return student_gradient(trained, dataset, jax.jit)
+
+
+@pytest.fixture(scope="module")
 def base(trained, dataset):
-    """:func:`student_gradient` of the defaults."""
+    """The same op by op: what is no traced value would be a program of its own."""
     return student_gradient(trained, dataset)
 
 
@@ -360,17 +370,20 @@ def base(trained, dataset):
     ids=lambda switch: next(iter(switch)),
 )
 def test_every_switch_of_the_student_changes_its_gradient(
-    trained, dataset, base, switch
+    request, trained, dataset, switch
 ):
-    before, _, base_fn = base
-    traced = switch.keys() <= TRACED
-    changed, info, _ = student_gradient(
-        trained, dataset, base_fn if traced else None, **switch
-    )
+    if switch.keys() <= TRACED:
+        before, _, program = request.getfixturevalue("compiled")
+        changed, info, _ = student_gradient(
+            trained, dataset, lambda _: program, **switch
+        )
+        assert program._cache_size() == 1
+    else:
+        before = request.getfixturevalue("base")[0]
+        changed, info, _ = student_gradient(trained, dataset, **switch)
     assert np.isfinite(changed).all() and before.shape == changed.shape
     assert not np.allclose(before, changed, rtol=1e-5, atol=1e-9)
     assert ("loss/reward" in info) == (switch.get("reward_weight") != 0.0)
-    assert base_fn._cache_size() == 1
 
 
 def test_a_students_checkpoints_must_fit(trained, dataset, tmp_path):

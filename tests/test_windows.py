@@ -111,7 +111,7 @@ cases = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cases)
 def test_windows_equal_a_slow_reference(case):
     """Starts, plans and histories of every window, in order."""
@@ -131,7 +131,7 @@ def test_windows_equal_a_slow_reference(case):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases)
 def test_windows_never_cross_an_episode_end(case):
     """All rows of a window are of one episode, whose bounds the index tells."""
@@ -149,7 +149,7 @@ def test_windows_never_cross_an_episode_end(case):
     np.testing.assert_array_equal(index.bounds, episodes.starts)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(cases, st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_arrivals_equal_a_slow_walk(case, stride, goal_size, seed):
     """On to the lag or the episode's end, and at rest from there on."""

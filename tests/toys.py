@@ -10,6 +10,8 @@ from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import OfflineDataset, make_dataset
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.state import create_state, make_optimizer
 
 # Of plans of states.
 HORIZON = 8
@@ -88,3 +90,12 @@ def state_dimensions(conditioning="film"):
 
 def ends_of(plans) -> np.ndarray:
     return np.asarray(plans)[:, [0, -1]].reshape(len(plans), -1)
+
+
+def save_untrained(stage, folder) -> None:
+    """A checkpoint of `stage` before its first step, which would be compiled."""
+    optimizer = make_optimizer(stage.optimizer, stage.num_steps)
+    params = stage.init_params(jax.random.key(0))
+    checkpointer = Checkpointer(folder)
+    checkpointer.save(create_state(params, optimizer, False), stage.metadata)
+    checkpointer.close()
