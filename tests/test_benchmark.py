@@ -1,0 +1,121 @@
+"""The benchmark's table over training seeds, and its main end to end."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from ractd_jax.errors import DataError
+from ractd_jax.evaluation.benchmark_table import Cell, format_summary, summarize_cells
+from ractd_jax.evaluation.results_table import read_results
+from ractd_jax.evaluation.statistics import seed_interval
+from ractd_jax.pipelines.benchmark import read_cells
+from ractd_jax.pipelines.trainings import TRAININGS, in_order
+from tests.conftest import run_main
+
+FIDELITY = dict.fromkeys(
+    ("spread", "plan_spread", "error", "plan_error", "sliced_wasserstein", "mode_gap"),
+    0.25,
+)
+
+
+def cell(task, seed, **scores):
+    planners = {label: {"score_mean": score} for label, score in scores.items()}
+    data = {"score_mean": 40.0, "score_p90": 80.0}
+    fidelity = {**FIDELITY, "spread": 0.9 - 0.1 * seed}
+    return Cell(task, seed, data, planners, fidelity)
+
+
+@pytest.fixture
+def summary():
+    return summarize_cells(
+        [
+            cell("a", 1, CTD=30.0, RACTD=90.0),
+            cell("a", 0, CTD=10.0, RACTD=80.0),
+            cell("b", 0, CTD=50.0),
+            cell("b", 1, CTD=70.0),
+        ]
+    )
+
+
+def test_means_and_intervals_are_over_seeds(summary):
+    found = summary["tasks"]["a"]["planners"]["CTD"]
+    assert found["seeds"] == [0, 1] and found["scores"] == [10.0, 30.0]
+    assert found["mean"] == 20.0 and found["worst"] == 0.5
+    half = scipy.stats.t.ppf(0.975, 1) * 10.0
+    np.testing.assert_allclose(found["interval_95"], [20.0 - half, 20.0 + half])
+    assert seed_interval([3.0]) is None
+
+
+def test_the_average_is_made_seed_by_seed_of_planners_that_every_task_has(summary):
+    assert set(summary["average"]) == {"CTD"}
+    assert summary["average"]["CTD"]["scores"] == [30.0, 50.0]
+
+
+def test_the_table_names_the_worst_seed_and_leaves_gaps_open(summary):
+    text = format_summary(summary, "About.")
+    scores, _, _ = text.partition("## Fidelity")
+    rows = {line.split(" | ")[0]: line for line in scores.splitlines()}
+    assert "85.0 ± 63.5 (80.0)" in rows["| a"] and rows["| b"].endswith(" - |")
+    assert "40.0 ± 127.1 (30.0)" in rows["| **average**"]
+    assert "0.850 (0.800)" in text and text.startswith("About.")
+
+
+def test_fidelity_keeps_the_extremes(summary):
+    found = summary["fidelity"]["a"]["spread"]
+    assert found == pytest.approx({"mean": 0.85, "lowest": 0.8, "highest": 0.9})
+
+
+def test_damaged_cells_are_named(tmp_path):
+    (tmp_path / "seed_0").mkdir()
+    assert read_cells([tmp_path / "seed_0"]) == []
+    (tmp_path / "seed_0/cell.json").write_text('{"task": 1}')
+    with pytest.raises(DataError, match=r"seed_0/cell.json: expected a cell"):
+        read_cells([tmp_path / "seed_0"])
+
+
+def test_trainings_come_after_what_they_need():
+    order = in_order(TRAININGS)
+    assert sorted(order) == sorted(TRAININGS)
+    for name in order:
+        assert all(
+            order.index(need) < order.index(name) for need in TRAININGS[name].needs
+        )
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--tasks=hopper-hard", "--tasks: expected some of"),
+        ("--seeds=one", "--seeds: expected integers with commas, found 'one'"),
+    ],
+)
+def test_bad_flags_are_named(tmp_path, flag, message):
+    done = run_main("benchmark", f"--workdir={tmp_path}", flag, check=False)
+    assert done.returncode != 0 and f"error: {message}" in done.stderr
+
+
+@pytest.mark.slow
+def test_benchmark_is_restartable_and_read_by_aggregate(tmp_path):
+    flags = [
+        f"--workdir={tmp_path}",
+        "--preset=smoke",
+        "--tasks=hopper-medium",
+        "--seeds=0,1",
+        "--num_episodes=2",
+        "--jobs=2",
+    ]
+    done = run_main("benchmark", *flags)
+    assert "| hopper-medium |" in done.stdout and "RACTD" in done.stdout
+    folders = [tmp_path / "hopper-medium" / f"seed_{seed}" for seed in (0, 1)]
+    written = [(folder / "cell.json").stat().st_mtime_ns for folder in folders]
+    table = json.loads((tmp_path / "table.json").read_text())
+    group = table["tasks"]["hopper-medium"]["planners"]["RACTD"]
+    assert group["seeds"] == [0, 1]
+    members = read_results(folders)
+    scores = [m.last.score for m in members if m.params["planner"] == "RACTD"]
+    np.testing.assert_allclose(scores, group["scores"])
+    again = run_main("benchmark", *flags)
+    assert again.stdout == done.stdout
+    assert written == [(f / "cell.json").stat().st_mtime_ns for f in folders]
