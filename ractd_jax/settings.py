@@ -46,8 +46,8 @@ class Dataset:
     # Time limit of an episode, for D4RL files without timeouts; 0: by the file's name.
     max_episode_steps: int = 0
     # Which windows plans are learned from: uniform (all alike), top (the episodes with
-    # the highest returns) or advantage (more often where an action returned more than
-    # is usual in its state).
+    # the highest returns), advantage (more often where an action returned more than is
+    # usual in its state) or both (advantage, among those of top).
     weighting: str = "uniform"
     # Share of the transitions that `top` keeps.
     top_fraction: float = 0.3
@@ -403,7 +403,7 @@ class Settings:
 
 _CHOICES = {
     "dataset.source": ("minari", "d4rl"),
-    "dataset.weighting": ("uniform", "top", "advantage"),
+    "dataset.weighting": ("uniform", "top", "advantage", "both"),
     "dataset.observation_normalizer": ("minmax", "zscore"),
     "network.kind": ("unet", "mlp"),
     "network.noise_embedding": ("released", "edm"),

@@ -137,6 +137,17 @@ def test_tilted_windows_prefer_the_better_policy():
     )
 
 
+def test_both_tilts_among_the_best_episodes():
+    episodes = episodes_of([100] * 20, np.repeat([0.0, 1.0, 2.0, 3.0], 5))
+    options = {"top_fraction": 0.5, "advantage_discount": 0.9}
+    found = chosen(episodes, weighting="both", **options)
+    top = chosen(episodes, weighting="top", **options)
+    assert set(found.index.episode.tolist()) <= set(top.index.episode.tolist())
+    assert len(found.index.start) == len(top.index.start) == 1_000
+    # Of the two best kinds of episodes, the better one is drawn more often.
+    assert np.mean(found.index.episode >= 15) > 0.6
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

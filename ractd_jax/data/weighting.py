@@ -48,6 +48,7 @@ def choose_windows(
       G is the discounted return-to-go and V a regression of it on the state
       (advantage-weighted regression; Peng et al., 2019). They are drawn once, by
       systematic resampling: window i stands in the index floor or ceil of N p_i times.
+    * ``both``: drawn as ``advantage`` from the windows of ``top``.
 
     Args:
       index: all windows of `episodes`.
@@ -65,7 +66,7 @@ def choose_windows(
       ConfigError: no window is left.
     """
     chosen = np.arange(len(index.start))
-    if options.weighting == "top":
+    if options.weighting in ("top", "both"):
         chosen = chosen[_best_episodes(episodes, options.top_fraction)[index.episode]]
         if not len(chosen):
             raise ConfigError(
@@ -74,12 +75,13 @@ def choose_windows(
                 "a whole episode; the best one has "
                 f"{episodes.lengths[episodes.returns.argmax()]} transitions"
             )
-    elif options.weighting == "advantage":
+    if options.weighting in ("advantage", "both"):
         advantages = estimate_advantages(episodes, options.advantage_discount)
-        advantages = advantages[index.start]
-        chosen = _resample(
+        advantages = advantages[index.start[chosen]]
+        drawn = _resample(
             tilted_weights(advantages, options.advantage_beta, options.advantage_clip)
         )
+        chosen = chosen[drawn]
     returns = episodes.returns
     episode = index.episode[chosen]
     summary = {
