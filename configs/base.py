@@ -117,7 +117,8 @@ _RELEASED = {
 # As `cpu`, at the size of `smoke`.
 _ACTIONS_SMOKE = {
     **_SMOKE,
-    **{name: _CPU[name] for name in ("plan", "diffusion")},
+    "plan": {"horizon": 4},
+    "diffusion": _CPU["diffusion"],
     "dataset": {**_CPU["dataset"], **_SMOKE["dataset"]},
     "network": {**_CPU["network"], "mlp_width": 16, "embed_dim": 16},
     "student": {
