@@ -107,15 +107,29 @@ def random_planner(
     num_steps: int = 1,
     **network,
 ) -> Planner:
-    """A planner with random weights."""
-    settings = settings_for(widths, **network)
+    """A planner with random weights, its U-Net of `widths`."""
+    return planner_of(settings_for(widths, **network), dataset, role, num_steps)
+
+
+def planner_of(
+    settings: Settings, dataset: OfflineDataset, role: str, num_steps: int
+) -> Planner:
+    """A planner of these settings with random weights."""
     dims = stages.dimensions(settings, dataset)
-    unet = models.make_network(settings.network, dims)
-    params = jax.jit(lambda k: models.init_network(unet, dims, k, role))(
+    network = models.make_network(settings.network, dims)
+    params = jax.jit(lambda k: models.init_network(network, dims, k, role))(
         jax.random.key(0)
     )
     normalizers = dataset.observation_normalizer, dataset.action_normalizer
-    return Planner(settings, dims, role, params, *normalizers, num_steps=num_steps)
+    return Planner(
+        settings,
+        dims,
+        role,
+        params,
+        *normalizers,
+        num_steps=num_steps,
+        temperature=settings.evaluation.temperature,
+    )
 
 
 def training_call(stage: Stage) -> Callable[[], object]:

@@ -14,7 +14,14 @@ from pathlib import Path
 from absl import flags, logging
 
 import ractd_jax
-from benchmarks import evaluation, latency, precision, sampling, training
+from benchmarks import (
+    evaluation,
+    latency,
+    precision,
+    sampling,
+    short_plans,
+    training,
+)
 from benchmarks.common import (
     MEDIUM,
     PAPER,
@@ -50,7 +57,7 @@ def format_table(found: dict) -> str:
         )
         lines.append(f"| {what} | {shown} |")
 
-    for section in ("sampling", "precision", "training", "latency"):
+    for section in ("sampling", "precision", "training", "short_plans", "latency"):
         loose = {}
         for what, values in found.get(section, {}).items():
             if isinstance(values, dict):
@@ -87,6 +94,12 @@ def _training(dataset, folder, cores):
     return training.training_rows(dataset, folder, FLAGS.step_calls)
 
 
+def _short_plans(dataset, folder, cores):
+    return short_plans.short_plan_rows(
+        dataset, folder / "short_plans", FLAGS.calls, FLAGS.step_calls
+    )
+
+
 def _latency(dataset, folder, cores):
     return latency.latency_rows(dataset, FLAGS.calls)
 
@@ -109,6 +122,7 @@ _MEASURES = {
     "sampling": _sampling,
     "precision": _precision,
     "training": _training,
+    "short_plans": _short_plans,
     "latency": _latency,
     "first_action": _first_action,
     "evaluation": _evaluation,
