@@ -2,11 +2,13 @@
 
   python -m experiments.benchmark --workdir=runs/benchmark --seeds=0,1,2,3 --jobs=2
 
-Trains and evaluates each task and seed in WORKDIR/TASK/seed_S and writes
-WORKDIR/table.md and table.json from all that is finished there. Restartable: what is
-finished is not run again, what was cut off goes on from its newest checkpoint. With
---jobs=N, N cells run at once, each in a process of one thread. experiments.aggregate
-reads the cells, too: --results=WORKDIR/TASK/seed_0,... --by=planner.
+Trains and evaluates each task and seed in WORKDIR/TASK/seed_S. A finished cell is three
+small files in RESULTS/TASK/seed_S (--results; without it the workdir), and RESULTS gets
+table.md and table.json of all cells that are there. Restartable: a cell that is there is
+not run again, also on another machine; one that was cut off goes on from its newest
+checkpoint. With --jobs=N, N cells run at once, each in a process of one thread.
+experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
+--by=planner.
 """
 
 import concurrent.futures
@@ -62,7 +64,7 @@ def cell_folder(workdir: Path, task: str, seed: int) -> Path:
     return workdir / task / f"seed_{seed}"
 
 
-def run_here(task: str, seed: int, workdir: Path) -> None:
+def run_here(task: str, seed: int, workdir: Path, results: Path) -> None:
     """One cell in this process."""
     module = importlib.import_module(f"configs.{task.replace('-', '_')}")
     config = module.get_config(FLAGS.preset).unlock()
@@ -71,11 +73,11 @@ def run_here(task: str, seed: int, workdir: Path) -> None:
         config.evaluation.num_episodes = FLAGS.num_episodes
     settings = trainings.prepare_dataset(from_mapping(config.to_dict()), workdir)
     settings, dataset = load_resolved(settings)
-    folder = cell_folder(workdir, task, seed)
-    run_cell(settings, dataset, folder, ENTRIES, evaluate_with_progress)
+    folders = cell_folder(workdir, task, seed), cell_folder(results, task, seed)
+    run_cell(settings, dataset, *folders, ENTRIES, evaluate_with_progress)
 
 
-def run_apart(task: str, seed: int, workdir: Path) -> int:
+def run_apart(task: str, seed: int, workdir: Path, results: Path) -> int:
     """One cell in a process of its own, with its output in a file."""
     folder = cell_folder(workdir, task, seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +85,7 @@ def run_apart(task: str, seed: int, workdir: Path) -> int:
         f"--tasks={task}",
         f"--seeds={seed}",
         f"--workdir={workdir}",
+        f"--results={results}",
         f"--preset={FLAGS.preset}",
         "--jobs=1",
     ]
@@ -101,10 +104,10 @@ def run_apart(task: str, seed: int, workdir: Path) -> int:
     return done.returncode
 
 
-def write_table(workdir: Path) -> str:
+def write_table(results: Path) -> str:
     """table.md and table.json of every finished cell."""
     folders = sorted(
-        (folder for task in TASKS for folder in (workdir / task).glob("seed_*")),
+        (folder for task in TASKS for folder in (results / task).glob("seed_*")),
         key=lambda folder: TASKS.index(folder.parent.name),
     )
     cells = read_cells(folders)
@@ -118,13 +121,14 @@ def write_table(workdir: Path) -> str:
         "network of a cell is trained with its seed."
     )
     text = format_summary(summary, about)
-    write_json(workdir / "table.json", summary)
-    write_text(workdir / "table.md", text)
+    write_json(results / "table.json", summary)
+    write_text(results / "table.md", text)
     return text
 
 
 def main():
     workdir = Path(FLAGS.workdir).absolute()
+    results = Path(FLAGS.results or workdir).absolute()
     # Seeds outside: all tasks have their first seed before any has its second.
     cells = [(task, seed) for seed in chosen_seeds() for task in chosen_tasks()]
     cells = [
@@ -134,7 +138,7 @@ def main():
     ]
     if FLAGS.jobs == 1:
         for task, seed in cells:
-            run_here(task, seed, workdir)
+            run_here(task, seed, workdir, results)
         failed = []
     else:
         # Two cells of a task would record its dataset twice.
@@ -143,9 +147,11 @@ def main():
             config = module.get_config(FLAGS.preset)
             trainings.prepare_dataset(from_mapping(config.to_dict()), workdir)
         with concurrent.futures.ThreadPoolExecutor(FLAGS.jobs) as pool:
-            codes = list(pool.map(lambda cell: run_apart(*cell, workdir), cells))
+            codes = list(
+                pool.map(lambda cell: run_apart(*cell, workdir, results), cells)
+            )
         failed = [cell for cell, code in zip(cells, codes, strict=True) if code]
-    print(write_table(workdir))
+    print(write_table(results))
     if failed:
         logs = [str(cell_folder(workdir, *cell) / "log.txt") for cell in failed]
         sys.exit(f"error: {len(failed)} cells failed, see {', '.join(logs)}")
@@ -153,6 +159,9 @@ def main():
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the cells.", required=True)
+    flags.DEFINE_string(
+        "results", None, "Folder of the finished cells and the table; or the workdir."
+    )
     flags.DEFINE_list("tasks", [], f"Some of {', '.join(TASKS)}; all without.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3"], "Training seeds, with commas.")
     flags.DEFINE_string("preset", "cpu", "Preset of every config.")

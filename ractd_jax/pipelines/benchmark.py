@@ -40,19 +40,21 @@ def run_cell(
     settings: Settings,
     dataset: OfflineDataset,
     workdir: Path,
+    output: Path,
     entries: Mapping[str, Entry],
     evaluate: Callable[..., EpisodeResults],
     allow_config_change: bool = False,
 ) -> Cell:
     """Trains and evaluates `entries`; what is finished is not run again.
 
-    Writes ``cell.json``, and ``results.jsonl`` and ``returns.npz`` for
-    `experiments.aggregate`, when all of it is done.
+    Writes ``results.jsonl`` and ``returns.npz`` for `experiments.aggregate`, and last
+    ``cell.json``, when all of it is done.
 
     Args:
       settings: of the task, with the seed.
       dataset: of the task.
-      workdir: of this cell.
+      workdir: of this cell's trainings.
+      output: folder of the three files.
       entries: label -> planner.
       evaluate: see :func:`trainings.evaluate_entry`.
       allow_config_change: see :func:`ractd_jax.training.loop.train`.
@@ -60,7 +62,7 @@ def run_cell(
     names = [entry.training for entry in entries.values()]
     trainings.train_all(names, settings, dataset, workdir, allow_config_change)
     environment = settings.environment
-    writer, rows = ResultsWriter(workdir), {}
+    writer, rows = ResultsWriter(output), {}
     for label, entry in entries.items():
         planner = trainings.load_entry(entry, settings, workdir)
         found = trainings.evaluate_entry(
@@ -90,7 +92,7 @@ def run_cell(
         fidelity = measure_fidelity(settings, dataset, workdir)
     cell = Cell(settings.task, settings.seed, data, rows, fidelity)
     writer.write()
-    write_json(workdir / "cell.json", cell._asdict())
+    write_json(output / "cell.json", cell._asdict())
     return cell
 
 
