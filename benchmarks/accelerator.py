@@ -22,7 +22,6 @@ from absl import app, flags
 from benchmarks.common import (
     PAPER,
     SMALL,
-    machine,
     made_up_dataset,
     random_planner,
     seconds_of,
@@ -37,6 +36,7 @@ from benchmarks.training import (
 from ractd_jax import models
 from ractd_jax.evaluation.latency import plan_seconds
 from ractd_jax.files import write_json
+from ractd_jax.machine import machine
 from ractd_jax.training import stages
 
 FLAGS = flags.FLAGS

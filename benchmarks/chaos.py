@@ -21,7 +21,6 @@ import orbax.checkpoint as ocp
 from absl import app, flags, logging
 
 from benchmarks.chaos_pipeline import STAGES, chaos_settings, write_data
-from benchmarks.common import machine
 from benchmarks.corruptions import (
     check_corruptions,
     check_resumed_trainings,
@@ -31,6 +30,7 @@ from benchmarks.corruptions import (
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.files import write_json
+from ractd_jax.machine import machine
 from ractd_jax.training.checkpoint import FOLDER
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import teacher_stage

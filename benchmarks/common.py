@@ -5,11 +5,8 @@ Random weights and made-up episodes change nothing of what is timed.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib import metadata
 from importlib.util import find_spec
 
 import jax
@@ -27,30 +24,6 @@ from ractd_jax.training.state import create_state, make_optimizer
 
 SMALL, MEDIUM, PAPER = (32, 64, 128), (64, 128, 256), (512, 1024, 2048)
 _STEPS_PER_CALL = 10
-
-
-def machine() -> dict:
-    """Hardware and versions, for every report."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            lines = [line for line in file if line.startswith("model name")]
-        name = lines[0].split(":")[1].strip()
-    except (OSError, IndexError):
-        pass
-    versions = {}
-    for package in ("jax", "jaxlib", "flax", "numpy", "torch", "gymnasium", "mujoco"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "processor": name,
-        "cores": len(os.sched_getaffinity(0)),
-        "devices": [str(device) for device in jax.local_devices()],
-        "python": platform.python_version(),
-        **versions,
-    }
 
 
 def torch_is_here() -> bool:

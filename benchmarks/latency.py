@@ -20,9 +20,10 @@ import numpy as np
 from absl import app, flags
 
 import ractd_jax
-from benchmarks.common import SMALL, machine, made_up_dataset, random_planner
+from benchmarks.common import SMALL, made_up_dataset, random_planner
 from ractd_jax.evaluation.latency import one_core, plan_seconds
 from ractd_jax.files import write_json
+from ractd_jax.machine import machine
 from ractd_jax.planning import Planner
 
 _FIRST_ACTION = """

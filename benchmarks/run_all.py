@@ -26,13 +26,13 @@ from benchmarks.common import (
     MEDIUM,
     PAPER,
     SMALL,
-    machine,
     made_up_dataset,
     random_planner,
     settings_for,
 )
 from experiments import launch
 from ractd_jax.files import write_json
+from ractd_jax.machine import machine
 from ractd_jax.training.loop import train
 
 FLAGS = flags.FLAGS

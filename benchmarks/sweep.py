@@ -21,10 +21,10 @@ import jax
 import numpy as np
 from absl import flags
 
-from benchmarks.common import machine
 from experiments import launch
 from ractd_jax import models
 from ractd_jax.files import write_json
+from ractd_jax.machine import machine
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.checkpoint import StoredModel

@@ -3,10 +3,10 @@
   python -m experiments.benchmark --workdir=runs/benchmark --seeds=0,1,2,3 --jobs=2
 
 Trains and evaluates each task and seed in WORKDIR/TASK/seed_S. A finished cell is three
-small files in RESULTS/TASK/seed_S (--results; without it the workdir), and RESULTS gets
-table.md and table.json of all cells that are there. Restartable: a cell that is there is
-not run again, also on another machine; one that was cut off goes on from its newest
-checkpoint. With --jobs=N, N cells run at once, each in a process of one thread.
+small files in RESULTS/TASK/seed_S (--results; without it the workdir), and RESULTS
+gets table.md and table.json of all cells that are there. Restartable: a cell that is
+there is not run again, also on another machine; one that was cut off goes on from its
+newest checkpoint. With --jobs=N, N cells run at once, each in a process of one thread.
 experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 --by=planner.
 """
@@ -14,12 +14,10 @@ experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 import concurrent.futures
 import importlib
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
 from absl import flags, logging
 
 from experiments import launch
@@ -114,11 +112,16 @@ def write_table(results: Path) -> str:
     if not cells:
         return "no cell is finished yet"
     summary = summarize_cells(cells)
-    summary["versions"] = {"jax": jax.__version__, "python": platform.python_version()}
     seeds = sorted({cell.seed for cell in cells})
+    about = {
+        name: ", ".join(sorted({str(cell.about[name]) for cell in cells}))
+        for name in ("processor", "cores", "jax", "mujoco", "commit")
+    }
     about = (
         f"{len(cells)} cells, training seeds {', '.join(map(str, seeds))}; every "
-        "network of a cell is trained with its seed."
+        "network of a cell is trained with its seed. "
+        f"{about['processor']}, {about['cores']} cores; JAX {about['jax']}, MuJoCo "
+        f"{about['mujoco']}; commit {about['commit']}."
     )
     text = format_summary(summary, about)
     write_json(results / "table.json", summary)
@@ -134,7 +137,7 @@ def main():
     cells = [
         cell
         for cell in cells
-        if not (cell_folder(workdir, *cell) / "cell.json").exists()
+        if not (cell_folder(results, *cell) / "cell.json").exists()
     ]
     if FLAGS.jobs == 1:
         for task, seed in cells:

@@ -24,7 +24,7 @@ def cell(task, seed, **scores):
     planners = {label: {"score_mean": score} for label, score in scores.items()}
     data = {"score_mean": 40.0, "score_p90": 80.0}
     fidelity = {**FIDELITY, "spread": 0.9 - 0.1 * seed}
-    return Cell(task, seed, data, planners, fidelity)
+    return Cell(task, seed, data, planners, fidelity, {})
 
 
 @pytest.fixture

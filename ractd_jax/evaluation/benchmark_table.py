@@ -22,6 +22,7 @@ class Cell(NamedTuple):
       data: ``score_mean`` and ``score_p90`` over the data's episodes.
       planners: label -> summary of :func:`ractd_jax.evaluation.statistics.summarize`.
       fidelity: of CTD, see :func:`ractd_jax.student.fidelity`.
+      about: hardware, versions, ``commit`` and ``seconds`` of each training.
     """
 
     task: str
@@ -29,6 +30,7 @@ class Cell(NamedTuple):
     data: dict[str, float]
     planners: dict[str, dict[str, Any]]
     fidelity: dict[str, float]
+    about: dict[str, Any]
 
 
 def summarize_cells(cells: Sequence[Cell]) -> dict[str, Any]:

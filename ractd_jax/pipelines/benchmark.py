@@ -17,6 +17,7 @@ from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
 from ractd_jax.evaluation.rollout import EpisodeResults
 from ractd_jax.evaluation.statistics import normalized_score, summarize
 from ractd_jax.files import write_json
+from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import Entry
 from ractd_jax.settings import Settings
@@ -60,7 +61,9 @@ def run_cell(
       allow_config_change: see :func:`ractd_jax.training.loop.train`.
     """
     names = [entry.training for entry in entries.values()]
-    trainings.train_all(names, settings, dataset, workdir, allow_config_change)
+    seconds = trainings.train_all(
+        names, settings, dataset, workdir, allow_config_change
+    )
     environment = settings.environment
     writer, rows = ResultsWriter(output), {}
     for label, entry in entries.items():
@@ -90,7 +93,8 @@ def run_cell(
     fidelity = {}
     if "ctd" in names:
         fidelity = measure_fidelity(settings, dataset, workdir)
-    cell = Cell(settings.task, settings.seed, data, rows, fidelity)
+    about = {**machine(), "commit": commit(), "seconds": seconds}
+    cell = Cell(settings.task, settings.seed, data, rows, fidelity, about)
     writer.write()
     write_json(output / "cell.json", cell._asdict())
     return cell

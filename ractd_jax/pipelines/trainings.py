@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -128,17 +129,23 @@ def train_all(
     dataset: OfflineDataset,
     workdir: Path,
     allow_config_change: bool = False,
-) -> None:
-    """Trains those of :data:`TRAININGS`, each in its folder, or finds them trained."""
+) -> dict[str, float]:
+    """Trains those of :data:`TRAININGS`, each in its folder, or finds them trained.
+
+    Returns:
+      Name -> seconds, compilation included; of what this call did.
+    """
+    seconds = {}
     for name in in_order(names):
-        training = TRAININGS[name]
+        training, start = TRAININGS[name], time.perf_counter()
         own = settings
         if training.weighting:
             data = dataclasses.replace(settings.dataset, weighting=training.weighting)
             own = dataclasses.replace(settings, dataset=data)
         stage = training.stage(own, dataset, workdir)
-        folder = workdir / name
-        train(stage, own.run, own.seed, folder, allow_config_change)
+        train(stage, own.run, own.seed, workdir / name, allow_config_change)
+        seconds[name] = time.perf_counter() - start
+    return seconds
 
 
 def load_entry(entry: Entry, settings: Settings, workdir: Path) -> Planner:
