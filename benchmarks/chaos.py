@@ -30,7 +30,7 @@ from benchmarks.corruptions import (
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.files import write_json
-from ractd_jax.machine import machine
+from ractd_jax.machine import commit, machine
 from ractd_jax.training.checkpoint import FOLDER
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import teacher_stage
@@ -216,15 +216,12 @@ def run_corruptions(folder: Path, count: int, seed: int) -> dict:
 def main(argv):
     del argv
     use_compilation_cache()
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         report = {"corruptions": run_corruptions(folder, FLAGS.corruptions, FLAGS.seed)}
         logging.info("%s", report)
         report["kills"] = run_kills(folder, FLAGS.kills, FLAGS.calls, FLAGS.seed)
-    report |= {"seed": FLAGS.seed, "commit": commit, "machine": machine()}
+    report |= {"seed": FLAGS.seed, "commit": commit(), "machine": machine()}
     print(json.dumps(report, indent=2))
     if FLAGS.output:
         write_json(FLAGS.output, report)

@@ -395,7 +395,7 @@ def test_main_prints_and_writes(hdf5):
     assert (folder / "inspection.md").read_text() in printed
     assert is_png(folder / "inspection.png")
     found = json.loads((folder / "inspection.json").read_text())
-    assert found["windows"] == {"repeat_last": 255, "drop": 255 - 6 * 16}
+    assert found["windows"] == {"repeat_last": 255, "drop": 255 - 6 * 4}
     assert found["limit"] == 1000
     assert found["endings"]["terminal"] == found["endings"]["timeout"] == 3
 

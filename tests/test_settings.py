@@ -20,7 +20,7 @@ CONFIGS = sorted(
     if path.stem not in ("__init__", "base")
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
-STAGES = ("teacher", "ddpm", "reward", "student", "inverse_dynamics")
+STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
 # Method, section 3: sigma_r of the thesis (table B.4) and of the released code.
 REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
@@ -305,7 +305,16 @@ POSITIVE = [
     "network.num_groups",
     "diffusion.sigma_min",
     "diffusion.sigma_max",
-    "diffusion.sigma_data",
+    "plan.execute",
+    "plan.executed_weight",
+    "network.mlp_width",
+    "network.mlp_blocks",
+    "student.num_paths",
+    "student.path_batch_size",
+    "student.path_steps",
+    "dataset.top_fraction",
+    "dataset.advantage_beta",
+    "dataset.advantage_clip",
     "diffusion.rho",
     "diffusion.num_scales",
     *[f"{stage}.num_steps" for stage in STAGES],
