@@ -58,6 +58,7 @@ _CPU = {
         "distance": "squared",
         "optimizer": _CPU_OPTIMIZER,
     },
+    "ddpm": {"num_steps": 8_000, "batch_size": 256, "optimizer": _CPU_OPTIMIZER},
     "bc": {"num_steps": 5_000, "batch_size": 256, "optimizer": _CPU_OPTIMIZER},
     "reward": {"widths": (64, 128)},
     # Most of the rows are points of the teacher's paths: their targets are exact, and

@@ -8,7 +8,8 @@ gets table.md and table.json of all cells that are there. Restartable: a cell th
 there is not run again, also on another machine; one that was cut off goes on from its
 newest checkpoint. With --jobs=N, N cells run at once, each in a process of one thread.
 experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
---by=planner.
+--by=planner. --table=samplers compares samplers and numbers of steps instead, with the
+same trainings; give it a --results of its own.
 """
 
 import concurrent.futures
@@ -27,7 +28,7 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.benchmark_table import format_summary, summarize_cells
 from ractd_jax.files import write_json, write_text
 from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.benchmark import ENTRIES, read_cells, run_cell
+from ractd_jax.pipelines.benchmark import TABLES, read_cells, run_cell
 from ractd_jax.settings import from_mapping
 
 FLAGS = flags.FLAGS
@@ -72,7 +73,8 @@ def run_here(task: str, seed: int, workdir: Path, results: Path) -> None:
     settings = trainings.prepare_dataset(from_mapping(config.to_dict()), workdir)
     settings, dataset = load_resolved(settings)
     folders = cell_folder(workdir, task, seed), cell_folder(results, task, seed)
-    run_cell(settings, dataset, *folders, ENTRIES, evaluate_with_progress)
+    entries = TABLES[FLAGS.table]
+    run_cell(settings, dataset, *folders, entries, evaluate_with_progress)
 
 
 def run_apart(task: str, seed: int, workdir: Path, results: Path) -> int:
@@ -85,6 +87,7 @@ def run_apart(task: str, seed: int, workdir: Path, results: Path) -> int:
         f"--workdir={workdir}",
         f"--results={results}",
         f"--preset={FLAGS.preset}",
+        f"--table={FLAGS.table}",
         "--jobs=1",
     ]
     if FLAGS.num_episodes:
@@ -167,6 +170,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_list("tasks", [], f"Some of {', '.join(TASKS)}; all without.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3"], "Training seeds, with commas.")
+    flags.DEFINE_enum("table", "methods", list(TABLES), "Which planners are compared.")
     flags.DEFINE_string("preset", "cpu", "Preset of every config.")
     flags.DEFINE_integer("jobs", 1, "Cells at once.", lower_bound=1)
     flags.DEFINE_integer(

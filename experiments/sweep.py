@@ -110,12 +110,11 @@ def make_stage(settings: Settings, dataset, members: list[Member]):
         return reward_stage(settings, dataset)
     if not FLAGS.teacher:
         raise ConfigError("--teacher: expected the workdir of train_teacher")
-    weights = {
-        m.values.get("reward_weight", settings.student.reward_weight) for m in members
-    }
-    if any(weights):
-        # One program for all; it needs the reward model where one member does.
-        settings = from_mapping({"student": {"reward_weight": max(weights)}}, settings)
+    # One program for all; it has a term where one member has it.
+    for name in ("reward_weight", "path_weight"):
+        default = getattr(settings.student, name)
+        largest = max(member.values.get(name, default) for member in members)
+        settings = from_mapping({"student": {name: largest}}, settings)
     return student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
 
 

@@ -50,6 +50,8 @@ def summarize_cells(cells: Sequence[Cell]) -> dict[str, Any]:
             group = entry["planners"].setdefault(label, {"seeds": [], "scores": []})
             group["seeds"].append(cell.seed)
             group["scores"].append(row["score_mean"])
+            group.setdefault("nfe", row.get("nfe"))
+            group.setdefault("ms_per_plan", []).append(row.get("ms_per_plan"))
     for entry in tasks.values():
         for group in entry["planners"].values():
             group.update(_statistics(group["scores"]))
@@ -123,10 +125,31 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
         ]
         cells = [_score(summary["average"].get(label)) for label in labels]
         lines.append(_row(["**average**", *means, *cells]))
+    lines += _cost_lines(tasks, labels)
     text = [about, "", *lines, "", _SCORES_NOTE]
     if summary["fidelity"]:
         text += ["", "## Fidelity of CTD", "", *_fidelity_lines(summary["fidelity"])]
     return "\n".join(text) + "\n"
+
+
+def _cost_lines(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """NFE and, where it was measured, the median milliseconds of a plan."""
+    groups = {
+        label: [e["planners"][label] for e in tasks.values() if label in e["planners"]]
+        for label in labels
+    }
+    nfe = [str(groups[label][0]["nfe"] or "-") for label in labels]
+    times = {
+        label: [ms for group in groups[label] for ms in group["ms_per_plan"] if ms]
+        for label in labels
+    }
+    milliseconds = [
+        f"{np.median(times[label]):.2f}" if times[label] else "-" for label in labels
+    ]
+    return [
+        _row(["NFE", "-", "-", *nfe]),
+        _row(["ms per plan, batch 1, one core", "-", "-", *milliseconds]),
+    ]
 
 
 _SCORES_NOTE = (

@@ -13,6 +13,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
 from ractd_jax.evaluation.benchmark_table import Cell
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
+from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
 from ractd_jax.evaluation.rollout import EpisodeResults
 from ractd_jax.evaluation.statistics import normalized_score, summarize
@@ -20,12 +21,13 @@ from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings
 
 _FIDELITY_STATES = 128
 
 # Every trained planner at the config's temperature, and as it was learned.
-ENTRIES: Mapping[str, Entry] = {
+_METHODS: Mapping[str, Entry] = {
     "BC": Entry("bc"),
     "top-30% BC": Entry("bc_top"),
     "teacher": Entry("teacher"),
@@ -35,6 +37,21 @@ ENTRIES: Mapping[str, Entry] = {
     "RACTD": Entry("ractd"),
     "RACTD, temperature 1": Entry("ractd", 1.0),
 }
+# Samplers of the same data (the RACTD thesis has such tables: 3.3, and 3.5 of students
+# of 1 to 4 steps).
+_SAMPLERS: Mapping[str, Entry] = {
+    "DDPM": Entry("ddpm"),
+    "DDIM, 10 steps": Entry("ddpm", num_steps=10),
+    "EDM, 79 steps": Entry("teacher", num_steps=79),
+    "EDM, 10 steps": Entry("teacher", num_steps=10),
+    **{
+        f"{label}, {steps} step{'s' * (steps > 1)}": Entry(name, num_steps=steps)
+        for label, name in (("CTD", "ctd"), ("RACTD", "ractd"))
+        for steps in (1, 2, 3, 4)
+    },
+}
+TABLES = {"methods": _METHODS, "samplers": _SAMPLERS}
+_TIMED_CALLS = 100
 
 
 def run_cell(
@@ -74,6 +91,7 @@ def run_cell(
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
             "temperature": planner.temperature,
+            "ms_per_plan": 1e3 * _seconds_per_plan(planner),
         }
         row = result_row(
             f"planner={label},seed={settings.seed}",
@@ -98,6 +116,12 @@ def run_cell(
     writer.write()
     write_json(output / "cell.json", cell._asdict())
     return cell
+
+
+def _seconds_per_plan(planner: Planner) -> float:
+    """Median at batch 1 on one core, numpy in and numpy out."""
+    with one_core():
+        return plan_latency(planner, _TIMED_CALLS)["p50"]
 
 
 def _num_steps(settings: Settings, entry: Entry) -> int:

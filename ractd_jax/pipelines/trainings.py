@@ -22,6 +22,7 @@ from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     Stage,
     bc_stage,
+    ddpm_stage,
     reward_stage,
     student_stage,
     teacher_stage,
@@ -48,11 +49,13 @@ class Entry(NamedTuple):
     Attributes:
       training: its folder.
       temperature: if not the config's.
+      num_steps: of its sampler, if not the config's.
       noise: ``each_step`` or ``each_episode``, if not the config's.
     """
 
     training: str
     temperature: float | None = None
+    num_steps: int | None = None
     noise: str | None = None
 
 
@@ -79,6 +82,7 @@ TRAININGS: Mapping[str, Training] = {
         ),
         needs=("teacher", "reward"),
     ),
+    "ddpm": Training(lambda settings, data, _: ddpm_stage(settings, data)),
     "bc": Training(lambda settings, data, _: bc_stage(settings, data), "uniform"),
     "bc_top": Training(lambda settings, data, _: bc_stage(settings, data), "top"),
     "teacher_uniform": Training(
@@ -151,11 +155,15 @@ def train_all(
 def load_entry(entry: Entry, settings: Settings, workdir: Path) -> Planner:
     """The planner of an entry, with the steps of the config."""
     options = settings.evaluation
-    of_teacher = entry.training.startswith("teacher")
-    num_steps = options.teacher_steps if of_teacher else options.student_steps
+    method = entry.training.partition("_")[0]
+    usual = {
+        "teacher": options.teacher_steps,
+        "ctd": options.student_steps,
+        "ractd": options.student_steps,
+    }
     return ractd_jax.load_planner(
         workdir / entry.training,
-        num_steps=1 if entry.training.startswith("bc") else num_steps,
+        num_steps=entry.num_steps or usual.get(method),
         temperature=options.temperature
         if entry.temperature is None
         else entry.temperature,

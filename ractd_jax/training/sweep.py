@@ -30,6 +30,7 @@ _LOSS_WEIGHTS = (
     "ctm_weight",
     "dsm_weight",
     "reward_weight",
+    "path_weight",
     "pessimism",
     "advantage_cap",
 )
