@@ -27,7 +27,7 @@ import numpy as np
 
 from ractd_jax.errors import PolicyError
 
-FORMAT, VERSION = "ractd_jax policy", 1
+FORMAT, VERSION = "ractd_jax policy", 2
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 KEY_IMPL = "threefry2x32"
 # Below this, weights as constants of the compiled program save a fifth of a call.
@@ -75,6 +75,7 @@ class Policy:
       role: ``teacher`` or ``student``.
       num_steps: steps of the sampler.
       nfe: network evaluations of a plan.
+      execute: actions of a plan to execute before the next.
       program: what `jax.export` restored: (weights, observations, key data) -> plans.
       weights: its first argument, on the device.
     """
@@ -85,6 +86,7 @@ class Policy:
         self.role: str = metadata["role"]
         self.num_steps: int = metadata["num_steps"]
         self.nfe: int = metadata["nfe"]
+        self.execute: int = metadata["execute"]
         self.program, self.weights = program, jax.device_put(weights)
         self._inner = tuple(program.in_avals[-2].shape[1:])
         self._key_dtype = jax.random.key(0, impl=KEY_IMPL).dtype

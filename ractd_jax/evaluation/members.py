@@ -30,7 +30,7 @@ class _MembersLoop:
         self._size, self._compiled = num_episodes, set()
         self.compile_seconds = 0.0
 
-        self._execute = planner.settings.plan.execute
+        self._execute = planner.execute
         self._held = np.zeros((self._count * num_episodes, self._execute, 0))
 
         def act(weights, observations, keys):

@@ -95,7 +95,7 @@ class ClosedLoop:
 
     def __init__(self, planner: Planner, keys: EpisodeKeys):
         self._planner, self._keys = planner, keys
-        self._execute = planner.settings.plan.execute
+        self._execute = planner.execute
         self._held = np.zeros(0)
         self._sizes: list[int] = []
         self.compile_seconds = 0.0

@@ -210,7 +210,7 @@ def _metadata(planner: Planner, exported: export.Exported) -> dict[str, Any]:
         "num_steps": planner.num_steps,
         "num_candidates": planner.num_candidates,
         "temperature": planner.temperature,
-        "execute": planner.settings.plan.execute,
+        "execute": planner.execute,
         "nfe": planner.nfe,
         "dimensions": dataclasses.asdict(planner.dims),
         "inputs": {

@@ -75,6 +75,7 @@ class Planner:
       role: ``teacher``, ``ddpm``, ``student`` or ``bc``.
       num_steps: steps of the sampler.
       temperature: scale of the noise that plans start from.
+      execute: actions of a plan to execute before the next.
       num_candidates: N, plans of which the best is taken.
       plan_return_fn: predicts what they return; None with one candidate.
       nfe: network evaluations of a plan, one after the other.
@@ -113,6 +114,7 @@ class Planner:
         self.role = role
         self.num_steps = num_steps
         self.temperature = temperature
+        self.execute = settings.plan.execute
         self.num_candidates = num_candidates
         self.plan_return_fn = plan_return_fn
         self.network = models.make_network(settings.network, dims)
