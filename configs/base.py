@@ -120,7 +120,8 @@ _ACTIONS_SMOKE = {
     **_SMOKE,
     "plan": {"horizon": 4},
     "diffusion": _CPU["diffusion"],
-    "dataset": {**_CPU["dataset"], **_SMOKE["dataset"]},
+    # So that of 2,000 transitions a whole episode of 1,000 is left.
+    "dataset": {**_CPU["dataset"], **_SMOKE["dataset"], "top_fraction": 0.6},
     "network": {**_CPU["network"], "mlp_width": 16, "embed_dim": 16},
     "student": {
         **_SMOKE["student"],

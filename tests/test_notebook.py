@@ -73,7 +73,7 @@ def test_every_cell_ran_and_every_figure_was_drawn(executed):
 
 def test_every_sampler_drew_plans(executed):
     values = executed[1]
-    assert values["plans"] == [32, 8, 3]
+    assert values["plans"] == [32, 4, 3]
     assert values["nfe"] == [10, 40, 158, 1, 2, 3, 4]
     draws = {label: np.array(actions) for label, actions in values["draws"].items()}
     data = draws.pop("data")
@@ -88,7 +88,7 @@ def test_every_sampler_drew_plans(executed):
 def test_jumps_start_on_the_teachers_path(executed):
     values = executed[1]
     knots = np.array(values["knots"])
-    assert values["path"] == [17, 8, 8, 3] and knots.shape == (17,)
+    assert values["path"] == [17, 8, 4, 3] and knots.shape == (17,)
     assert (np.diff(knots) < 0).all()
     np.testing.assert_allclose(knots[[0, -1]], [80.0, 0.02], rtol=1e-4)
     assert 60 < values["init"] < 100, "the path starts at sigma_max"

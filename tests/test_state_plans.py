@@ -132,7 +132,7 @@ def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride, split):
         plan={"goal": goal, "stride": stride, "split_at_goals": split}
     )
     dataset = with_goals(dataset, ways)
-    sampling = stages_base.plan_sampling(settings, dataset)
+    sampling, _ = stages_base.plan_sampling("teacher", settings, dataset)
     plans, conditions = slow_batch(dataset, goal, stride, ways if split else LENGTHS)
     per_window = HORIZON - 1 if goal == "arrival" else 1
     assert sampling["num_rows"] == len(plans) == sum(LENGTHS) * per_window
@@ -151,7 +151,7 @@ def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride, split):
 def test_only_data_with_goals_splits_at_them(dataset):
     settings = state_settings(plan={"split_at_goals": True})
     with pytest.raises(DataError, match="toy.*goals.*split_at_goals.*nothing"):
-        stages_base.plan_sampling(settings, dataset)
+        stages_base.plan_sampling("teacher", settings, dataset)
 
 
 def test_more_rows_than_int32_counts_are_refused(dataset):
@@ -159,20 +159,20 @@ def test_more_rows_than_int32_counts_are_refused(dataset):
     huge = {"horizon": 30_000_000}
     settings = state_settings(plan=huge)
     with pytest.raises(ConfigError, match=r"config.plan.horizon.*3029999899.*goal=la"):
-        stages_base.plan_sampling(settings, dataset)
+        stages_base.plan_sampling("teacher", settings, dataset)
     with pytest.raises(ConfigError, match=r"config.plan.horizon.*state and a lag"):
         reward_stage(state_settings(plan={"horizon": 100_000_000}), dataset)
-    last = stages_base.plan_sampling(
-        state_settings(plan=huge | {"goal": "last"}), dataset
+    last, _ = stages_base.plan_sampling(
+        "teacher", state_settings(plan=huge | {"goal": "last"}), dataset
     )
     assert last["num_rows"] == sum(LENGTHS)
     most = (2**31 - 1) // sum(LENGTHS)
     fits = state_settings(plan={"horizon": most + 1})
-    sampling = stages_base.plan_sampling(fits, dataset)
+    sampling, _ = stages_base.plan_sampling("teacher", fits, dataset)
     assert sampling["num_rows"] == sum(LENGTHS) * most
     over = state_settings(plan={"horizon": most + 2})
     with pytest.raises(ConfigError, match="config.plan.horizon"):
-        stages_base.plan_sampling(over, dataset)
+        stages_base.plan_sampling("teacher", over, dataset)
 
 
 @pytest.mark.parametrize(
