@@ -7,7 +7,6 @@ import pytest
 
 from tests.conftest import CONFIG, SMOKE_FLAGS, run_main
 
-
 ENTRIES = {
     "teacher, all windows": "teacher_uniform_3steps_temperature1",
     "CTD, all windows": "ctd_uniform_1steps_temperature1",
