@@ -19,7 +19,7 @@ from ractd_jax.training.state import TrainState
 
 Probe = Callable[[TrainState], dict[str, Any]]
 
-_FIDELITY_STATES, _FIDELITY_NOISES = 64, 16
+_FIDELITY_STATES, _FIDELITY_NOISES, _FIDELITY_NUMBERS = 64, 16, 4_096
 _RETURN_STATES = 256
 _LEAST_SPREAD = 0.5
 PROBED_STATES = max(_FIDELITY_STATES, _RETURN_STATES)
@@ -77,7 +77,10 @@ def fidelity_probe(
     of once.
     """
     options = settings.student
-    condition = jnp.repeat(batch.condition[:_FIDELITY_STATES], _FIDELITY_NOISES, axis=0)
+    # Fewer states where plans are long, and each costs more.
+    size = dims.plan_shape[0] * dims.plan_shape[1]
+    states = min(_FIDELITY_STATES, max(4, _FIDELITY_NUMBERS // size))
+    condition = jnp.repeat(batch.condition[:states], _FIDELITY_NOISES, axis=0)
     init = _init_noise(network, settings, dims, condition)
     solve = make_path_solver(network, settings)
     levels = jnp.zeros(len(init), jnp.int32)
