@@ -16,8 +16,10 @@ $(VENV)/.installed: requirements.txt setup.py
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+# A worker for each core.
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 \
+	    --dist=loadfile --no-loadscope-reorder
 
 # Trainings that converge, real processes (two of one job, kills), and grids against
 # their members alone.

@@ -54,7 +54,9 @@ setup(
             "grain>=0.2.10",
             # The mazes' tests.
             "gymnasium-robotics>=1.4,<1.5",
+            "filelock",
             "pytest>=8",
+            "pytest-xdist",
             "hypothesis>=6.100",
             "ruff>=0.9",
             "nbclient>=0.10",

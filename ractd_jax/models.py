@@ -36,8 +36,9 @@ DenoiserNetwork = TemporalUNet | ResidualMLP
 class Dimensions:
     """What a plan is, and what it is made from.
 
-    A plan of actions [H, A] is conditioned on the h latest observations, flat. A plan
-    of states [H, O] is conditioned on two, its start and its goal.
+    A plan of actions [H, A] is conditioned on the h latest observations, flat, behind
+    the rank of a return if there is one. A plan of states [H, O] is conditioned on two,
+    its start and its goal.
 
     Attributes:
       observation: O.
@@ -46,6 +47,7 @@ class Dimensions:
       history: h.
       goal: G, leading components of a state that a goal names; 0 for plans of actions.
       conditioning: see :class:`ractd_jax.networks.TemporalUNetConfig`.
+      rank: 1 where the rank of a return conditions plans, else 0.
     """
 
     observation: int
@@ -54,6 +56,7 @@ class Dimensions:
     history: int
     goal: int = 0
     conditioning: str = "film"
+    rank: int = 0
 
     @property
     def plans_states(self) -> bool:
@@ -61,7 +64,8 @@ class Dimensions:
 
     @property
     def condition(self) -> int:
-        return (2 if self.plans_states else self.history) * self.observation
+        states = 2 if self.plans_states else self.history
+        return self.rank + states * self.observation
 
     @property
     def plan_shape(self) -> tuple[int, int]:

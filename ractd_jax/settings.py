@@ -76,6 +76,10 @@ class Plan:
     stride: int = 1
     # h, latest observations that condition a plan.
     history: int = 1
+    # Whether the rank of the episode's return, from -1 for the lowest to 1 for the
+    # highest, conditions a plan of actions, too; a planner asks for target_rank.
+    return_condition: bool = False
+    target_rank: float = 1.0
     # Actions of a plan that are executed before the next plan.
     execute: int = 1
     # Weight of the executed actions in the losses on plans, relative to the others.
@@ -470,6 +474,7 @@ _RANGES = {
     "temperature": (0.0, _LARGE, True),
     "top_fraction": (0.0, 1.0, False),
     "advantage_discount": (0.0, 1.0, False),
+    "target_rank": (-1.0, 1.0, False),
     "path_weight": (0.0, _LARGE, True),
     "path_start_share": (0.0, 1.0, False),
     "path_temperature": (0.0, 1.0, False),

@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 from tests.mains import ROOT, run_forked, start_server  # noqa: E402
 
@@ -91,8 +93,8 @@ def make_maze_run(folder: Path) -> Path:
     return folder
 
 
-# Made beside the tests that need none of them, one after the other: most tests keep
-# one core busy.
+# Each is made once, by one of the workers (pytest-xdist), beside its tests of other
+# files.
 LONG = {"smoke_run": make_smoke_run, "maze_run": make_maze_run}
 
 
@@ -111,13 +113,27 @@ def pytest_collection_modifyitems(items):
 def being_made(request, tmp_path_factory):
     """Name -> future folder, of what the chosen tests need."""
     needed = {name for item in request.session.items for name in item.fixturenames}
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    shared = tmp_path_factory.getbasetemp()
+    if worker:
+        shared = shared.parent
+    names = [name for name in LONG if name in needed]
+    if worker == "gw1":
+        names.reverse()
     with ThreadPoolExecutor(1, initializer=start_server) as pool:
-        yield {
-            name: pool.submit(make, tmp_path_factory.mktemp(name))
-            for name, make in LONG.items()
-            if name in needed
-        }
+        yield {name: pool.submit(make_once, name, shared) for name in names}
         pool.shutdown(cancel_futures=True)
+
+
+def make_once(name: str, shared: Path) -> Path:
+    """Makes that of LONG, or waits for the worker that makes it."""
+    folder, done = shared / name, shared / f"{name}.json"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir(exist_ok=True)
+            made = LONG[name](folder)
+            done.write_text(json.dumps(str(made)))
+    return Path(json.loads(done.read_text()))
 
 
 @pytest.fixture(scope="module", autouse=True)

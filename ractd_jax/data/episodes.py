@@ -238,3 +238,17 @@ def return_to_go(
         total = scipy.signal.lfilter([1.0], [1.0, -discount], backwards)
         result[start:stop] = total[::-1]
     return result
+
+
+def return_ranks(episodes: Episodes) -> np.ndarray:
+    """[E] float32 in [-1, 1]: where an episode stands among all by its return.
+
+    Of the steps, the share that lies in worse episodes (and half of its own), scaled;
+    so the middle step of the data has rank 0, however many short episodes there are.
+    """
+    order = np.argsort(episodes.returns, kind="stable")
+    held = episodes.lengths[order]
+    middle = np.cumsum(held) - held / 2
+    ranks = np.empty(episodes.num_episodes, np.float32)
+    ranks[order] = 2 * middle / episodes.num_transitions - 1
+    return ranks

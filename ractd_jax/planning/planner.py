@@ -138,7 +138,9 @@ class Planner:
                 goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
                 observations = jnp.stack([state, goal], axis=1)
             normalized = observation_normalizer.normalize(observations)
-            return normalized.reshape(observations.shape[0], -1)
+            flat = normalized.reshape(observations.shape[0], -1)
+            rank = jnp.full((len(flat), dims.rank), settings.plan.target_rank)
+            return jnp.concatenate([rank, flat], axis=1) if dims.rank else flat
 
         def best(plans, condition):
             if len(plans) <= _RETURNS_AT_ONCE:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
 from ractd_jax import losses
-from ractd_jax.data.episodes import Episodes, split_at_goals
+from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
 from ractd_jax.data.normalizers import Normalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.weighting import choose_windows, describe_windows
@@ -39,6 +40,8 @@ class PlanData(NamedTuple):
     observations: jax.Array
     actions: jax.Array
     index: WindowIndex
+    # [E] return_ranks of the episodes, where plans are conditioned on them.
+    ranks: jax.Array | None = None
 
 
 class PlanBatch(NamedTuple):
@@ -127,6 +130,7 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         history=settings.plan.history,
         goal=settings.plan.goal_size if settings.plan.kind == "states" else 0,
         conditioning=settings.plan.conditioning,
+        rank=int(settings.plan.return_condition),
     )
 
 
@@ -135,6 +139,7 @@ def _check_plan(plan: Plan, observation: int) -> None:
         wrong = {
             "horizon": (plan.horizon < 2, "at least 2"),
             "history": (plan.history > 1, "1"),
+            "return_condition": (plan.return_condition, "False"),
             "goal_size": (
                 plan.goal_size > observation,
                 f"at most {observation}, the size of an observation,",
@@ -201,8 +206,11 @@ def plan_data(
     plan = settings.plan
     index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
     chosen = choose_windows(index, episodes, settings.dataset, dataset.name)
+    ranks = return_ranks(episodes) if plan.return_condition else None
     data = dataset.episodes
-    return PlanData(data.observations, data.actions, chosen.index), chosen.summary
+    return PlanData(data.observations, data.actions, chosen.index, ranks), (
+        chosen.summary
+    )
 
 
 def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
@@ -225,9 +233,13 @@ def make_gather_actions(
         plans = window_actions(data.actions, data.index, rows, dims.horizon)
         history = window_history(data.observations, data.index, rows, dims.history)
         history = observation_normalizer.normalize(history)
-        return PlanBatch(
-            action_normalizer.normalize(plans), history.reshape(len(rows), -1)
-        )
+        condition = history.reshape(len(rows), -1)
+        if dims.rank:
+            # In front: the latest observation stands last.
+            ranks = data.ranks[data.index.episode[rows]][:, None]
+            numpy = jnp if isinstance(ranks, jax.Array) else np
+            condition = numpy.concatenate([ranks, condition], axis=1)
+        return PlanBatch(action_normalizer.normalize(plans), condition)
 
     return gather
 
