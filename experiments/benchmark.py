@@ -8,8 +8,11 @@ gets table.md and table.json of all cells that are there. Restartable: a cell th
 there is not run again, also on another machine; one that was cut off goes on from its
 newest checkpoint. With --jobs=N, N cells run at once, each in a process of one thread.
 experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
---by=planner. --table=samplers compares samplers and numbers of steps instead, with the
-same trainings; give it a --results of its own.
+--by=planner.
+
+Other tables of the same trainings, each with a --results of its own: --table=samplers
+(samplers and numbers of steps), weights (of the reward term), temperatures, and
+commitment (ways to keep to one of the data's modes).
 """
 
 import concurrent.futures

@@ -20,7 +20,7 @@ from ractd_jax.evaluation.statistics import normalized_score, summarize
 from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings
 
@@ -50,7 +50,31 @@ _SAMPLERS: Mapping[str, Entry] = {
         for steps in (1, 2, 3, 4)
     },
 }
-TABLES = {"methods": _METHODS, "samplers": _SAMPLERS}
+# Figure 3.4 of the RACTD thesis: what the reward term's weight does.
+_WEIGHTS: Mapping[str, Entry] = {
+    "CTD": Entry("ctd"),
+    **{f"RACTD, weight {w:g}": Entry(f"ractd_weight_{w:g}") for w in REWARD_WEIGHTS},
+}
+_TEMPERATURES: Mapping[str, Entry] = {
+    f"{label}, temperature {temperature:g}": Entry(name, temperature)
+    for label, name in (("teacher", "teacher"), ("CTD", "ctd"), ("RACTD", "ractd"))
+    for temperature in (0.0, 0.1, 0.3, 0.6, 1.0)
+}
+# All windows, and what makes a planner keep to one of their modes.
+_COMMITMENT: Mapping[str, Entry] = {
+    "CTD, all windows": Entry("ctd_uniform"),
+    "one noise an episode": Entry("ctd_uniform", noise="each_episode"),
+    "history of 4": Entry("ctd_history"),
+    "condition on the return": Entry("ctd_rank"),
+    "chosen windows": Entry("ctd"),
+}
+TABLES = {
+    "methods": _METHODS,
+    "samplers": _SAMPLERS,
+    "weights": _WEIGHTS,
+    "temperatures": _TEMPERATURES,
+    "commitment": _COMMITMENT,
+}
 _TIMED_CALLS = 100
 
 

@@ -17,7 +17,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.rollout import EpisodeResults, load_results, save_results
 from ractd_jax.planning import Planner
-from ractd_jax.settings import Settings
+from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     Stage,
@@ -34,12 +34,12 @@ class Training(NamedTuple):
 
     Attributes:
       stage: (settings, dataset, workdir of the pipeline) -> stage.
-      weighting: the windows it learns from, if not the config's.
+      changes: section -> option -> value, in place of the config's.
       needs: trainings that come first.
     """
 
     stage: Callable[[Settings, OfflineDataset, Path], Stage]
-    weighting: str | None = None
+    changes: Mapping[str, Mapping[str, object]] = {}
     needs: tuple[str, ...] = ()
 
 
@@ -59,39 +59,61 @@ class Entry(NamedTuple):
     noise: str | None = None
 
 
-def without_reward(settings: Settings) -> Settings:
-    """The CTD ablation: the same student with a reward weight of 0."""
-    student = dataclasses.replace(settings.student, reward_weight=0.0)
-    return dataclasses.replace(settings, student=student)
+def _teacher(settings, dataset, workdir):
+    return teacher_stage(settings, dataset)
+
+
+def _bc(settings, dataset, workdir):
+    return bc_stage(settings, dataset)
 
 
 def _ctd(teacher: str):
+    """The CTD ablation: the same student without the reward term."""
+
     def stage(settings, dataset, workdir):
-        return student_stage(without_reward(settings), dataset, workdir / teacher, None)
+        student = dataclasses.replace(settings.student, reward_weight=0.0)
+        settings = dataclasses.replace(settings, student=student)
+        return student_stage(settings, dataset, workdir / teacher, None)
 
     return stage
 
 
-TRAININGS: Mapping[str, Training] = {
-    "teacher": Training(lambda settings, data, _: teacher_stage(settings, data)),
+def _ractd(settings, dataset, workdir):
+    teacher, reward = workdir / "teacher", workdir / "reward"
+    return student_stage(settings, dataset, teacher, reward)
+
+
+# Of the sweep over weights: the reward term on one-step samples, where it is felt.
+REWARD_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+_UNIFORM = {"dataset": {"weighting": "uniform"}}
+# Ways to commit to one mode of all windows, beside choosing among the windows.
+_COMMITMENTS = {
+    "history": {**_UNIFORM, "plan": {"history": 4}},
+    "rank": {**_UNIFORM, "plan": {"return_condition": True}},
+}
+
+TRAININGS: dict[str, Training] = {
+    "teacher": Training(_teacher),
     "reward": Training(lambda settings, data, _: reward_stage(settings, data)),
     "ctd": Training(_ctd("teacher"), needs=("teacher",)),
-    "ractd": Training(
-        lambda settings, data, workdir: student_stage(
-            settings, data, workdir / "teacher", workdir / "reward"
-        ),
-        needs=("teacher", "reward"),
-    ),
+    "ractd": Training(_ractd, needs=("teacher", "reward")),
     "ddpm": Training(lambda settings, data, _: ddpm_stage(settings, data)),
-    "bc": Training(lambda settings, data, _: bc_stage(settings, data), "uniform"),
-    "bc_top": Training(lambda settings, data, _: bc_stage(settings, data), "top"),
-    "teacher_uniform": Training(
-        lambda settings, data, _: teacher_stage(settings, data), "uniform"
-    ),
-    "ctd_uniform": Training(
-        _ctd("teacher_uniform"), "uniform", needs=("teacher_uniform",)
-    ),
+    "bc": Training(_bc, _UNIFORM),
+    "bc_top": Training(_bc, {"dataset": {"weighting": "top"}}),
+    "teacher_uniform": Training(_teacher, _UNIFORM),
+    "ctd_uniform": Training(_ctd("teacher_uniform"), _UNIFORM, ("teacher_uniform",)),
 }
+for _name, _changes in _COMMITMENTS.items():
+    TRAININGS[f"teacher_{_name}"] = Training(_teacher, _changes)
+    TRAININGS[f"ctd_{_name}"] = Training(
+        _ctd(f"teacher_{_name}"), _changes, (f"teacher_{_name}",)
+    )
+for _weight in REWARD_WEIGHTS:
+    TRAININGS[f"ractd_weight_{_weight:g}"] = Training(
+        _ractd,
+        {"student": {"reward_weight": _weight, "reward_input": "one_step"}},
+        ("teacher", "reward"),
+    )
 
 
 def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
@@ -142,10 +164,7 @@ def train_all(
     seconds = {}
     for name in in_order(names):
         training, start = TRAININGS[name], time.perf_counter()
-        own = settings
-        if training.weighting:
-            data = dataclasses.replace(settings.dataset, weighting=training.weighting)
-            own = dataclasses.replace(settings, dataset=data)
+        own = from_mapping(training.changes, settings)
         stage = training.stage(own, dataset, workdir)
         train(stage, own.run, own.seed, workdir / name, allow_config_change)
         seconds[name] = time.perf_counter() - start
