@@ -12,8 +12,8 @@ ENTRIES = {
     "CTD, all windows": "ctd_uniform_1steps_temperature1",
     "teacher": "teacher_3steps_temperature1",
     "CTD": "ctd_1steps_temperature1",
-    "CTD, temperature 0.3": "ctd_1steps_temperature0.3",
-    "RACTD": "ractd_1steps_temperature0.3",
+    "CTD, temperature 0.1": "ctd_1steps_temperature0.1",
+    "RACTD": "ractd_1steps_temperature0.1",
 }
 
 
@@ -73,9 +73,9 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
         "--num_episodes=2",
     )
     folder = smoke_run / "ractd/evaluation"
-    with np.load(folder / "student_2steps_temperature0.3.npz") as raw:
+    with np.load(folder / "student_2steps_temperature0.1.npz") as raw:
         assert raw["returns"].shape == (2,)
-    summary = json.loads((folder / "student_2steps_temperature0.3.json").read_text())
+    summary = json.loads((folder / "student_2steps_temperature0.1.json").read_text())
     assert json.loads(done.stdout) == summary and summary["nfe"] == 2
 
 

@@ -62,7 +62,7 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     )
     x = sample_one_step(
         lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
-        0.3 * 80.0 * noise,  # the preset's temperature
+        0.1 * 80.0 * noise,  # the preset's temperature
         80.0,
         0.02,
     )

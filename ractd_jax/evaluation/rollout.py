@@ -77,13 +77,17 @@ class EpisodeKeys:
         self._keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.key(seed), np.arange(num_episodes)
         )
-        self._fold = jax.jit(jax.vmap(jax.random.fold_in, (0, None)))
+        # With the choice of the episodes: outside it would cost as much as a plan.
+        self._fold = jax.jit(
+            lambda keys, episodes, step: jax.vmap(jax.random.fold_in, (0, None))(
+                keys[episodes], step
+            )
+        )
         self._noise = noise
 
     def __call__(self, episodes: np.ndarray, step: int) -> jax.Array:
-        return self._fold(
-            self._keys[episodes], step if self._noise == "each_step" else 0
-        )
+        step = step if self._noise == "each_step" else 0
+        return self._fold(self._keys, episodes, step)
 
 
 class ClosedLoop:
