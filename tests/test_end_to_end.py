@@ -51,7 +51,7 @@ def test_pipeline_explains_its_report_and_how_faithful_one_step_is(smoke_run):
     share = f"{100 * found['CTD, all windows']['spread']:.0f}% of the teacher's spread"
     score = f"scores {report['planners']['RACTD']['score_mean']:.1f} with"
     text = (smoke_run / "report.md").read_text()
-    assert share in text and score in text and "scaled by 0.3" in text
+    assert share in text and score in text and "scaled by 0.1" in text
 
 
 def test_every_stage_leaves_its_logs(smoke_run):

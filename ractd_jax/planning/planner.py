@@ -139,8 +139,10 @@ class Planner:
                 observations = jnp.stack([state, goal], axis=1)
             normalized = observation_normalizer.normalize(observations)
             flat = normalized.reshape(observations.shape[0], -1)
-            rank = jnp.full((len(flat), dims.rank), settings.plan.target_rank)
-            return jnp.concatenate([rank, flat], axis=1) if dims.rank else flat
+            if not dims.rank:
+                return flat
+            rank = jnp.full_like(flat[:, :1], settings.plan.target_rank)
+            return jnp.concatenate([rank, flat], axis=1)
 
         def best(plans, condition):
             if len(plans) <= _RETURNS_AT_ONCE:
