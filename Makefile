@@ -19,7 +19,7 @@ $(VENV)/.installed: requirements.txt setup.py
 # A worker for each core.
 test: install
 	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 \
-	    --dist=loadfile --no-loadscope-reorder
+	    --dist=worksteal
 
 # Trainings that converge, real processes (two of one job, kills), and grids against
 # their members alone.

@@ -45,6 +45,7 @@ class PolicyDimensions(NamedTuple):
       goal: G, size of the goal behind the state in an observation; 0 for plans of
         actions.
       conditioning: how start and goal enter the network.
+      rank: 1 where the program asks for plans of a certain return, else 0.
     """
 
     observation: int
@@ -53,6 +54,7 @@ class PolicyDimensions(NamedTuple):
     history: int
     goal: int = 0
     conditioning: str = "film"
+    rank: int = 0
 
     @property
     def plans_states(self) -> bool:

@@ -146,6 +146,7 @@ print(largest_difference(planner, policy))
 """
 
 
+@pytest.mark.slow
 def test_teachers_plans_are_the_planners(tmp_path):
     """As little optimised as the tests compile, rounding at noise level 80 shows."""
     done = subprocess.run(

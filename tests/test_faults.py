@@ -118,6 +118,7 @@ def test_a_second_signal_acts_as_ever():
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 def test_sigterm_stops_the_real_process_between_two_calls(data, resolved, tmp_path):
     """Exit code 0, no later stage; what goes on from there ends in the same state."""
     workdir = tmp_path / "stopped"

@@ -63,6 +63,7 @@ def executed(smoke_run):
     return notebook, json.loads(probe.outputs[0].text)
 
 
+@pytest.mark.slow
 def test_every_cell_ran_and_every_figure_was_drawn(executed):
     cells = code_cells(executed[0])
     assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
@@ -71,6 +72,7 @@ def test_every_cell_ran_and_every_figure_was_drawn(executed):
     assert sum("image/png" in output.get("data", {}) for output in kinds) == 3
 
 
+@pytest.mark.slow
 def test_every_sampler_drew_plans(executed):
     values = executed[1]
     assert values["plans"] == [32, 4, 3]
@@ -85,6 +87,7 @@ def test_every_sampler_drew_plans(executed):
     assert len(np.unique(first.round(6), axis=0)) == 7
 
 
+@pytest.mark.slow
 def test_jumps_start_on_the_teachers_path(executed):
     values = executed[1]
     knots = np.array(values["knots"])
@@ -101,6 +104,7 @@ def test_jumps_start_on_the_teachers_path(executed):
         assert np.diag(error).max() < 1e-5 < error[0, -1]
 
 
+@pytest.mark.slow
 def test_one_step_is_faster_than_the_teacher(executed):
     fast, slow = executed[1]["seconds"].values()
     assert 0 < fast < slow / 3

@@ -52,6 +52,7 @@ def test_a_packed_kernel_is_the_same_convolution(
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="packs on CPUs only")
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [1, 2])
 def test_packed_planners_plan_the_same(num_steps):
     """At batch 1 thin, of many banded, between them plain; all of rounded kernels."""

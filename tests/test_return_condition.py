@@ -5,15 +5,19 @@ import numpy as np
 import pytest
 
 import ractd_jax
-from ractd_jax import models
+from ractd_jax import models, policy
 from ractd_jax.data.episodes import build_episodes, return_ranks
+from ractd_jax.data.normalizers import MinMaxNormalizer, ZScoreNormalizer
 from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions
+from ractd_jax.planning import Planner
+from ractd_jax.planning.export import export_planner
+from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import bc_stage
 from ractd_jax.training.stages.base import dimensions, plan_sampling
-from tests.toys import toy_dataset, toy_settings
+from tests.toys import random_params, toy_dataset, toy_settings
 
 LENGTH = 10
 
@@ -86,18 +90,23 @@ def test_the_reward_model_sees_no_rank():
 
 
 def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
-    data = two_policies()
-    actions = {}
-    for rank in (1.0, -1.0):
-        settings = settings_of(target_rank=rank)
-        workdir = tmp_path / str(rank)
-        train(bc_stage(settings, data), settings.run, 0, workdir)
-        planner = ractd_jax.load_planner(workdir)
-        states = data.episodes.observations[20:60]
+    data, settings = two_policies(), settings_of()
+    train(bc_stage(settings, data), settings.run, 0, tmp_path)
+    trained = ractd_jax.load_planner(tmp_path)
+    states = data.episodes.observations[20:60]
+    for rank, expected in ((1.0, 0.5), (-1.0, -0.5)):
+        planner = Planner(
+            settings_of(target_rank=rank),
+            trained.dims,
+            "bc",
+            trained.params,
+            trained.observation_normalizer,
+            trained.action_normalizer,
+            1,
+        )
         assert planner.condition(states).shape == (40, 4)
-        actions[rank] = np.asarray(planner.act(states, jax.random.key(0)))
-    np.testing.assert_allclose(actions[1.0], 0.5, atol=0.15)
-    np.testing.assert_allclose(actions[-1.0], -0.5, atol=0.15)
+        actions = planner.act(states, jax.random.key(0))
+        np.testing.assert_allclose(actions, expected, atol=0.15)
 
 
 def test_plans_of_states_have_a_goal_and_no_rank():
@@ -106,3 +115,26 @@ def test_plans_of_states_have_a_goal_and_no_rank():
         dimensions(settings, toy_dataset())
     with pytest.raises(ConfigError, match="target_rank: expected -1.0 <= value"):
         settings_of(target_rank=1.5)
+
+
+def test_an_exported_planner_asks_for_the_same_rank(tmp_path):
+    settings = from_mapping(
+        {
+            "plan": {"horizon": 4, "return_condition": True, "target_rank": 0.5},
+            "network": {"kind": "mlp", "mlp_width": 8, "embed_dim": 8},
+        }
+    )
+    dims = Dimensions(observation=3, action=2, horizon=4, history=1, rank=1)
+    network = models.make_network(settings.network, dims)
+    params = random_params(network, dims, "student")
+    states = ZScoreNormalizer(np.zeros(3, np.float32), np.ones(3, np.float32))
+    actions = MinMaxNormalizer(np.full(2, -1.0, np.float32), np.ones(2, np.float32))
+    planner = Planner(settings, dims, "student", params, states, actions, 1)
+    export_planner(planner, tmp_path / "policy.zip")
+    exported = policy.load_policy(tmp_path / "policy.zip")
+    observations = np.ones((2, 3), np.float32)
+    keys = jax.random.split(jax.random.key(0), 2)
+    wanted = planner.plan(observations, keys)
+    np.testing.assert_allclose(exported.plan(observations, keys), wanted, atol=1e-6)
+    rank = planner.condition(observations)[:, 0]
+    np.testing.assert_array_equal(rank, [0.5, 0.5])

@@ -348,26 +348,31 @@ def base(trained, dataset):
     return student_gradient(trained, dataset)
 
 
+def switch(**options):
+    """Switches that are no traced value are slow: each is run op by op."""
+    marks = [] if options.keys() <= TRACED else [pytest.mark.slow]
+    return pytest.param(options, id=next(iter(options)), marks=marks)
+
+
 @pytest.mark.parametrize(
     "switch",
     [
-        {"distance": "pseudo_huber"},
-        {"distance": "released"},
-        {"reward_input": "one_step"},
-        {"dsm_form": "jump"},
-        {"teacher_weights": "raw"},
-        {"target_ema": 0.99},
-        {"max_solver_steps": 3},
-        {"num_scales": 0},
-        {"pessimism": 0.0},
-        {"advantage_cap": 0.001},
-        {"num_members": 1},
-        {"reward_weight": 0.0},
-        {"ctm_weight": 1.0},
-        {"dsm_weight": 0.1},
-        {"dropout_rate": 0.5},
+        switch(distance="pseudo_huber"),
+        switch(distance="released"),
+        switch(reward_input="one_step"),
+        switch(dsm_form="jump"),
+        switch(teacher_weights="raw"),
+        switch(target_ema=0.99),
+        switch(max_solver_steps=3),
+        switch(num_scales=0),
+        switch(pessimism=0.0),
+        switch(advantage_cap=0.001),
+        switch(num_members=1),
+        switch(reward_weight=0.0),
+        switch(ctm_weight=1.0),
+        switch(dsm_weight=0.1),
+        switch(dropout_rate=0.5),
     ],
-    ids=lambda switch: next(iter(switch)),
 )
 def test_every_switch_of_the_student_changes_its_gradient(
     request, trained, dataset, switch
