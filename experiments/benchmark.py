@@ -28,10 +28,11 @@ from experiments import launch
 from experiments.evaluate import evaluate_with_progress
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.aggregate_pictures import draw_values
 from ractd_jax.evaluation.benchmark_table import format_summary, summarize_cells
 from ractd_jax.files import write_json, write_text
 from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.benchmark import TABLES, read_cells, run_cell
+from ractd_jax.pipelines.benchmark import SWEPT, TABLES, read_cells, run_cell
 from ractd_jax.settings import from_mapping
 
 FLAGS = flags.FLAGS
@@ -109,7 +110,7 @@ def run_apart(task: str, seed: int, workdir: Path, results: Path) -> int:
 
 
 def write_table(results: Path) -> str:
-    """table.md and table.json of every finished cell."""
+    """table.md and table.json of every finished cell, table.png of a sweep."""
     folders = sorted(
         (folder for task in TASKS for folder in (results / task).glob("seed_*")),
         key=lambda folder: TASKS.index(folder.parent.name),
@@ -132,6 +133,8 @@ def write_table(results: Path) -> str:
     text = format_summary(summary, about)
     write_json(results / "table.json", summary)
     write_text(results / "table.md", text)
+    if FLAGS.table in SWEPT:
+        draw_values(results / "table.png", summary["tasks"], SWEPT[FLAGS.table])
     return text
 
 

@@ -7,11 +7,13 @@ import pytest
 import scipy.stats
 
 from ractd_jax.errors import DataError
+from ractd_jax.evaluation.aggregate_pictures import draw_values
 from ractd_jax.evaluation.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.evaluation.results_table import read_results
 from ractd_jax.evaluation.statistics import seed_interval
-from ractd_jax.pipelines.benchmark import read_cells
+from ractd_jax.pipelines.benchmark import SWEPT, TABLES, read_cells
 from ractd_jax.pipelines.trainings import TRAININGS, in_order
+from ractd_jax.settings import from_mapping
 from tests.conftest import run_main
 
 FIDELITY = dict.fromkeys(
@@ -119,3 +121,18 @@ def test_benchmark_is_restartable_and_read_by_aggregate(tmp_path):
     again = run_main("benchmark", *flags)
     assert again.stdout == done.stdout
     assert written == [(f / "cell.json").stat().st_mtime_ns for f in folders]
+
+
+def test_a_swept_value_is_drawn(tmp_path):
+    labels = {f"RACTD, weight {weight}": 10.0 * weight for weight in (0, 1, 30)}
+    tasks = summarize_cells([cell("a", s, **labels) for s in (0, 1)])["tasks"]
+    draw_values(tmp_path / "table.png", tasks, "weight")
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    for name in SWEPT:
+        for label in TABLES[name]:
+            float(label.rpartition(f", {SWEPT[name]} ")[2])
+
+
+def test_a_trainings_changes_are_settings():
+    for training in TRAININGS.values():
+        from_mapping(training.changes)

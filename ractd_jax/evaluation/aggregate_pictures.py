@@ -114,6 +114,48 @@ def draw_intervals(path: str | os.PathLike, summary: Mapping) -> None:
     figure.savefig(path, dpi=_DPI)
 
 
+def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
+    """Score against a swept value, a panel for each task, a line for each planner.
+
+    Bands are 95% intervals over training seeds, where there are several.
+
+    Args:
+      path: PNG to write.
+      tasks: of :func:`benchmark_table.summarize_cells`, with labels that end in
+        ``, NAME VALUE``.
+      name: of the value.
+    """
+    from matplotlib.figure import Figure
+
+    size = (max(4.5, 3.4 * len(tasks)), 3.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for axis, (task, entry) in zip(axes, tasks.items(), strict=True):
+        lines: dict[str, dict[float, Mapping]] = {}
+        for label, group in entry["planners"].items():
+            planner, _, value = label.rpartition(f", {name} ")
+            lines.setdefault(planner, {})[float(value)] = group
+        for color, (planner, groups) in zip(_COLORS, lines.items(), strict=False):
+            values = sorted(groups)
+            means = [groups[value]["mean"] for value in values]
+            axis.plot(values, means, "o-", color=color, label=planner)
+            if all(groups[value]["interval_95"] for value in values):
+                bounds = np.transpose([groups[v]["interval_95"] for v in values])
+                axis.fill_between(values, *bounds, color=color, alpha=0.2, linewidth=0)
+        axis.axhline(
+            entry["data"]["score_mean"], color="grey", linestyle=":", label="data, mean"
+        )
+        # Weights span decades, and 0 is one of them.
+        if max(map(max, lines.values())) > 2.0:
+            axis.set_xscale("symlog", linthresh=1.0)
+        axis.set_title(task, fontsize="medium")
+        axis.set_xlabel(name)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("score")
+    _legend(figure, axes[0], "bands: 95% intervals over training seeds")
+    figure.savefig(path, dpi=_DPI)
+
+
 def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) -> None:
     """Score against training step, a panel for each task (thesis figure 3.4).
 

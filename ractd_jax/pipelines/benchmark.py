@@ -52,7 +52,7 @@ _SAMPLERS: Mapping[str, Entry] = {
 }
 # Figure 3.4 of the RACTD thesis: what the reward term's weight does.
 _WEIGHTS: Mapping[str, Entry] = {
-    "CTD": Entry("ctd"),
+    "RACTD, weight 0": Entry("ctd"),
     **{f"RACTD, weight {w:g}": Entry(f"ractd_weight_{w:g}") for w in REWARD_WEIGHTS},
 }
 _TEMPERATURES: Mapping[str, Entry] = {
@@ -75,6 +75,8 @@ TABLES = {
     "temperatures": _TEMPERATURES,
     "commitment": _COMMITMENT,
 }
+# table: the value that its labels end in, which is drawn.
+SWEPT = {"weights": "weight", "temperatures": "temperature"}
 _TIMED_CALLS = 100
 
 
