@@ -32,8 +32,15 @@ from ractd_jax.evaluation.aggregate_pictures import draw_values
 from ractd_jax.evaluation.benchmark_table import format_summary, summarize_cells
 from ractd_jax.files import write_json, write_text
 from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.benchmark import SWEPT, TABLES, read_cells, run_cell
-from ractd_jax.settings import from_mapping
+from ractd_jax.pipelines.benchmark import (
+    SWEPT,
+    TABLES,
+    asked_settings,
+    is_finished,
+    read_cells,
+    run_cell,
+)
+from ractd_jax.settings import Settings, from_mapping
 
 FLAGS = flags.FLAGS
 
@@ -67,18 +74,24 @@ def cell_folder(workdir: Path, task: str, seed: int) -> Path:
     return workdir / task / f"seed_{seed}"
 
 
-def run_here(task: str, seed: int, workdir: Path, results: Path) -> None:
-    """One cell in this process."""
+def settings_of(task: str, seed: int) -> Settings:
+    """Those of a cell, by the flags."""
     module = importlib.import_module(f"configs.{task.replace('-', '_')}")
     config = module.get_config(FLAGS.preset).unlock()
     config.seed = seed
     if FLAGS.num_episodes:
         config.evaluation.num_episodes = FLAGS.num_episodes
-    settings = trainings.prepare_dataset(from_mapping(config.to_dict()), workdir)
+    return from_mapping(config.to_dict())
+
+
+def run_here(task: str, seed: int, workdir: Path, results: Path) -> None:
+    """One cell in this process."""
+    settings = settings_of(task, seed)
+    asked = asked_settings(settings)
+    settings = trainings.prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     folders = cell_folder(workdir, task, seed), cell_folder(results, task, seed)
-    entries = TABLES[FLAGS.table]
-    run_cell(settings, dataset, *folders, entries, evaluate_with_progress)
+    run_cell(settings, dataset, *folders, FLAGS.table, asked, evaluate_with_progress)
 
 
 def run_apart(task: str, seed: int, workdir: Path, results: Path) -> int:
@@ -146,7 +159,11 @@ def main():
     cells = [
         cell
         for cell in cells
-        if not (cell_folder(results, *cell) / "cell.json").exists()
+        if not is_finished(
+            cell_folder(results, *cell),
+            FLAGS.table,
+            asked_settings(settings_of(*cell)),
+        )
     ]
     if FLAGS.jobs == 1:
         for task, seed in cells:
@@ -155,9 +172,7 @@ def main():
     else:
         # Two cells of a task would record its dataset twice.
         for task in dict.fromkeys(task for task, _ in cells):
-            module = importlib.import_module(f"configs.{task.replace('-', '_')}")
-            config = module.get_config(FLAGS.preset)
-            trainings.prepare_dataset(from_mapping(config.to_dict()), workdir)
+            trainings.prepare_dataset(settings_of(task, 0), workdir)
         with concurrent.futures.ThreadPoolExecutor(FLAGS.jobs) as pool:
             codes = list(
                 pool.map(lambda cell: run_apart(*cell, workdir, results), cells)

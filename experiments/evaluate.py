@@ -85,6 +85,7 @@ def main():
         reward=FLAGS.reward,
         precision=FLAGS.precision,
         temperature=FLAGS.temperature,
+        target_rank=FLAGS.target_rank,
     )
     settings = planner.settings
     environment = settings.environment
@@ -102,6 +103,8 @@ def main():
         name += f"_{planner.precision}"
     if planner.temperature != 1.0:
         name += f"_temperature{planner.temperature:g}"
+    if FLAGS.target_rank is not None:
+        name += f"_rank{FLAGS.target_rank:g}"
     about = {}
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
@@ -139,6 +142,13 @@ if __name__ == "__main__":
         None,
         "Scale of the noise that plans start from, if not the checkpoint's.",
         lower_bound=0.0,
+    )
+    flags.DEFINE_float(
+        "target_rank",
+        None,
+        "Rank of the return that is asked for, if not the checkpoint's.",
+        lower_bound=-1.0,
+        upper_bound=1.0,
     )
     flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
     flags.DEFINE_integer(

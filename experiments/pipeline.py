@@ -26,8 +26,10 @@ from ractd_jax.evaluation.report import (
     draw_curves,
     draw_returns,
     explain_report,
+    fidelity_rows,
     format_html,
     format_table,
+    table_rows,
 )
 from ractd_jax.files import write_json
 from ractd_jax.pipelines import trainings
@@ -144,7 +146,7 @@ def write_report(workdir: Path, settings: Settings, report, returns, results) ->
     before = (
         f"{settings.task}, {data['episodes']} episodes of data, mean score "
         f"{data['score_mean']:.1f}, {100 * data['upper_mode_share']:.0f}% in the upper "
-        f"mode; {environment.id}, reference returns: {environment.score_source}"
+        f"mode; {environment.id}, scores by {environment.score_source}"
     )
     after = [
         explain_report(report, settings.evaluation.temperature),
@@ -159,7 +161,8 @@ def write_report(workdir: Path, settings: Settings, report, returns, results) ->
         for stage in ("teacher", "reward", "ctd", "ractd")
     }
     draw_curves(pictures[1], metrics)
-    text = f"{before}\n\n{format_table(report)}\n\n" + "\n\n".join(after) + "\n"
+    tables = [format_table(rows(report)) for rows in (table_rows, fidelity_rows)]
+    text = "\n\n".join([before, tables[0], *after, tables[1]]) + "\n"
     images = "".join(f"\n![{path.stem}]({path.name})\n" for path in pictures)
     (workdir / "report.md").write_text(text + images)
     page = format_html(settings.task, before, report, after, pictures)

@@ -26,7 +26,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
       OSError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    # Its own for each process, as several may write the same table.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w") as file:
             file.write(text)

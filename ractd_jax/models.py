@@ -206,12 +206,22 @@ def make_denoise_fn(
 
 
 def make_ddpm_clean_fn(
-    network: DenoiserNetwork, params: Any, condition: jax.Array, **apply_options: Any
+    network: DenoiserNetwork,
+    params: Any,
+    condition: jax.Array,
+    schedule: diffusion.DdpmSchedule,
+    **apply_options: Any,
 ) -> diffusion.DdpmCleanFn:
-    """x_0 from (x, timestep) under `condition` [B, C], as the network predicts it."""
+    """x_0 from (x, timestep) under `condition` [B, C], as the network predicts it.
+
+    An ``edm`` embedding, which is made for levels, is told of 250 ln(noise / signal),
+    the ``released`` one of the timestep.
+    """
+    levels = 250.0 * (jnp.log(schedule.noise) - jnp.log(schedule.signal))
 
     def clean_fn(x, t):
-        clean = network.apply({"params": params}, x, t, condition, **apply_options)
+        level = levels[t] if network.config.noise_embedding == "edm" else t
+        clean = network.apply({"params": params}, x, level, condition, **apply_options)
         return pin_clean(network, clean, condition)
 
     return clean_fn
@@ -223,8 +233,9 @@ def make_regression_fn(
     """condition [B, C] -> plans [B, H, D]: the network with nothing else to see."""
 
     def regression_fn(condition):
-        blank = jnp.zeros((len(condition), *dims.plan_shape))
-        level = jnp.zeros(len(condition))
+        # Not len(): of an exported program the number of rows is a symbol.
+        blank = jnp.zeros((condition.shape[0], *dims.plan_shape))
+        level = jnp.zeros(condition.shape[0])
         return network.apply(
             {"params": params}, blank, level, condition, **apply_options
         )

@@ -77,9 +77,8 @@ class Plan:
     # h, latest observations that condition a plan.
     history: int = 1
     # Whether the rank of the episode's return, from -1 for the lowest to 1 for the
-    # highest, conditions a plan of actions, too; a planner asks for target_rank.
+    # highest, conditions a plan of actions, too; evaluation.target_rank is asked for.
     return_condition: bool = False
-    target_rank: float = 1.0
     # Actions of a plan that are executed before the next plan.
     execute: int = 1
     # Weight of the executed actions in the losses on plans, relative to the others.
@@ -359,6 +358,8 @@ class Evaluation:
     # Scale of the noise that plans start from: 1 samples what was learned, less keeps
     # nearer to its middle, 0 always gives the same plan.
     temperature: float = 1.0
+    # Rank of the return that plans of plan.return_condition are asked for: 1, the best.
+    target_rank: float = 1.0
     # Plans sampled together, of which the one with the best predicted return is taken.
     num_candidates: int = 1
     # Noise that plans start from: drawn anew at each_step, or once for each_episode.

@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ractd_jax.errors import DataError
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.evaluation.aggregate_pictures import draw_values
 from ractd_jax.evaluation.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.evaluation.results_table import read_results
 from ractd_jax.evaluation.statistics import seed_interval
-from ractd_jax.pipelines.benchmark import SWEPT, TABLES, read_cells
+from ractd_jax.pipelines.benchmark import (
+    SWEPT,
+    TABLES,
+    asked_settings,
+    is_finished,
+    read_cells,
+)
 from ractd_jax.pipelines.trainings import TRAININGS, in_order
 from ractd_jax.settings import from_mapping
 from tests.conftest import run_main
@@ -136,3 +142,23 @@ def test_a_swept_value_is_drawn(tmp_path):
 def test_a_trainings_changes_are_settings():
     for training in TRAININGS.values():
         from_mapping(training.changes)
+
+
+def test_a_cell_of_another_table_or_other_settings_is_refused(tmp_path):
+    settings = from_mapping({"evaluation": {"temperature": 0.1}})
+    asked = asked_settings(settings)
+    assert not is_finished(tmp_path, "methods", asked)
+    about = {"table": "methods", "settings": asked}
+    made = cell("a", 0, CTD=1.0)._replace(about=about)
+    (tmp_path / "cell.json").write_text(json.dumps(made._asdict()))
+    moved = {"seed": 3, "dataset": {"root": "elsewhere"}, "run": {"log_every": 7}}
+    assert is_finished(
+        tmp_path, "methods", asked_settings(from_mapping(moved, settings))
+    )
+    with pytest.raises(ConfigError, match="--results: expected a folder of its own"):
+        is_finished(tmp_path, "samplers", asked)
+    warmer = from_mapping({"evaluation": {"temperature": 0.3}})
+    with pytest.raises(
+        ConfigError, match=r"config.evaluation.temperature: .* made with 0.1, .* 0.3"
+    ):
+        is_finished(tmp_path, "methods", asked_settings(warmer))

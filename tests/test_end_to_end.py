@@ -8,12 +8,12 @@ import pytest
 from tests.conftest import CONFIG, SMOKE_FLAGS, run_main
 
 ENTRIES = {
-    "teacher, all windows": "teacher_uniform_3steps_temperature1",
-    "CTD, all windows": "ctd_uniform_1steps_temperature1",
-    "teacher": "teacher_3steps_temperature1",
-    "CTD": "ctd_1steps_temperature1",
-    "CTD, temperature 0.1": "ctd_1steps_temperature0.1",
-    "RACTD": "ractd_1steps_temperature0.1",
+    "teacher, all windows": "teacher_uniform_3steps_temperature1_2episodes_seed10000",
+    "CTD, all windows": "ctd_uniform_1steps_temperature1_2episodes_seed10000",
+    "teacher": "teacher_3steps_temperature1_2episodes_seed10000",
+    "CTD": "ctd_1steps_temperature1_2episodes_seed10000",
+    "CTD, temperature 0.1": "ctd_1steps_temperature0.1_2episodes_seed10000",
+    "RACTD": "ractd_1steps_temperature0.1_2episodes_seed10000",
 }
 
 
@@ -51,7 +51,8 @@ def test_pipeline_explains_its_report_and_how_faithful_one_step_is(smoke_run):
     share = f"{100 * found['CTD, all windows']['spread']:.0f}% of the teacher's spread"
     score = f"scores {report['planners']['RACTD']['score_mean']:.1f} with"
     text = (smoke_run / "report.md").read_text()
-    assert share in text and score in text and "scaled by 0.1" in text
+    assert f"| CTD | {found['CTD']['spread']:.3f} |" in text
+    assert share in text and score in text and "at temperature 0.1" in text
 
 
 def test_every_stage_leaves_its_logs(smoke_run):

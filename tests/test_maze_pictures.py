@@ -225,7 +225,9 @@ def test_a_bad_strip_is_refused(tmp_path, states, levels, plan, goal, message):
         draw_denoising(tmp_path / "p.png", MAZE, states, levels, plan, goal, "", "")
 
 
-def make_planner(conditioning="both", role="teacher", num_candidates=1):
+def make_planner(
+    conditioning="both", role="teacher", num_candidates=1, temperature=1.0
+):
     """Of random weights; 12 Heun steps, plans of 16 states or actions."""
     settings = Settings(
         network=Network(widths=(8,), embed_dim=8, num_groups=4),
@@ -246,13 +248,21 @@ def make_planner(conditioning="both", role="teacher", num_candidates=1):
         (lambda plans, condition: plans[:, 0, 0]) if num_candidates > 1 else None
     )
     return Planner(
-        settings, dims, role, params, *normalizers, number, return_fn, num_candidates
+        settings,
+        dims,
+        role,
+        params,
+        *normalizers,
+        number,
+        return_fn,
+        num_candidates,
+        temperature=temperature,
     )
 
 
 @pytest.mark.parametrize("conditioning", ["film", "ends", "both", "actions"])
 def test_a_path_ends_in_the_plan(conditioning):
-    planner = make_planner(conditioning)
+    planner = make_planner(conditioning, temperature=0.5)
     observation = OBSERVATION[: planner.dims.environment_observation]
     levels, states = denoising_path(planner, observation, KEY, 5)
     assert levels.shape == (5,) and states.shape == (5, *planner.dims.plan_shape)

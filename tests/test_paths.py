@@ -127,6 +127,13 @@ def test_a_conditional_mean_keeps_nothing():
     assert float(found["error"]) == pytest.approx(1.0, rel=1e-4)
 
 
+def test_a_teacher_without_spread_has_finite_numbers():
+    same = jnp.ones((2, 8, 3, 1))
+    found = fidelity(same, same)
+    assert found["spread"] == found["error"] == 0.0
+    assert all(np.isfinite(value) for value in found.values())
+
+
 def test_error_is_in_units_of_the_teachers_spread():
     teacher = 0.2 * draw((5, 256, 4, 2))
     found = fidelity(teacher, teacher + 0.1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax import models
+from ractd_jax import diffusion, models
 from ractd_jax.networks import pin_ends
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.settings import Diffusion, Network
@@ -88,7 +88,9 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
     noise = Diffusion()
     unet, params = network(conditioning, "teacher")
     denoised = jax.jit(models.make_denoise_fn(unet, params, condition, noise))(x, sigma)
-    ddpm = jax.jit(models.make_ddpm_clean_fn(unet, params, condition))(x, sigma)
+    schedule = diffusion.ddpm_schedule(3)
+    clean_fn = models.make_ddpm_clean_fn(unet, params, condition, schedule)
+    ddpm = jax.jit(clean_fn)(x, np.arange(3))
     unet, params = network(conditioning, "student")
     clean_fn = jax.jit(models.make_clean_fn(unet, params, noise))
     clean = clean_fn(x, sigma, stop, condition)

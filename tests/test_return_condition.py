@@ -39,9 +39,10 @@ def two_policies():
     return make_dataset("two policies", build_episodes(columns, "two policies"))
 
 
-def settings_of(**plan):
+def settings_of(target_rank=1.0):
     return toy_settings(
-        plan={"horizon": 1, "return_condition": True, **plan},
+        plan={"horizon": 1, "return_condition": True},
+        evaluation={"target_rank": target_rank},
         network={"kind": "mlp", "mlp_width": 32, "embed_dim": 8},
         bc={
             "num_steps": 300,
@@ -64,7 +65,10 @@ def test_ranks_are_shares_of_the_steps():
     }
     ranks = return_ranks(build_episodes(columns, "three episodes"))
     # Worst first: lengths 1, 2, 3, of which the middles are 0.5, 2 and 4.5 of 6 steps.
-    np.testing.assert_allclose(ranks, [0.5, -5 / 6, -1 / 3], atol=1e-6)
+    np.testing.assert_allclose(ranks, [1.0, -1.0, -0.25], atol=1e-6)
+    columns["rewards"] = np.array([1.0, 0, 0, 1.0, 1.0, 0])
+    ranks = return_ranks(build_episodes(columns, "three equal episodes"))
+    np.testing.assert_array_equal(ranks, [1.0, 1.0, 1.0])
 
 
 def test_the_condition_is_the_rank_and_then_the_state():
@@ -92,18 +96,9 @@ def test_the_reward_model_sees_no_rank():
 def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
     data, settings = two_policies(), settings_of()
     train(bc_stage(settings, data), settings.run, 0, tmp_path)
-    trained = ractd_jax.load_planner(tmp_path)
     states = data.episodes.observations[20:60]
-    for rank, expected in ((1.0, 0.5), (-1.0, -0.5)):
-        planner = Planner(
-            settings_of(target_rank=rank),
-            trained.dims,
-            "bc",
-            trained.params,
-            trained.observation_normalizer,
-            trained.action_normalizer,
-            1,
-        )
+    for rank, expected in ((None, 0.5), (-1.0, -0.5)):
+        planner = ractd_jax.load_planner(tmp_path, target_rank=rank)
         assert planner.condition(states).shape == (40, 4)
         actions = planner.act(states, jax.random.key(0))
         np.testing.assert_allclose(actions, expected, atol=0.15)
@@ -120,7 +115,8 @@ def test_plans_of_states_have_a_goal_and_no_rank():
 def test_an_exported_planner_asks_for_the_same_rank(tmp_path):
     settings = from_mapping(
         {
-            "plan": {"horizon": 4, "return_condition": True, "target_rank": 0.5},
+            "plan": {"horizon": 4, "return_condition": True},
+            "evaluation": {"target_rank": 0.5},
             "network": {"kind": "mlp", "mlp_width": 8, "embed_dim": 8},
         }
     )

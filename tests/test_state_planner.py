@@ -240,7 +240,7 @@ def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps)
     def sample(noises):
         clean_fn = diffusion.clip_denoised(
             models.make_ddpm_clean_fn(
-                planner.network, planner.params, condition_of("states")
+                planner.network, planner.params, condition_of("states"), schedule
             )
         )
         if ancestral:

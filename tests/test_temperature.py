@@ -107,6 +107,28 @@ def test_an_exported_policy_keeps_the_temperature(tmp_path):
     )
 
 
+def test_an_exported_clone_acts_as_the_clone(tmp_path):
+    clone = make_planner("bc")
+    export_planner(clone, tmp_path / "policy.zip")
+    loaded = policy.load_policy(tmp_path / "policy.zip")
+    key = jax.random.key(4)
+    np.testing.assert_allclose(
+        loaded.plan(observations(), key),
+        clone.plan(observations(), key),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_episodes_in_workers_are_those_of_one_process():
+    """A short walk: a rounding of the first plans grows little until the fall."""
+    planner, hopper = make_planner(temperature=0.0), Environment("Hopper-v5")
+    alone = evaluate_planner(planner, hopper, 3, seed=5)
+    shared = evaluate_planner(planner, hopper, 3, seed=5, num_workers=2)
+    np.testing.assert_array_equal(shared.lengths, alone.lengths)
+    np.testing.assert_allclose(shared.returns, alone.returns, rtol=1e-3)
+
+
 def test_closed_loop_executes_the_first_actions_of_a_plan():
     """Plans at steps 0, 3, ...; episodes that leave change nothing for the others."""
     planner = make_planner(execute=3)
@@ -133,10 +155,19 @@ def test_members_execute_plans_as_one_planner_does():
         np.testing.assert_allclose(each.returns, alone.returns, rtol=1e-3)
 
 
-def test_more_actions_than_a_plan_has_are_refused():
-    settings = toy_settings(plan={"execute": 5})
-    with pytest.raises(ConfigError, match="config.plan.execute: expected at most"):
-        teacher_stage(settings, toy_dataset())
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"execute": 5}, "config.plan.execute: expected at most"),
+        (
+            {"execute": 4, "executed_weight": 2.0},
+            r"config.plan.executed_weight: expected 1.0, as all .* found 2.0",
+        ),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(plan, message):
+    with pytest.raises(ConfigError, match=message):
+        teacher_stage(toy_settings(plan=plan), toy_dataset())
 
 
 def test_executed_actions_weigh_more_in_the_distance():

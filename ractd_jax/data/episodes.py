@@ -241,14 +241,16 @@ def return_to_go(
 
 
 def return_ranks(episodes: Episodes) -> np.ndarray:
-    """[E] float32 in [-1, 1]: where an episode stands among all by its return.
+    """[E] float32: where an episode stands among all by its return, from -1 to 1.
 
-    Of the steps, the share that lies in worse episodes (and half of its own), scaled;
-    so the middle step of the data has rank 0, however many short episodes there are.
+    By the share of the steps that lie in worse episodes, so that many short episodes
+    count no more than a few long ones. Equal returns have equal ranks; the best one is
+    1, and so are all where all are equal.
     """
-    order = np.argsort(episodes.returns, kind="stable")
-    held = episodes.lengths[order]
+    values, place = np.unique(episodes.returns, return_inverse=True)
+    held = np.bincount(place, weights=episodes.lengths)
     middle = np.cumsum(held) - held / 2
-    ranks = np.empty(episodes.num_episodes, np.float32)
-    ranks[order] = 2 * middle / episodes.num_transitions - 1
-    return ranks
+    if len(values) == 1:
+        return np.ones(episodes.num_episodes, np.float32)
+    ranks = 2 * (middle - middle[0]) / (middle[-1] - middle[0]) - 1
+    return ranks[place].astype(np.float32)

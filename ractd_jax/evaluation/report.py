@@ -94,9 +94,9 @@ def table_rows(report: dict) -> list[tuple[str, ...]]:
     return rows
 
 
-def format_table(report: dict) -> str:
-    """The report as a Markdown table."""
-    header, *rows = table_rows(report)
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """A header and rows as a Markdown table."""
+    header, *rows = rows
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -117,17 +117,43 @@ def explain_report(report: dict, temperature: float) -> str:
         )
 
     kept = fidelity[f"CTD{suffix}"]
+    windows = " all windows" if every else " the data"
     return (
         f"The data scores {scored(report['dataset'])}. "
-        f"A teacher of {'all its' if every else 'its'} windows scores "
-        f"{scored(teacher)}, and CTD, which makes the same plans in one step "
-        f"({100 * kept['spread']:.0f}% of the teacher's spread, error "
-        f"{100 * kept['error']:.0f}% of it), {scored(ctd)}: they draw a mode anew at "
-        "each step. "
-        f"RACTD{' of windows tilted to high advantages' if every else ''}, with noise "
-        f"scaled by {temperature:g} and pulled by the reward models, scores "
-        f"{scored(ractd)}, in one network evaluation."
+        f"A teacher trained on{windows} scores {scored(teacher)}, and CTD, which makes "
+        f"the same plans in one step ({100 * kept['spread']:.0f}% of the teacher's "
+        f"spread, error {100 * kept['error']:.0f}% of it), {scored(ctd)}. "
+        f"RACTD{', trained on chosen windows' if every else ''} and sampled at "
+        f"temperature {temperature:g}, scores {scored(ractd)}, in one network "
+        "evaluation."
     )
+
+
+_FIDELITY = (
+    "spread",
+    "plan_spread",
+    "error",
+    "plan_error",
+    "sliced_wasserstein",
+    "mode_share",
+    "teacher_mode_share",
+    "mode_gap",
+)
+
+
+def fidelity_rows(report: dict) -> list[Sequence[str]]:
+    """What one step keeps of its teacher: a header, and a row for each student.
+
+    The columns are those of :func:`ractd_jax.student.fidelity.fidelity`.
+    """
+    header = ["one step against its teacher", *(n.replace("_", " ") for n in _FIDELITY)]
+    return [
+        header,
+        *(
+            [label, *(f"{found[name]:.3f}" for name in _FIDELITY)]
+            for label, found in report["fidelity"].items()
+        ),
+    ]
 
 
 def format_html(
@@ -138,11 +164,7 @@ def format_html(
     pictures: Sequence[os.PathLike],
 ) -> str:
     """The report as one HTML page that needs no other file."""
-    header, *rows = table_rows(report)
-    lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in header) + "</tr>"]
-    for row in rows:
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-        lines.append(f"<tr>{cells}</tr>")
+    table, kept = map(_html_table, (table_rows(report), fidelity_rows(report)))
     images = "".join(
         f'<p><img alt="{Path(path).stem}" src="data:image/png;base64,'
         f'{base64.b64encode(Path(path).read_bytes()).decode()}"></p>'
@@ -154,8 +176,17 @@ def format_html(
         f"<title>{html.escape(title)}</title><style>body{{font-family:sans-serif;"
         "max-width:60em;margin:2em auto}td,th{padding:.2em .8em;text-align:left}"
         f"</style><h1>{html.escape(title)}</h1>{paragraphs[0]}"
-        f"<table>{''.join(lines)}</table>{''.join(paragraphs[1:])}{images}</html>\n"
+        f"{table}{''.join(paragraphs[1:])}{kept}{images}</html>\n"
     )
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+    header, *rows = rows
+    lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in header) + "</tr>"]
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def draw_curves(

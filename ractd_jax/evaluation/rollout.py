@@ -74,6 +74,7 @@ class EpisodeKeys:
     """
 
     def __init__(self, num_episodes: int, seed: int, noise: str):
+        self.num_episodes = num_episodes
         self._keys = jax.vmap(jax.random.fold_in, (None, 0))(
             jax.random.key(seed), np.arange(num_episodes)
         )
@@ -110,8 +111,9 @@ class ClosedLoop:
         offset = step % self._execute
         if offset == 0:
             plans = self._plan(observations, episodes, step)
-            if len(self._held) == 0:  # all episodes run at step 0
-                self._held = np.zeros((len(plans), *plans.shape[1:]), plans.dtype)
+            if len(self._held) == 0:
+                shape = (self._keys.num_episodes, *plans.shape[1:])
+                self._held = np.zeros(shape, plans.dtype)
             self._held[episodes] = plans
         return self._held[episodes, offset]
 

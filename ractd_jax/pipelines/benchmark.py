@@ -6,11 +6,12 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ractd_jax.data.sources import OfflineDataset
-from ractd_jax.errors import DataError
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.evaluation.benchmark_table import Cell
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
@@ -22,7 +23,7 @@ from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
 from ractd_jax.planning import Planner
-from ractd_jax.settings import Settings
+from ractd_jax.settings import Settings, to_dict
 
 _FIDELITY_STATES = 128
 
@@ -85,11 +86,12 @@ def run_cell(
     dataset: OfflineDataset,
     workdir: Path,
     output: Path,
-    entries: Mapping[str, Entry],
+    table: str,
+    asked: Mapping[str, Any],
     evaluate: Callable[..., EpisodeResults],
     allow_config_change: bool = False,
 ) -> Cell:
-    """Trains and evaluates `entries`; what is finished is not run again.
+    """Trains and evaluates one of :data:`TABLES`; what is finished is not run again.
 
     Writes ``results.jsonl`` and ``returns.npz`` for `experiments.aggregate`, and last
     ``cell.json``, when all of it is done.
@@ -99,10 +101,12 @@ def run_cell(
       dataset: of the task.
       workdir: of this cell's trainings.
       output: folder of the three files.
-      entries: label -> planner.
+      table: its name.
+      asked: :func:`asked_settings`, kept with the cell.
       evaluate: see :func:`trainings.evaluate_entry`.
       allow_config_change: see :func:`ractd_jax.training.loop.train`.
     """
+    entries = TABLES[table]
     names = [entry.training for entry in entries.values()]
     seconds = trainings.train_all(
         names, settings, dataset, workdir, allow_config_change
@@ -116,7 +120,7 @@ def run_cell(
         )
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
-            "temperature": planner.temperature,
+            "temperature": None if planner.role == "bc" else planner.temperature,
             "ms_per_plan": 1e3 * _seconds_per_plan(planner),
         }
         row = result_row(
@@ -138,6 +142,7 @@ def run_cell(
     if "ctd" in names:
         fidelity = measure_fidelity(settings, dataset, workdir)
     about = {**machine(), "commit": commit(), "seconds": seconds}
+    about |= {"table": table, "settings": asked}
     cell = Cell(settings.task, settings.seed, data, rows, fidelity, about)
     writer.write()
     write_json(output / "cell.json", cell._asdict())
@@ -173,6 +178,51 @@ def measure_fidelity(
     if settings.plan.history > 1:
         states = np.repeat(states[:, None], settings.plan.history, axis=1)
     return compare_planners(*planners, states)
+
+
+def asked_settings(settings: Settings) -> dict[str, Any]:
+    """What a cell's scores depend on, of settings before the dataset is read.
+
+    As JSON gives it back; without the seed, where the data lies and what is logged.
+    """
+    found = to_dict(settings)
+    del found["run"], found["seed"], found["dataset"]["root"]
+    return json.loads(json.dumps(found))
+
+
+def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
+    """Whether :func:`run_cell` has written this cell, for the same arguments.
+
+    Raises:
+      ConfigError: a cell of another table or of other settings is there.
+    """
+    cells = read_cells([output])
+    if not cells:
+        return False
+    found = cells[0].about["table"], cells[0].about["settings"]
+    if found[0] != table:
+        raise ConfigError(
+            f"--results: expected a folder of its own for table {table!r}, found one "
+            f"of {found[0]!r} in {output}"
+        )
+    for name, (before, now) in _differing(found[1], asked).items():
+        raise ConfigError(
+            f"config.{name}: {output} was made with {before!r}, this command has "
+            f"{now!r}: expected the same, or another --results"
+        )
+    return True
+
+
+def _differing(before: Mapping, now: Mapping, prefix: str = "") -> dict[str, tuple]:
+    """Field -> its two values, of nested mappings."""
+    found = {}
+    for name in {**before, **now}:
+        values = before.get(name), now.get(name)
+        if all(isinstance(value, Mapping) for value in values):
+            found |= _differing(*values, f"{prefix}{name}.")
+        elif values[0] != values[1]:
+            found[f"{prefix}{name}"] = values
+    return found
 
 
 def read_cells(folders: Iterable[Path]) -> list[Cell]:

@@ -213,6 +213,8 @@ def evaluate_entry(
         entry.training,
         f"{planner.num_steps}steps",
         f"temperature{planner.temperature:g}",
+        f"{options.num_episodes}episodes",
+        f"seed{options.seed}",
     ]
     parts += [f"noise_{noise}"] if noise != "each_step" else []
     path = workdir / "evaluation" / f"{'_'.join(parts)}.npz"

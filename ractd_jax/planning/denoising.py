@@ -91,7 +91,7 @@ def _trajectory(planner, condition, x_init, sigmas):
             x = diffusion.heun_step(denoise_fn, x, *levels)
             return x, x
 
-        x = models.init_noise_scale(settings) * x_init
+        x = planner.temperature * models.init_noise_scale(settings) * x_init
         x = models.pin(planner.network, x, condition)
         points = jax.lax.scan(body, x, (sigmas[:-1], sigmas[1:]))[1]
         return jnp.concatenate([x[None], points])

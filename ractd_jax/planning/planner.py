@@ -14,7 +14,7 @@ import numpy as np
 from ractd_jax import models
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.normalizers import Normalizer, normalizer_from_dict
-from ractd_jax.errors import CheckpointError
+from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.models import Dimensions
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
 from ractd_jax.planning.samplers import Sampler, make_sampler
@@ -141,7 +141,7 @@ class Planner:
             flat = normalized.reshape(observations.shape[0], -1)
             if not dims.rank:
                 return flat
-            rank = jnp.full_like(flat[:, :1], settings.plan.target_rank)
+            rank = jnp.full_like(flat[:, :1], settings.evaluation.target_rank)
             return jnp.concatenate([rank, flat], axis=1)
 
         def best(plans, condition):
@@ -313,6 +313,7 @@ def load_planner(
     reward: str | os.PathLike | None = None,
     precision: str = "float32",
     temperature: float | None = None,
+    target_rank: float | None = None,
 ) -> Planner:
     """Loads the planner trained in `directory`.
 
@@ -331,8 +332,12 @@ def load_planner(
         by less than a hundredth of their range (docs/performance.md).
       temperature: scale of the noise that plans start from, at least 0; by default
         ``evaluation.temperature`` of its settings.
+      target_rank: in [-1, 1], the rank of the return that plans of
+        ``plan.return_condition`` are asked for; by default ``evaluation.target_rank``
+        of its settings.
 
     Raises:
+      ConfigError: a rank out of its range, or of plans without that condition.
       CheckpointError: no readable checkpoint of a planner, or of its reward model, is
         there.
       ValueError: an impossible number of steps or candidates, or another precision.
@@ -347,6 +352,13 @@ def load_planner(
         )
     settings = from_mapping(stored.metadata["settings"])
     dims = Dimensions(**stored.metadata["dimensions"])
+    if target_rank is not None:
+        if not dims.rank:
+            raise ConfigError(
+                f"target_rank: expected plans of config.plan.return_condition = True, "
+                f"found {directory} without it"
+            )
+        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
     network = models.make_network(settings.network, dims)
     template = jax.eval_shape(
         lambda: models.init_network(network, dims, jax.random.key(0), role)

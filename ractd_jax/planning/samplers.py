@@ -96,7 +96,7 @@ def make_sampler(
 
         def ddpm(params, condition, noises):
             clean_fn = diffusion.clip_denoised(
-                models.make_ddpm_clean_fn(network, params, condition)
+                models.make_ddpm_clean_fn(network, params, condition, schedule)
             )
             noises = temperature * noises
             if ancestral:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 _PROJECTIONS = 32
+_LEAST_SPREAD = 1e-6
 
 
 def spread(samples: jax.Array) -> jax.Array:
@@ -85,7 +86,8 @@ def fidelity(
     chex.assert_rank(teacher, 4)
     first, ours = teacher[:, :, step], student[:, :, step]
     plans = [x.reshape(*x.shape[:2], -1) for x in (teacher, student)]
-    scales = spread(first), spread(plans[0])
+    # Where a teacher's plans do not differ at all, its numbers stay finite.
+    scales = [jnp.maximum(spread(x), _LEAST_SPREAD) for x in (first, plans[0])]
     shares, found = mode_shares(first, ours)
     larger = shares >= 0.5
 

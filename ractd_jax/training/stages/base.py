@@ -155,6 +155,10 @@ def _check_plan(plan: Plan, observation: int) -> None:
                 plan.execute > plan.horizon,
                 f"at most config.plan.horizon = {plan.horizon}",
             ),
+            "executed_weight": (
+                plan.executed_weight != 1.0 and plan.execute == plan.horizon,
+                "1.0, as all of a plan is executed,",
+            ),
         }
     for name, (is_wrong, expected) in wrong.items():
         if is_wrong:

@@ -33,6 +33,7 @@ def ddpm_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             network,
             params,
             condition,
+            schedule,
             deterministic=options.dropout_rate == 0.0,
             rngs={"dropout": part.key(dropout_key)},
         )

@@ -14,6 +14,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.student import PathPoints, warm_start
+from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
     PlanBatch,
     Stage,
@@ -53,11 +54,16 @@ def student_stage(
     """
     dims = dimensions(settings, dataset)
     options = settings.student
+    if options.path_weight:
+        check_batch_size(options.path_batch_size, "student.path_batch_size")
     metadata = base_metadata("student", settings, dataset)
     network = models.make_network(settings.network, dims, options.dropout_rate)
     teacher = load_stage_model(teacher_directory, "teacher", settings)
     check_same_data(teacher, metadata)
     teacher_settings = from_mapping(teacher.metadata["settings"])
+    # How many actions are executed is for the planner to know.
+    execute = {"plan": {"execute": settings.plan.execute}}
+    teacher_settings = from_mapping(execute, teacher_settings)
     for section in ("network", "diffusion", "plan"):
         if getattr(teacher_settings, section) != getattr(settings, section):
             raise CheckpointError(

@@ -105,7 +105,7 @@ def fidelity_probe(
             logging.warning(
                 "at step %d one step keeps %.0f%% of its teacher's spread: it samples "
                 "near the mean of the teacher's plans, not from them; raise "
-                "config.student.path_weight or train longer",
+                "config.student.path_weight, lower reward_weight or train longer",
                 int(state.step),
                 100 * float(found["spread"]),
             )
