@@ -101,7 +101,7 @@ def main():
         name += f"_{planner.num_candidates}candidates"
     if planner.precision != "float32":
         name += f"_{planner.precision}"
-    if planner.temperature != 1.0:
+    if planner.temperature != 1.0 and planner.role != "bc":
         name += f"_temperature{planner.temperature:g}"
     if FLAGS.target_rank is not None:
         name += f"_rank{FLAGS.target_rank:g}"
@@ -125,7 +125,7 @@ def main():
 
 if __name__ == "__main__":
     flags.DEFINE_string(
-        "checkpoint", None, "Workdir of train_teacher or train_student.", required=True
+        "checkpoint", None, "Workdir of a planner's training.", required=True
     )
     flags.DEFINE_integer(
         "num_steps", None, "Heun steps of a teacher or jumps of a student."

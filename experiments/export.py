@@ -42,7 +42,7 @@ def main():
 
 if __name__ == "__main__":
     flags.DEFINE_string(
-        "checkpoint", None, "Workdir of train_teacher or train_student.", required=True
+        "checkpoint", None, "Workdir of a planner's training.", required=True
     )
     flags.DEFINE_string("output", None, "File to write.", required=True)
     flags.DEFINE_integer(

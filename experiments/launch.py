@@ -112,7 +112,13 @@ def _join_processes() -> None:
 
 
 def settings_from_flags() -> Settings:
-    return from_mapping(FLAGS.config.to_dict())
+    """Raises ConfigError when they do not load."""
+    try:
+        config = FLAGS.config
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"--config: expected a config file, found {reason}") from None
+    return from_mapping(config.to_dict())
 
 
 def _ours(record) -> bool:
@@ -130,6 +136,17 @@ def train_stage(make_stage) -> None:
     stage = make_stage(settings, dataset)
     arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
     train(stage, *arguments)
+
+
+def _parse_flags(argv):
+    """absl's own, with an unknown field of the config shown as one line, too."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except AttributeError as error:
+        sys.exit(
+            "error: --config: expected fields of ractd_jax/settings.py, found "
+            f"{str(error).strip(chr(34))}"
+        )
 
 
 def run(main) -> None:
@@ -165,4 +182,4 @@ def run(main) -> None:
             logging.debug("traceback", exc_info=True)
             sys.exit(f"error: {error}")
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)

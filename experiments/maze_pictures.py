@@ -72,7 +72,8 @@ def main():
     maze = maze_map(FLAGS.maze)
     student = ractd_jax.load_planner(workdir / "ractd")
     found = load_evaluations(workdir / "evaluation", student.settings)
-    teacher = ractd_jax.load_planner(workdir / "teacher")
+    steps = student.settings.diffusion.num_scales - 1
+    teacher = ractd_jax.load_planner(workdir / "teacher", num_steps=steps)
     radius = teacher.settings.reward.goal_radius
     shown = far_starts(found["RACTD"], FLAGS.starts)
     goals = found["RACTD"]["goals"][shown]

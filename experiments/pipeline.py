@@ -114,8 +114,7 @@ def main():
     if not is_first_process():
         return  # One process evaluates.
     loaded = {
-        label: trainings.load_entry(entry, settings, workdir)
-        for label, entry in entries.items()
+        label: trainings.load_entry(entry, workdir) for label, entry in entries.items()
     }
     results = {
         label: trainings.evaluate_entry(

@@ -103,6 +103,13 @@ def make_network(
                 "config.plan.conditioning: expected 'film' with config.network.kind = "
                 f"'mlp', which pins no ends, found {dims.conditioning!r}"
             )
+        for name in ("patch_size", "fourier_octaves", "pin_reach"):
+            found, plain = getattr(settings, name), getattr(Network(), name)
+            if found != plain:
+                raise ConfigError(
+                    f"config.network.{name}: expected {plain} with "
+                    f"config.network.kind = 'mlp', which has none, found {found}"
+                )
         config = ResidualMLPConfig(
             plan_shape=dims.plan_shape,
             width=settings.mlp_width,

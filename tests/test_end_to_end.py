@@ -86,7 +86,12 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
         (
             "train_teacher",
             [f"--config={CONFIG}", "--workdir={tmp}", "--config.teacher.stepz=3"],
-            "stepz",
+            "error: --config: expected fields of ractd_jax/settings.py, found 'stepz'",
+        ),
+        (
+            "train_teacher",
+            ["--config=configs/no_such_task.py", "--workdir={tmp}"],
+            "error: --config: expected a config file, found [Errno 2] No such file",
         ),
         (
             "train_teacher",
@@ -137,7 +142,17 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
             "error: config.plan.horizon: a horizon of 200 makes plans of 600 numbers",
         ),
     ],
-    ids=["key", "dataset", "file", "task", "checkpoint", "kind", "preset", "horizon"],
+    ids=[
+        "key",
+        "config",
+        "dataset",
+        "file",
+        "task",
+        "checkpoint",
+        "kind",
+        "preset",
+        "horizon",
+    ],
 )
 def test_bad_input_is_named(smoke_run, tmp_path, main, flags, message):
     places = {"tmp": tmp_path, "run": smoke_run}

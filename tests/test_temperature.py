@@ -215,7 +215,9 @@ def test_a_student_of_another_normaliser_is_refused(tmp_path):
     )
     train(teacher_stage(settings, dataset), settings.run, 0, tmp_path / "teacher")
     other = make_dataset("toy", dataset.episodes, observation_normalizer="zscore")
-    with pytest.raises(CheckpointError, match="its normalizers differ"):
+    with pytest.raises(
+        CheckpointError, match=r"its normalizers \(observations\) differ"
+    ):
         student_stage(settings, other, tmp_path / "teacher", None)
 
 

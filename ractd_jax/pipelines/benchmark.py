@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -114,7 +113,7 @@ def run_cell(
     environment = settings.environment
     writer, rows = ResultsWriter(output), {}
     for label, entry in entries.items():
-        planner = trainings.load_entry(entry, settings, workdir)
+        planner = trainings.load_entry(entry, workdir)
         found = trainings.evaluate_entry(
             label, entry, planner, settings, workdir, evaluate
         )
@@ -168,12 +167,8 @@ def measure_fidelity(
     teacher: str = "teacher",
 ) -> dict[str, float]:
     """Of a one-step student against its teacher, at temperature 1, on data states."""
-    options = dataclasses.replace(settings.evaluation, student_steps=1)
-    settings = dataclasses.replace(settings, evaluation=options)
-    planners = [
-        trainings.load_entry(Entry(name, 1.0), settings, workdir)
-        for name in (teacher, student)
-    ]
+    entries = Entry(teacher, 1.0), Entry(student, 1.0, num_steps=1)
+    planners = [trainings.load_entry(entry, workdir) for entry in entries]
     states = dataset_states(dataset.episodes, _FIDELITY_STATES)
     if settings.plan.history > 1:
         states = np.repeat(states[:, None], settings.plan.history, axis=1)

@@ -171,21 +171,12 @@ def train_all(
     return seconds
 
 
-def load_entry(entry: Entry, settings: Settings, workdir: Path) -> Planner:
-    """The planner of an entry, with the steps of the config."""
-    options = settings.evaluation
-    method = entry.training.partition("_")[0]
-    usual = {
-        "teacher": options.teacher_steps,
-        "ctd": options.student_steps,
-        "ractd": options.student_steps,
-    }
+def load_entry(entry: Entry, workdir: Path) -> Planner:
+    """The planner of an entry; what it leaves open is as it was trained for."""
     return ractd_jax.load_planner(
         workdir / entry.training,
-        num_steps=entry.num_steps or usual.get(method),
-        temperature=options.temperature
-        if entry.temperature is None
-        else entry.temperature,
+        num_steps=entry.num_steps,
+        temperature=entry.temperature,
     )
 
 

@@ -318,9 +318,10 @@ def load_planner(
     """Loads the planner trained in `directory`.
 
     Args:
-      directory: workdir of train_teacher or train_student.
-      num_steps: Heun steps of a teacher (default 79, the training grid), steps of a
-        DDPM model (default all; fewer are DDIM's) or jumps of a student (default 1).
+      directory: workdir of train_teacher, train_student, train_ddpm or train_bc.
+      num_steps: Heun steps of a teacher (default ``evaluation.teacher_steps`` of its
+        settings), steps of a DDPM model (default all; fewer are DDIM's) or jumps of a
+        student (default ``evaluation.student_steps``).
       weights: ``ema`` or ``raw``.
       num_candidates: N, plans sampled together for each observation, of which the
         one with the highest predicted return is taken (Monte-Carlo selection); by
@@ -365,9 +366,9 @@ def load_planner(
     )
     if num_steps is None:
         num_steps = {
-            "teacher": settings.diffusion.num_scales - 1,
+            "teacher": settings.evaluation.teacher_steps,
             "ddpm": settings.ddpm.num_timesteps,
-            "student": 1,
+            "student": settings.evaluation.student_steps,
             "bc": 1,
         }[role]
     if temperature is None:

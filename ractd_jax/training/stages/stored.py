@@ -58,15 +58,19 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
             dims = dataclasses.replace(dims, conditioning="film", rank=0)
         return dims
 
-    same = {
-        "dimensions": dimensions(stored.metadata) == dimensions(metadata),
-        "normalizers": stored.metadata["normalizers"] == metadata["normalizers"],
+    pairs = {
+        "dimensions": [
+            dataclasses.asdict(dimensions(each)) for each in (stored.metadata, metadata)
+        ],
+        "normalizers": [each["normalizers"] for each in (stored.metadata, metadata)],
     }
-    for name, equal in same.items():
-        if not equal:
+    for name, (before, now) in pairs.items():
+        differing = [each for each in now if before.get(each) != now[each]]
+        if differing:
             raise CheckpointError(
-                f"{stored.directory}: its {name} differ from those of this dataset and "
-                f"config; train it again on the same data"
+                f"{stored.directory}: its {name} ({', '.join(differing)}) differ from "
+                "those of this dataset and config (dataset.observation_normalizer and "
+                "the plan section among them); train it again with the same"
             )
     check_same_dataset(stored.directory, stored.metadata, metadata)
 
