@@ -114,11 +114,11 @@ def _join_processes() -> None:
 def settings_from_flags() -> Settings:
     """Raises ConfigError when they do not load."""
     try:
-        config = FLAGS.config
+        config = FLAGS.config.to_dict()
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"--config: expected a config file, found {reason}") from None
-    return from_mapping(config.to_dict())
+    return from_mapping(config)
 
 
 def _ours(record) -> bool:
