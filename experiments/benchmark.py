@@ -143,6 +143,14 @@ def write_table(results: Path) -> str:
         f"{about['processor']}, {about['cores']} cores; JAX {about['jax']}, MuJoCo "
         f"{about['mujoco']}; commit {about['commit']}."
     )
+    unnamed = {
+        f"{row['temperature']:g}"
+        for cell in cells
+        for label, row in cell.planners.items()
+        if ", temperature" not in label and row.get("temperature") is not None
+    }
+    if unnamed:
+        about += f" Temperature {', '.join(sorted(unnamed))} where none is named."
     text = format_summary(summary, about)
     write_json(results / "table.json", summary)
     write_text(results / "table.md", text)
