@@ -109,7 +109,9 @@ def repack(file, path, changes=None, metadata=None, comment=None, compression=0)
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_steps": 1, "history": 2, "widths": (8, 16)},
+        pytest.param(
+            {"num_steps": 1, "history": 2, "widths": (8, 16)}, marks=pytest.mark.slow
+        ),
         {"num_steps": 2, "conv": "lax"},
         pytest.param({"num_steps": 4}, marks=pytest.mark.slow),
     ],

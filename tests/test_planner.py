@@ -266,6 +266,7 @@ def test_one_core_pins_every_thread_and_gives_the_cores_back():
 # --- ahead of the first call
 
 
+@pytest.mark.slow
 def test_warmup_compiles_what_a_loop_calls():
     dataset = made_up_dataset()
     planner = random_planner((8, 16), dataset)

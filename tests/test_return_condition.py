@@ -93,6 +93,7 @@ def test_the_reward_model_sees_no_rank():
     assert seen(np.zeros((1, 1, 2)), condition) == 6.0
 
 
+@pytest.mark.slow
 def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
     data, settings = two_policies(), settings_of()
     train(bc_stage(settings, data), settings.run, 0, tmp_path)

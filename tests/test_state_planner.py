@@ -96,6 +96,7 @@ def test_condition_is_the_state_and_rest_in_the_goal(kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("role", "num_steps"), [("teacher", 2), ("student", 2)])
 def test_plans_of_states_are_the_samplers(role, num_steps):
     """One candidate: the sampler's plan of that key, in environment units."""

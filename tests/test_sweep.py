@@ -98,6 +98,7 @@ def test_members_are_the_runs_they_would_have_been_alone(
             np.testing.assert_allclose(found[step], row, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_member_that_is_not_finite_is_frozen_and_the_others_go_on(
     dataset, tmp_path, caplog
 ):
@@ -125,6 +126,7 @@ def test_a_member_that_is_not_finite_is_frozen_and_the_others_go_on(
         assert np.isfinite(list(rows.values())).all()
 
 
+@pytest.mark.slow
 def test_a_resumed_grid_is_the_uninterrupted_one(dataset, tmp_path):
     settings = settings_of()
     stage = reward_stage(settings, dataset)
