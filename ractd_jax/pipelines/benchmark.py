@@ -194,7 +194,7 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
     cells = read_cells([output])
     if not cells:
         return False
-    found = cells[0].about["table"], cells[0].about["settings"]
+    found = cells[0].about.get("table"), cells[0].about.get("settings", {})
     if found[0] != table:
         raise ConfigError(
             f"--results: expected a folder of its own for table {table!r}, found one "
