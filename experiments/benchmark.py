@@ -12,7 +12,7 @@ experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 
 Other tables of the same trainings, each with a --results of its own: --table=samplers
 (samplers and numbers of steps), weights (of the reward term), temperatures, and
-commitment (ways to keep to one of the data's modes).
+commitment (ways to commit to one of the data's modes).
 """
 
 import concurrent.futures
