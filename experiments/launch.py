@@ -145,7 +145,7 @@ def _parse_flags(argv):
     except AttributeError as error:
         sys.exit(
             "error: --config: expected fields of ractd_jax/settings.py, found "
-            f"{str(error).strip(chr(34))}"
+            + str(error).strip('"')
         )
 
 

@@ -200,7 +200,9 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
             f"--results: expected a folder of its own for table {table!r}, found one "
             f"of {found[0]!r} in {output}"
         )
-    for name, (before, now) in _differing(found[1], asked).items():
+    differing = _differing(found[1], asked)
+    if differing:
+        name, (before, now) = next(iter(differing.items()))
         raise ConfigError(
             f"config.{name}: {output} was made with {before!r}, this command has "
             f"{now!r}: expected the same, or another --results"
