@@ -66,10 +66,24 @@ def define_training_flags() -> None:
     flags.DEFINE_integer("process_index", None, "0 for the first.", lower_bound=0)
 
 
-def _use_deterministic_kernels() -> None:
-    """Before XLA reads its flags, which is when the first device is asked for."""
+def _add_xla_flag(flag: str) -> None:
+    """XLA reads its flags when a device is first asked for."""
     given = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
+    os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+
+
+_FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+def _use_fast_cpu_kernels() -> None:
+    """Without XLA's fusions for YNNPACK, unless the user chose some.
+
+    Only with the version that it was measured with (docs/performance.md): XLA ends a
+    process that names a flag it does not know, and flags come and go.
+    """
+    measured = jax.lib.__version__.startswith("0.10.")
+    if measured and _FUSIONS not in os.environ.get("XLA_FLAGS", ""):
+        _add_xla_flag(f"{_FUSIONS}=")
 
 
 def _join_processes() -> None:
@@ -161,10 +175,11 @@ def run(main) -> None:
         logging.set_verbosity(logging.INFO)
         logging.get_absl_handler().addFilter(_ours)
         use_compilation_cache()
+        _use_fast_cpu_kernels()
         try:
             if "distributed" in FLAGS:
                 if FLAGS.deterministic:
-                    _use_deterministic_kernels()
+                    _add_xla_flag("--xla_gpu_deterministic_ops=true")
                 _join_processes()
             main()
         except Interrupted as interrupted:
