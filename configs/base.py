@@ -174,6 +174,7 @@ _ONE_POLICY = {
     "dataset": {"weighting": "advantage"},
     "student": {
         "reward_input": "one_step",
+        "reward_temperature": 0.0,
         "reward_weight": 30.0,
         "pessimism": 1.0,
         "advantage_cap": 0.1,

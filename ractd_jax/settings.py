@@ -8,8 +8,10 @@ an unknown key or a value of another type raises and names the field.
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ractd_jax.errors import ConfigError
 
@@ -288,6 +290,9 @@ class Student:
     reward_input: str = "dsm"
     # k of reward = mean - k std over the ensemble's members.
     pessimism: float = 4.0
+    # The noise of one_step is scaled by a number drawn from this one to 1, so that the
+    # reward is felt at the temperatures that plans are sampled at.
+    reward_temperature: float = 1.0
     # Most that an action may be predicted to gain over the data's own action in the
     # same state, in units of the normalised return; 0 for no cap (papers).
     advantage_cap: float = 0.03
@@ -479,6 +484,7 @@ _RANGES = {
     "path_weight": (0.0, _LARGE, True),
     "path_start_share": (0.0, 1.0, False),
     "path_temperature": (0.0, 1.0, False),
+    "reward_temperature": (0.0, 1.0, False),
     "path_condition_noise": (0.0, _LARGE, True),
     "pin_reach": (0, _LARGE, True),
     "fourier_octaves": (0, _LARGE, True),
@@ -488,6 +494,25 @@ _RANGES = {
 def to_dict(settings: Settings) -> dict:
     """Nested plain dicts, with tuples as they are."""
     return dataclasses.asdict(settings)
+
+
+def differences(
+    before: Mapping, now: Mapping, default: Mapping | None = None, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """(name, before, now) of what differs between settings read from JSON and others.
+
+    A setting that `before` does not know counts as its default there: the default of
+    a new setting does what was done before there was one.
+    """
+    if default is None:
+        default = json.loads(json.dumps(to_dict(Settings())))
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key, default.get(key)), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            within = default.get(key, {})
+            yield from differences(old, new, within, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}", old, new
 
 
 def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noqa: B008

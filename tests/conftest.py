@@ -16,6 +16,7 @@ _FLAGS = {
     "xla_force_host_platform_device_count": "2",
     "xla_backend_optimization_level": "0",
     "xla_cpu_use_fusion_emitters": "false",
+    "xla_cpu_parallel_codegen_split_count": "1",
 }
 _given = os.environ.get("XLA_FLAGS", "")
 _more = [f"--{name}={value}" for name, value in _FLAGS.items() if name not in _given]

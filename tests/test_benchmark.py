@@ -155,6 +155,10 @@ def test_a_cell_of_another_table_or_other_settings_is_refused(tmp_path):
     assert is_finished(
         tmp_path, "methods", asked_settings(from_mapping(moved, settings))
     )
+    # As a cell that is older than a setting.
+    del about["settings"]["student"]["reward_temperature"]
+    (tmp_path / "cell.json").write_text(json.dumps(made._asdict()))
+    assert is_finished(tmp_path, "methods", asked_settings(settings))
     with pytest.raises(ConfigError, match="--results: expected a folder of its own"):
         is_finished(tmp_path, "samplers", asked)
     warmer = from_mapping({"evaluation": {"temperature": 0.3}})

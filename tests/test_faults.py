@@ -277,6 +277,10 @@ def test_another_config_is_refused_unless_told(resolved, tmp_path, caplog):
     assert "the config changes: reward.discount: 0.997 there, 0.5 now" in caplog.text
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["reward"]["discount"] == 0.5
+    # As one that is older than a setting, whose default is what was done then.
+    del config["reward"]["holdout_fraction"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    train(changed, other.run, 0, tmp_path)
     (tmp_path / "config.json").write_text('{"task"')
     with pytest.raises(ConfigError, match=r"config\.json: expected the config"):
         train(changed, other.run, 0, tmp_path)

@@ -176,6 +176,7 @@ def test_spread_is_the_standard_deviation_over_the_noise():
     assert float(spread(x)) == pytest.approx(0.4, rel=0.05)
 
 
+@pytest.mark.slow
 def test_exact_jump_of_a_gaussian_is_learned_from_paths_alone():
     """A linear student regressed on paths makes the teacher's jump from sigma_max."""
     denoise_fn = gaussian_denoiser(0.3, 0.25)

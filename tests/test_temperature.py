@@ -243,6 +243,7 @@ def test_zscores_of_planned_states_are_refused():
         load_dataset(settings)
 
 
+@pytest.mark.slow
 def test_behaviour_cloning_learns_the_mean_action(tmp_path):
     """Actions are s_0 plus noise; in closed form the best plan is its mean."""
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 
+from ractd_jax import losses
 from ractd_jax.data.normalizers import fit_min_max
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
@@ -389,6 +390,31 @@ def test_every_switch_of_the_student_changes_its_gradient(
     assert np.isfinite(changed).all() and before.shape == changed.shape
     assert not np.allclose(before, changed, rtol=1e-5, atol=1e-9)
     assert ("loss/reward" in info) == (switch.get("reward_weight") != 0.0)
+
+
+def test_the_rewards_samples_start_at_every_temperature(trained, dataset, monkeypatch):
+    """Their noise is that of temperature 1, scaled row by row."""
+    monkeypatch.setattr(losses, "student_loss", lambda *arguments, **_: arguments[6])
+
+    def init_noise(**options):
+        settings = small_settings(student={"reward_input": "one_step", **options})
+        teacher, reward = trained / "teacher", trained / "reward"
+        stage = student_stage(settings, dataset, teacher, reward)
+        batch = make_sample_fn(stage)(stage.data, jax.random.key(0))
+        params = stage.init_params(jax.random.key(0))
+        key = jax.random.key(1)
+        return stage.loss_fn(params, None, stage.frozen, batch, key).init_noise
+
+    ratio = np.asarray(init_noise(reward_temperature=0.2) / init_noise())
+    scale = ratio.reshape(len(ratio), -1)
+    np.testing.assert_allclose(scale, scale[:, :1] * np.ones_like(scale), rtol=1e-5)
+    assert 0.2 <= scale.min() < 0.5 and 0.7 < scale.max() <= 1.0
+
+
+def test_a_temperature_that_no_reward_sees_is_refused(trained, dataset):
+    settings = small_settings(student={"reward_temperature": 0.5})
+    with pytest.raises(ConfigError, match="reward_temperature.*'one_step'.*'dsm'"):
+        student_stage(settings, dataset, trained / "teacher", trained / "reward")
 
 
 def test_a_students_checkpoints_must_fit(trained, dataset, tmp_path):

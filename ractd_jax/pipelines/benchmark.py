@@ -22,7 +22,7 @@ from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
 from ractd_jax.planning import Planner
-from ractd_jax.settings import Settings, to_dict
+from ractd_jax.settings import Settings, differences, to_dict
 
 _FIDELITY_STATES = 128
 
@@ -200,26 +200,12 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
             f"--results: expected a folder of its own for table {table!r}, found one "
             f"of {found[0]!r} in {output}"
         )
-    differing = _differing(found[1], asked)
-    if differing:
-        name, (before, now) = next(iter(differing.items()))
+    for name, before, now in differences(found[1], asked):
         raise ConfigError(
             f"config.{name}: {output} was made with {before!r}, this command has "
             f"{now!r}: expected the same, or another --results"
         )
     return True
-
-
-def _differing(before: Mapping, now: Mapping, prefix: str = "") -> dict[str, tuple]:
-    """Field -> its two values, of nested mappings."""
-    found = {}
-    for name in {**before, **now}:
-        values = before.get(name), now.get(name)
-        if all(isinstance(value, Mapping) for value in values):
-            found |= _differing(*values, f"{prefix}{name}.")
-        elif values[0] != values[1]:
-            found[f"{prefix}{name}"] = values
-    return found
 
 
 def read_cells(folders: Iterable[Path]) -> list[Cell]:

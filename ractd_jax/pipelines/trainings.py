@@ -85,6 +85,7 @@ def _ractd(settings, dataset, workdir):
 
 # Of the sweep over weights: the reward term on one-step samples, where it is felt.
 REWARD_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
+_FELT = {"reward_input": "one_step", "reward_temperature": 0.0}
 _UNIFORM = {"dataset": {"weighting": "uniform"}}
 # Ways to commit to one mode of all windows, beside choosing among the windows.
 _COMMITMENTS = {
@@ -111,7 +112,7 @@ for _name, _changes in _COMMITMENTS.items():
 for _weight in REWARD_WEIGHTS:
     TRAININGS[f"ractd_weight_{_weight:g}"] = Training(
         _ractd,
-        {"student": {"reward_weight": _weight, "reward_input": "one_step"}},
+        {"student": {"reward_weight": _weight, **_FELT}},
         ("teacher", "reward"),
     )
 

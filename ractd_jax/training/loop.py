@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
-from ractd_jax.settings import Run
+from ractd_jax.settings import Run, differences
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.interruption import Stop, interruptible
@@ -272,7 +272,7 @@ def _check_config(
         sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
         changed = [
             f"{name}: {old!r} there, {new!r} now"
-            for name, old, new in _differences(before, settings)
+            for name, old, new in differences(before, settings)
             if name.split(".")[0] in sections
         ]
         if changed and not allow_change:
@@ -302,12 +302,3 @@ def _read_config(path: Path) -> dict:
             f"{path}: expected the config of the training in this folder as JSON, "
             f"found {error}; remove the file if this config is the one"
         ) from None
-
-
-def _differences(before: Mapping, now: Mapping, prefix: str = ""):
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            yield f"{prefix}{key}", old, new

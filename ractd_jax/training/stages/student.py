@@ -104,6 +104,11 @@ def student_stage(
                 "config.student.reward_weight is not 0: expected a reward model "
                 "(--reward=DIR), found none"
             )
+        if options.reward_temperature < 1.0 and options.reward_input != "one_step":
+            raise ConfigError(
+                "config.student.reward_temperature below 1: expected reward_input "
+                f"'one_step' with it, found {options.reward_input!r}"
+            )
         stored = load_stage_model(reward_directory, "reward", settings)
         check_same_data(stored, metadata)
         reward_model, frozen["reward"] = load_reward_members(

@@ -26,7 +26,8 @@ def student_loss_fn(settings: Settings, dims, network, reward_model) -> LossFn:
             dsm_key,
             init_key,
             path_key,
-        ) = jax.random.split(key, 7)
+            temperature_key,
+        ) = jax.random.split(key, 8)
         plans, condition = batch
         total = part.count * len(plans)
         sigma = diffusion.sample_student_sigma(
@@ -39,6 +40,11 @@ def student_loss_fn(settings: Settings, dims, network, reward_model) -> LossFn:
             (noise.log_sigma_mean, noise.log_sigma_std),
         )
         init_noise = models.init_noise_scale(noise) * part.normal(init_key, plans.shape)
+        if options.reward_temperature < 1.0:
+            temperature = jax.random.uniform(
+                temperature_key, (total, 1, 1), minval=options.reward_temperature
+            )
+            init_noise = part.of(temperature) * init_noise
         # Where the ends of a plan are known, there is no noise on them.
         still = jnp.zeros_like(condition)
         triple = sample_time_triples(
