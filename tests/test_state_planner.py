@@ -116,7 +116,9 @@ def test_plans_of_states_are_the_samplers(role, num_steps):
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("role", ["ddpm", "student"])
+@pytest.mark.parametrize(
+    "role", [pytest.param("ddpm", marks=pytest.mark.slow), "student"]
+)
 def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
     role, conditioning
 ):
@@ -138,7 +140,7 @@ def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
     ("role", "num_steps", "kind"),
     [
         ("student", 1, "actions"),
-        ("student", 2, "states"),
+        pytest.param("student", 2, "states", marks=pytest.mark.slow),
         ("ddpm", TIMESTEPS, "states"),
     ],
 )

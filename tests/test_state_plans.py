@@ -389,6 +389,7 @@ def trained(dataset, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_students_known_ends_are_free_of_noise(dataset, trained, monkeypatch):
     """What its loss is given."""
     settings = state_settings(plan={"conditioning": "ends"})

@@ -146,6 +146,7 @@ def test_a_resumed_grid_is_the_uninterrupted_one(dataset, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, whole, resumed)
 
 
+@pytest.mark.slow
 def test_one_program_serves_all_members(dataset, tmp_path):
     """The loss is traced as often for six members as for one."""
     settings = settings_of()

@@ -276,6 +276,7 @@ def test_streamed_batches_follow_the_resident_law(dataset):
     np.testing.assert_array_equal(again.plans[:, 0], batch.plans[:, 200])
 
 
+@pytest.mark.slow
 def test_streaming_resumes_bit_for_bit(dataset, tmp_path):
     settings = streaming_settings()
     whole = run_steps(settings, dataset, tmp_path / "whole")
