@@ -28,7 +28,8 @@ test-slow: install
 
 # Ratios of times inside one run, on one device, compiled as users compile.
 SPEED_FLAGS := --xla_force_host_platform_device_count=1 \
-    --xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true
+    --xla_backend_optimization_level=3 --xla_cpu_use_fusion_emitters=true \
+    --xla_cpu_parallel_codegen_split_count=32
 
 test-speed: install
 	XLA_FLAGS="$(SPEED_FLAGS)" \

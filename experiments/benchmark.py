@@ -87,6 +87,7 @@ def settings_of(task: str, seed: int) -> Settings:
 def run_here(task: str, seed: int, workdir: Path, results: Path) -> None:
     """One cell in this process."""
     settings = settings_of(task, seed)
+    launch.use_fast_cpu_kernels(settings)
     asked = asked_settings(settings)
     settings = trainings.prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)

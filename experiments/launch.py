@@ -75,14 +75,15 @@ def _add_xla_flag(flag: str) -> None:
 _FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
 
 
-def _use_fast_cpu_kernels() -> None:
-    """Without XLA's fusions for YNNPACK, unless the user chose some.
+def use_fast_cpu_kernels(settings: Settings) -> None:
+    """Without XLA's fusions for YNNPACK for an MLP, unless the user chose some.
 
-    Only with the version that it was measured with (docs/performance.md): XLA ends a
-    process that names a flag it does not know, and flags come and go.
+    A U-Net is slower without. Only with the version that it was measured with
+    (docs/performance.md): XLA ends a process that names a flag it does not know, and
+    flags come and go.
     """
-    measured = jax.lib.__version__.startswith("0.10.")
-    if measured and _FUSIONS not in os.environ.get("XLA_FLAGS", ""):
+    gains = settings.network.kind == "mlp" and jax.lib.__version__.startswith("0.10.")
+    if gains and _FUSIONS not in os.environ.get("XLA_FLAGS", ""):
         _add_xla_flag(f"{_FUSIONS}=")
 
 
@@ -126,13 +127,19 @@ def _join_processes() -> None:
 
 
 def settings_from_flags() -> Settings:
-    """Raises ConfigError when they do not load."""
+    """Comes before any device is asked for, see :func:`use_fast_cpu_kernels`.
+
+    Raises:
+      ConfigError: they do not load.
+    """
     try:
         config = FLAGS.config.to_dict()
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"--config: expected a config file, found {reason}") from None
-    return from_mapping(config)
+    settings = from_mapping(config)
+    use_fast_cpu_kernels(settings)
+    return settings
 
 
 def _ours(record) -> bool:
@@ -175,7 +182,6 @@ def run(main) -> None:
         logging.set_verbosity(logging.INFO)
         logging.get_absl_handler().addFilter(_ours)
         use_compilation_cache()
-        _use_fast_cpu_kernels()
         try:
             if "distributed" in FLAGS:
                 if FLAGS.deterministic:

@@ -17,8 +17,6 @@ _FLAGS = {
     "xla_backend_optimization_level": "0",
     "xla_cpu_use_fusion_emitters": "false",
     "xla_cpu_parallel_codegen_split_count": "1",
-    # As the mains set it (experiments/launch.py), for the same bits in both.
-    "xla_cpu_experimental_ynn_fusion_type": "",
 }
 _given = os.environ.get("XLA_FLAGS", "")
 _more = [f"--{name}={value}" for name, value in _FLAGS.items() if name not in _given]

@@ -6,13 +6,18 @@ import jax
 import pytest
 
 from experiments import launch
+from ractd_jax.settings import from_mapping
 
 FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
 
 
-@pytest.mark.skipif(
-    not jax.lib.__version__.startswith("0.10."), reason="measured with jaxlib 0.10"
-)
+def flags_with(monkeypatch, given: str, kind: str, version: str = "0.10.2") -> str:
+    monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.setattr(jax.lib, "__version__", version)
+    launch.use_fast_cpu_kernels(from_mapping({"network": {"kind": kind}}))
+    return os.environ["XLA_FLAGS"]
+
+
 @pytest.mark.parametrize(
     "given, expected",
     [
@@ -21,14 +26,15 @@ FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
         (f"{FUSIONS}=LIBRARY_FUSION_TYPE_DOT", f"{FUSIONS}=LIBRARY_FUSION_TYPE_DOT"),
     ],
 )
-def test_fusions_are_off_unless_the_user_chose_some(monkeypatch, given, expected):
-    monkeypatch.setenv("XLA_FLAGS", given)
-    launch._use_fast_cpu_kernels()
-    assert os.environ["XLA_FLAGS"] == expected
+def test_fusions_are_off_for_an_mlp_unless_the_user_chose_some(
+    monkeypatch, given, expected
+):
+    assert flags_with(monkeypatch, given, "mlp") == expected
+
+
+def test_a_unet_keeps_them(monkeypatch):
+    assert flags_with(monkeypatch, "--xla_other=1", "unet") == "--xla_other=1"
 
 
 def test_no_flag_that_another_jaxlib_may_not_know(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
-    monkeypatch.setattr(jax.lib, "__version__", "0.12.0")
-    launch._use_fast_cpu_kernels()
-    assert os.environ["XLA_FLAGS"] == "--xla_other=1"
+    assert flags_with(monkeypatch, "--xla_other=1", "mlp", "0.12.0") == "--xla_other=1"
