@@ -179,8 +179,8 @@ _ONE_POLICY = {
         "advantage_cap": 0.1,
     },
 }
-# Of the reward term on one policy's data: at all temperatures where it then holds on
-# every seed; a walker and a cheetah are pulled too far by it.
+# student.reward_temperature on one policy's data: samples of all temperatures for the
+# hopper; they pull the walker and the cheetah too far.
 _REWARD_TEMPERATURES = {"hopper": 0.0, "walker2d": 1.0, "halfcheetah": 1.0}
 # Of the return-to-go (thesis B.2.2).
 _DISCOUNTS = {"hopper": 0.997, "walker2d": 0.99, "halfcheetah": 0.9}

@@ -23,6 +23,7 @@ _HEARTBEAT_SECONDS = 20
 _JOIN_SECONDS = 300
 # Process 0 may evaluate for hours after the others are done.
 _DAY_SECONDS = 86_400
+_FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
 
 
 def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None:
@@ -72,13 +73,10 @@ def _add_xla_flag(flag: str) -> None:
     os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
 
 
-_FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
-
-
 def use_fast_cpu_kernels(settings: Settings) -> None:
-    """Without XLA's fusions for YNNPACK for an MLP, unless the user chose some.
+    """Turns XLA's fusions for YNNPACK off for an MLP, unless the user chose some.
 
-    A U-Net is slower without. Only with the version that it was measured with
+    A U-Net is slower without them. Only with the version that it was measured with
     (docs/performance.md): XLA ends a process that names a flag it does not know, and
     flags come and go.
     """
@@ -127,7 +125,9 @@ def _join_processes() -> None:
 
 
 def settings_from_flags() -> Settings:
-    """Comes before any device is asked for, see :func:`use_fast_cpu_kernels`.
+    """Those of ``--config``; chooses XLA's kernels for them.
+
+    So it is called before a device is asked for, see :func:`use_fast_cpu_kernels`.
 
     Raises:
       ConfigError: they do not load.
