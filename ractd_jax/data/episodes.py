@@ -15,9 +15,9 @@ _VECTORS = ("rewards", "terminals", "timeouts")
 _BLOCK_VALUES = 2**20
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Episodes:
-    """N transitions of E episodes, end to end.
+    """N transitions of E episodes, end to end; equal, and hashed, as an object.
 
     Attributes:
       observations: [N, O] float32, environment units.

@@ -8,6 +8,7 @@ streaming and sweeps draw uniformly from what is in the index.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -117,8 +118,10 @@ def _best_episodes(episodes: Episodes, fraction: float) -> np.ndarray:
     return keep
 
 
+# The stages of a pipeline ask for the same ones.
+@functools.lru_cache(maxsize=1)
 def estimate_advantages(episodes: Episodes, discount: float) -> np.ndarray:
-    """[N] G - V(s), in units of the reward.
+    """[N] G - V(s), in units of the reward; read-only.
 
     V is fitted twice: an episode that a time limit or the recording cut off goes on
     with the first fit's value of its last state, where the true return-to-go would only
@@ -131,7 +134,9 @@ def estimate_advantages(episodes: Episodes, discount: float) -> np.ndarray:
     rewards = episodes.rewards.astype(np.float32).copy()
     rewards[cut] += discount * values[cut]
     returns = return_to_go(dataclasses.replace(episodes, rewards=rewards), discount)
-    return returns - _fit_values(features, returns)
+    advantages = returns - _fit_values(features, returns)
+    advantages.setflags(write=False)
+    return advantages
 
 
 def tilted_weights(advantages: np.ndarray, beta: float, clip: float) -> np.ndarray:

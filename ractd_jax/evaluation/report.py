@@ -234,8 +234,8 @@ def draw_returns(
     axes = figure.subplots(len(scores), 1, sharex=True, squeeze=False)[:, 0]
     split = float(normalized_score(np.array(threshold), environment))
     for axis, (name, values) in zip(axes, scores.items(), strict=True):
-        weights = np.full(len(values), 1.0 / len(values))
-        axis.hist(np.clip(values, bins[0], bins[-1]), bins, weights=weights)
+        counts, _ = np.histogram(np.clip(values, bins[0], bins[-1]), bins)
+        axis.stairs(counts / len(values), bins, fill=True)
         axis.axvline(split, color="black", linewidth=0.8, linestyle=":")
         axis.set_ylabel(name, rotation=0, ha="right", va="center")
         axis.set_yticks([])
