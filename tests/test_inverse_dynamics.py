@@ -218,7 +218,7 @@ def test_the_logged_error_is_in_units_of_actions(trained, linear):
     """That of the loaded function over the held-out episodes."""
     folder, state = trained
     stage = inverse_dynamics_stage(small_settings(), linear)
-    logged = float(stage.probe(state)["loss/held_out_rmse"])
+    logged = float(stage.probe(state, "")["loss/held_out_rmse"])
     held = np.setdiff1d(np.arange(60), np.unique(stage.data.train_rows // 30))
     assert len(held) == 6
     rows = (30 * held[:, None] + np.arange(29)).ravel()

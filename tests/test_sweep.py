@@ -54,15 +54,15 @@ def stage_of(name, dataset, folder, settings):
     return student_stage(settings, dataset, folder / "teacher", folder / "reward")
 
 
-def losses(folder) -> dict[int, list[float]]:
-    """Step -> what a training alone logs of its losses and a member does too."""
+def logged(folder) -> dict[int, dict[str, float]]:
+    """Step -> losses and fidelity, which a member logs as a training alone does."""
     rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return {
-        row["step"]: [
-            value
-            for name, value in sorted(row.items())
-            if name.startswith("loss/") and "held_out" not in name
-        ]
+        row["step"]: {
+            name: value
+            for name, value in row.items()
+            if name.startswith(("loss/", "fidelity/"))
+        }
         for row in rows
     }
 
@@ -92,10 +92,11 @@ def test_members_are_the_runs_they_would_have_been_alone(
         train(
             stage_of(name, dataset, folder, own), own.run, own.seed, tmp_path / str(i)
         )
-        found = losses(tmp_path / "grid/members" / member.name)
+        found = logged(tmp_path / "grid/members" / member.name)
         assert found.keys() == {2, 4, 6, 8}
-        for step, row in losses(tmp_path / str(i)).items():
-            np.testing.assert_allclose(found[step], row, rtol=1e-4)
+        assert ("fidelity/spread" in found[8]) == (name == "student")
+        for step, row in logged(tmp_path / str(i)).items():
+            assert found[step] == pytest.approx(row, rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -120,10 +121,10 @@ def test_a_member_that_is_not_finite_is_frozen_and_the_others_go_on(
     )
     for leaf in jax.tree.leaves(states.params):
         assert np.isfinite(leaf).all()
-    for rate, logged in (("1e+12", last), ("0.001", 8)):
-        rows = losses(tmp_path / f"both/members/learning_rate={rate},seed=0")
-        assert list(rows) == list(range(1, logged + 1))
-        assert np.isfinite(list(rows.values())).all()
+    for rate, steps in (("1e+12", last), ("0.001", 8)):
+        rows = logged(tmp_path / f"both/members/learning_rate={rate},seed=0")
+        assert list(rows) == list(range(1, steps + 1))
+        assert all(np.isfinite(list(row.values())).all() for row in rows.values())
 
 
 @pytest.mark.slow

@@ -445,10 +445,10 @@ def test_exploiting_the_reward_model_is_warned_of(trained, dataset, caplog):
     params = stage.init_params(jax.random.key(0))
     state = create_state(params, make_optimizer(Optimizer(), 4), False)
     with caplog.at_level(logging.WARNING, logger="absl"):
-        scalars = stage.probe(state)
+        scalars = stage.probe(state, "student")
         assert "exploiting" not in caplog.text
         stage.metadata["predicted_return"]["data_q99"] = -1e9
-        stage.probe(state)
+        stage.probe(state, "student")
     assert "exploiting the reward model" in caplog.text
     assert scalars["reward/student_median"] <= scalars["reward/student_q99"]
 

@@ -230,7 +230,7 @@ def _log(stage, state, info, step, run, writer, timer, bar) -> None:
     scalars = _scalars(info)
     scalars.update(timer.rate(step))
     if stage.probe is not None:
-        scalars.update({k: float(v) for k, v in stage.probe(state).items()})
+        scalars.update({k: float(v) for k, v in stage.probe(state, stage.name).items()})
     check_finite(scalars, step - run.steps_per_call, step)
     if writer is not None:
         writer.write(step, scalars)

@@ -212,8 +212,11 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
                 bar.update(run.steps_per_call)
                 last = step == stage.num_steps
                 if last or step % run.log_every == 0:
-                    finite = still_finite(states, step)
-                    _log(joined(infos), writers, members, finite, step, reported)
+                    whole = joined(states)
+                    rows = _rows(stage, whole, joined(infos), members, step, reported)
+                    for writer, row in zip(writers, rows, strict=True):
+                        if row:
+                            writer.write(step, row)
                 saves = last or step % run.checkpoint_every == 0
                 stopped = bool(stop.signal)
                 if saves or stopped:
@@ -274,12 +277,18 @@ def still_finite(states: TrainState, step: int) -> np.ndarray:
     return np.ravel(jax.device_get(states.step)) == step
 
 
-def _log(infos, writers, members, finite, step, reported) -> None:
-    """A row for each member that is finite; one warning for each that is not."""
-    infos = jax.device_get(infos)
-    for i, (writer, member) in enumerate(zip(writers, members, strict=True)):
+def _rows(stage, states, infos, members, step, reported) -> list[dict[str, float]]:
+    """Scalars of each member; none, and one warning, of one that is not finite."""
+    infos, finite = jax.device_get(infos), still_finite(states, step)
+    rows = []
+    for i, member in enumerate(members):
+        row = {}
         if finite[i]:
-            writer.write(step, {name: float(x[i]) for name, x in infos.items()})
+            row = {name: float(x[i]) for name, x in infos.items()}
+            if stage.probe is not None:
+                state = jax.tree.map(lambda leaf, i=i: leaf[i], states)
+                found = stage.probe(state, member.name)
+                row |= {name: float(value) for name, value in found.items()}
         elif member.name not in reported:
             reported.add(member.name)
             logging.warning(
@@ -287,3 +296,5 @@ def _log(infos, writers, members, finite, step, reported) -> None:
                 member.name,
                 step,
             )
+        rows.append(row)
+    return rows

@@ -32,6 +32,8 @@ from ractd_jax.training.state import TrainState
 
 # (data, rows) -> batch, of numpy and of JAX arrays alike.
 Gather = Callable[[Any, Any], Any]
+# (state, name of the training, for warnings) -> scalars.
+Probe = Callable[[TrainState, str], dict[str, Any]]
 
 
 class PlanData(NamedTuple):
@@ -81,7 +83,7 @@ class Stage:
       mixes_rows: whether an item of a batch is made of other rows than its own too.
       streaming: gather on the host.
       target_decay: decay of the target network; None for no target network.
-      probe: state -> extra scalars at each log line.
+      probe: gives extra scalars at each log line.
     """
 
     name: str
@@ -99,7 +101,7 @@ class Stage:
     mixes_rows: bool = False
     streaming: bool = False
     target_decay: float | None = None
-    probe: Callable[[TrainState], dict[str, jax.Array]] | None = None
+    probe: Probe | None = None
 
     def rows_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the rows of a batch."""

@@ -194,5 +194,5 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
         gather=gather,
         streaming=settings.dataset.streaming,
         metadata=metadata,
-        probe=lambda state: held_out_error(state.ema_params, held),
+        probe=lambda state, _: held_out_error(state.ema_params, held),
     )

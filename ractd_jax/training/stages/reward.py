@@ -260,5 +260,5 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             **base_metadata("reward", settings, dataset),
             "return_normalizer": items.return_normalizer.to_dict(),
         },
-        probe=lambda state: held_out_error(state.ema_params, *items.held_out),
+        probe=lambda state, _: held_out_error(state.ema_params, *items.held_out),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,10 +14,8 @@ from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import Settings
 from ractd_jax.student import fidelity, sample_one_step, solve_paths
-from ractd_jax.training.stages.base import PlanBatch
+from ractd_jax.training.stages.base import PlanBatch, Probe
 from ractd_jax.training.state import TrainState
-
-Probe = Callable[[TrainState], dict[str, Any]]
 
 _FIDELITY_STATES, _FIDELITY_NOISES, _FIDELITY_NUMBERS = 64, 16, 4_096
 _RETURN_STATES = 256
@@ -28,8 +26,9 @@ PROBED_STATES = max(_FIDELITY_STATES, _RETURN_STATES)
 def join_probes(*probes: Probe) -> Probe:
     """One probe with the scalars of all."""
 
-    def probe(state):
-        return {name: value for each in probes for name, value in each(state).items()}
+    def probe(state, training):
+        found = [each(state, training) for each in probes]
+        return {name: value for each in found for name, value in each.items()}
 
     return probe
 
@@ -95,17 +94,19 @@ def fidelity_probe(
         groups = (-1, _FIDELITY_NOISES, *dims.plan_shape)
         return fidelity(solution.reshape(groups), found.reshape(groups), step)
 
-    warned = []
+    warned = set()
 
-    def probe(state: TrainState) -> dict[str, Any]:
+    def probe(state: TrainState, training: str) -> dict[str, Any]:
         found = compare(_first_device(state.ema_params), init, condition, solution)
         late = int(state.step) >= options.num_steps / 2
-        if late and found["spread"] < _LEAST_SPREAD and not warned:
-            warned.append(True)
+        low = late and found["spread"] < _LEAST_SPREAD
+        if low and training not in warned:
+            warned.add(training)
             logging.warning(
-                "at step %d one step keeps %.0f%% of its teacher's spread: it samples "
-                "near the mean of the teacher's plans, not from them; raise "
+                "%s: at step %d one step keeps %.0f%% of its teacher's spread: it "
+                "samples near the mean of the teacher's plans, not from them; raise "
                 "config.student.path_weight, lower reward_weight or train longer",
+                training,
                 int(state.step),
                 100 * float(found["spread"]),
             )
@@ -142,8 +143,9 @@ def return_probe(
 ) -> Probe:
     """Predicted returns of one-step plans at fixed states, against the data's range.
 
-    A median above the data's 99th percentile is the signature of a student that
-    exploits the reward model; it is warned of once.
+    Both at the config's pessimism, whichever a member of a sweep has. A median above
+    the data's 99th percentile is the signature of a student that exploits the reward
+    model; it is warned of once.
 
     Args:
       settings: of the training.
@@ -169,18 +171,20 @@ def return_probe(
         quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
         return normalizer.unnormalize(quantiles)
 
-    warned = []
+    warned = set()
 
-    def probe(state: TrainState) -> dict[str, Any]:
+    def probe(state: TrainState, training: str) -> dict[str, Any]:
         params = _first_device(state.ema_params)
         median, q99 = predicted(params, reward_params, condition, init)
-        if float(median) > stored["data_q99"] and not warned:
-            warned.append(True)
+        high = float(median) > stored["data_q99"]
+        if high and training not in warned:
+            warned.add(training)
             logging.warning(
-                "the student's predicted return (median %.1f) is above the data's "
+                "%s: the student's predicted return (median %.1f) is above the data's "
                 "(99th percentile %.1f) at step %d: it may be exploiting the reward "
                 "model; lower config.student.reward_weight or raise "
                 "config.student.pessimism",
+                training,
                 float(median),
                 stored["data_q99"],
                 int(state.step),
