@@ -11,8 +11,8 @@ experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 --by=planner.
 
 Other tables of the same trainings, each with a --results of its own: --table=samplers
-(samplers and numbers of steps), weights (of the reward term), temperatures, and
-commitment (ways to commit to one of the data's modes).
+(samplers and numbers of steps), weights (of the reward term), temperatures, solver
+(steps of the teacher's), and commitment (ways to commit to one of the data's modes).
 """
 
 import concurrent.futures

@@ -60,6 +60,11 @@ _TEMPERATURES: Mapping[str, Entry] = {
     for label, name in (("teacher", "teacher"), ("CTD", "ctd"), ("RACTD", "ractd"))
     for temperature in (0.0, 0.1, 0.3, 0.6, 1.0)
 }
+# How fine the teacher's solver has to be before it samples what the teacher learned.
+_SOLVER: Mapping[str, Entry] = {
+    f"teacher, temperature 1, steps {steps}": Entry("teacher", 1.0, steps)
+    for steps in (10, 20, 40)
+}
 # All windows, and what makes a planner keep to one of their modes.
 _COMMITMENT: Mapping[str, Entry] = {
     "CTD, all windows": Entry("ctd_uniform"),
@@ -73,10 +78,11 @@ TABLES = {
     "samplers": _SAMPLERS,
     "weights": _WEIGHTS,
     "temperatures": _TEMPERATURES,
+    "solver": _SOLVER,
     "commitment": _COMMITMENT,
 }
 # table: the value that its labels end in, which is drawn.
-SWEPT = {"weights": "weight", "temperatures": "temperature"}
+SWEPT = {"weights": "weight", "temperatures": "temperature", "solver": "steps"}
 _TIMED_CALLS = 100
 
 
