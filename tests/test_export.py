@@ -162,6 +162,7 @@ def test_teachers_plans_are_the_planners(tmp_path):
     assert float(done.stdout) <= 1e-6
 
 
+@pytest.mark.slow
 def test_half_precision_plans_within_its_rounding(tmp_path):
     planner = make_planner(dtype="bfloat16")
     export_planner(planner, tmp_path / "policy.zip")

@@ -279,6 +279,7 @@ def test_seed_decides_and_a_short_run_begins_a_long_one(run, env, maze):
     assert not np.array_equal(short.goals[0], other.goals[0])
 
 
+@pytest.mark.slow
 def test_recording_does_not_depend_on_the_workers(monkeypatch):
     """Exactly the steps asked for, in equal runs of consecutive seeds."""
     monkeypatch.setattr(point_maze, "RUN_STEPS", 300)

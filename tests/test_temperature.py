@@ -130,6 +130,7 @@ def test_closed_loop_acts_for_one_group_of_episodes_after_the_other():
         np.testing.assert_allclose(found, planned, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_planner_plays_episodes_in_workers():
     hopper = Environment("Hopper-v5")
     found = evaluate_planner(make_planner(), hopper, 3, seed=5, num_workers=2)

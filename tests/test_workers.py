@@ -54,6 +54,7 @@ def test_workers_play_the_same_episodes():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_more_workers_than_episodes():
     found = run_episodes(Leaning(), DIMS, HOPPER, np.array([3]), num_workers=3)
     assert found.lengths[0] > 0
