@@ -124,7 +124,8 @@ def test_a_member_that_is_not_finite_is_frozen_and_the_others_go_on(
     for rate, steps in (("1e+12", last), ("0.001", 8)):
         rows = logged(tmp_path / f"both/members/learning_rate={rate},seed=0")
         assert list(rows) == list(range(1, steps + 1))
-        assert all(np.isfinite(list(row.values())).all() for row in rows.values())
+        # Finite parameters of that size may overflow on the held-out data.
+        assert np.isfinite([row["loss/mse"] for row in rows.values()]).all()
 
 
 @pytest.mark.slow
