@@ -107,6 +107,7 @@ def test_advantages_are_those_of_a_two_action_bandit():
         "bandit",
     )
     found = estimate_advantages(episodes, 0.99)
+    assert estimate_advantages(episodes, 0.99) is found and not found.flags.writeable
     np.testing.assert_allclose(found, actions, atol=0.35)
     assert np.abs(found - actions).mean() < 0.1
 

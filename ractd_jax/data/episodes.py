@@ -17,7 +17,7 @@ _BLOCK_VALUES = 2**20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Episodes:
-    """N transitions of E episodes, end to end; equal, and hashed, as an object.
+    """N transitions of E episodes, end to end; compared and hashed by identity.
 
     Attributes:
       observations: [N, O] float32, environment units.

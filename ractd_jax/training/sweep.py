@@ -211,16 +211,17 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
                 jax.block_until_ready(infos)
                 bar.update(run.steps_per_call)
                 last = step == stage.num_steps
-                if last or step % run.log_every == 0:
+                logs = last or step % run.log_every == 0
+                saves = last or step % run.checkpoint_every == 0
+                stopped = bool(stop.signal)
+                if logs or saves or stopped:
                     whole = joined(states)
+                if logs:
                     rows = _rows(stage, whole, joined(infos), members, step, reported)
                     for writer, row in zip(writers, rows, strict=True):
                         if row:
                             writer.write(step, row)
-                saves = last or step % run.checkpoint_every == 0
-                stopped = bool(stop.signal)
                 if saves or stopped:
-                    whole = joined(states)
                     checkpointer.save(whole, stage.metadata, step)
                 if stopped:
                     stop.raise_at(stage.name, step, stage.num_steps)
