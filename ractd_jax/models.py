@@ -77,6 +77,12 @@ class Dimensions:
         return self.observation + self.goal
 
     @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of what a plan is made from: [h, O] with a history h > 1."""
+        size = self.environment_observation
+        return (size,) if self.history == 1 else (self.history, size)
+
+    @property
     def reward_inputs(self) -> tuple[int, int]:
         """Sizes of what a reward model compares: a state with an action or a goal."""
         return self.observation, self.goal or self.action

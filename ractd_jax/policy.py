@@ -17,6 +17,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 from typing import NamedTuple
@@ -32,6 +33,36 @@ METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 KEY_IMPL = "threefry2x32"
 # Below this, weights as constants of the compiled program save a fifth of a call.
 _CONSTANT_BYTES = 32 * 2**20
+
+
+def checked_observations(observations: np.ndarray, inner: tuple) -> np.ndarray:
+    """Observations as [B, ...] float32, where `inner` is the shape of one.
+
+    Raises:
+      ValueError: another shape, an empty batch, or numbers that are not finite.
+    """
+    observations = np.asarray(observations, np.float32)
+    if observations.shape[1:] != inner or len(observations) == 0:
+        expected = ", ".join(["B", *map(str, inner)])
+        raise ValueError(
+            f"observations: expected shape [{expected}], found "
+            f"{list(observations.shape)}"
+        )
+    # The sum of squares is finite where all are, unless it overflows; looking at each
+    # number takes a tenth of a small plan's time.
+    if not math.isfinite(np.vdot(observations, observations)):
+        if not np.isfinite(observations).all():
+            raise ValueError("observations: expected finite numbers")
+    return observations
+
+
+def check_keys(key: jax.Array, batch_size: int) -> None:
+    """Raises ValueError for other than one key or one for each plan."""
+    if key.ndim and key.shape != (batch_size,):
+        raise ValueError(
+            f"key: expected one key or [{batch_size}] keys "
+            f"(jax.random.key), found shape {list(key.shape)}"
+        )
 
 
 class PolicyDimensions(NamedTuple):
@@ -139,15 +170,7 @@ class Policy:
         return self._plan(observations, key, first_only=True)
 
     def _checked(self, observations, key):
-        observations = np.asarray(observations, np.float32)
-        if observations.shape[1:] != self._inner or len(observations) == 0:
-            expected = ", ".join(["B", *map(str, self._inner)])
-            raise ValueError(
-                f"observations: expected shape [{expected}], found "
-                f"{list(observations.shape)}"
-            )
-        if not np.isfinite(observations).all():
-            raise ValueError("observations: expected finite numbers")
+        observations = checked_observations(observations, self._inner)
         if isinstance(key, (int, np.integer)):
             key = jax.random.key(key, impl=KEY_IMPL)
         if getattr(key, "dtype", None) != self._key_dtype:
@@ -156,11 +179,7 @@ class Policy:
                 f"key: expected {KEY_IMPL} keys of jax.random.key, or an int, found "
                 f"{found}"
             )
-        if key.ndim and key.shape != (len(observations),):
-            raise ValueError(
-                f"key: expected one key or [{len(observations)}] keys "
-                f"(jax.random.key), found shape {list(key.shape)}"
-            )
+        check_keys(key, len(observations))
         return observations, key
 
 

@@ -38,3 +38,16 @@ def test_a_unet_keeps_them(monkeypatch):
 
 def test_no_flag_that_another_jaxlib_may_not_know(monkeypatch):
     assert flags_with(monkeypatch, "--xla_other=1", "mlp", "0.12.0") == "--xla_other=1"
+
+
+def test_the_mains_run_programs_in_the_calling_thread(monkeypatch):
+    """JAX reads the switch when a device is first asked for: inside `main`."""
+    name = "jax_cpu_enable_async_dispatch"
+    before = jax.config.read(name)
+    found = []
+    monkeypatch.setattr(launch.app, "run", lambda guarded, **_: guarded(["main"]))
+    try:
+        launch.run(lambda: found.append(jax.config.read(name)))
+    finally:
+        jax.config.update(name, before)
+    assert found == [False]

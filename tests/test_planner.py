@@ -135,6 +135,12 @@ def test_bad_observations_are_refused(student, bad, message):
             method(bad, jax.random.key(0))
 
 
+def test_large_observations_are_finite(student):
+    """Their squares are not."""
+    plans = student.plan(np.full((1, 11), 1e30), jax.random.key(0))
+    assert np.isfinite(plans).all()
+
+
 def test_wrong_number_of_keys_is_refused(student, observations):
     with pytest.raises(ValueError, match=r"one key or \[4\] keys"):
         student.act(observations, jax.random.split(jax.random.key(0), 3))

@@ -45,9 +45,7 @@ def plan_seconds(planner: Planner, calls: int, batch_size: int = 1) -> np.ndarra
     """
     rng = np.random.default_rng(0)
     act = planner.plan if planner.dims.plans_states else planner.act
-    shape = (batch_size, planner.dims.environment_observation)
-    if planner.dims.history > 1:
-        shape = (batch_size, planner.dims.history, planner.dims.observation)
+    shape = (batch_size, *planner.dims.observation_shape)
     observations = rng.standard_normal(shape, np.float32)
     keys = jax.random.split(jax.random.key(0), calls)
     keys = [jax.block_until_ready(key) for key in keys]

@@ -171,10 +171,7 @@ def _export_program(planner: Planner, arrays, places, tree) -> export.Exported:
         return jax.lax.platform_dependent(weights, observations, keys, **forms)
 
     (batch,) = export.symbolic_shape("b")
-    dims = planner.dims
-    inner = (dims.environment_observation,)
-    if dims.history > 1:
-        inner = (dims.history, *inner)
+    inner = planner.dims.observation_shape
     with _without_source_paths():
         return export.export(jax.jit(plan), platforms=PLATFORMS)(
             [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays],

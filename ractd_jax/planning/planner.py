@@ -18,6 +18,7 @@ from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.models import Dimensions
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
 from ractd_jax.planning.samplers import Sampler, make_sampler
+from ractd_jax.policy import check_keys, checked_observations
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.stored import (
@@ -233,16 +234,13 @@ class Planner:
         Raises:
           ValueError: a batch size below 1.
         """
-        shape = (self.dims.environment_observation,)
-        if self.dims.history > 1:
-            shape = (self.dims.history, *shape)
         function = self.plan if self.dims.plans_states else self.act
         for batch_size in batch_sizes:
             if batch_size < 1:
                 raise ValueError(
                     f"batch_sizes: expected at least 1, found {batch_size}"
                 )
-            zeros = np.zeros((batch_size, *shape), np.float32)
+            zeros = np.zeros((batch_size, *self.dims.observation_shape), np.float32)
             jax.block_until_ready(function(zeros, jax.random.key(0)))
         return self
 
@@ -282,26 +280,11 @@ class Planner:
 
     def _checked(self, observations, key):
         observations = self._checked_observations(observations)
-        if key.ndim and key.shape != (len(observations),):
-            raise ValueError(
-                f"key: expected one key or [{len(observations)}] keys "
-                f"(jax.random.key), found shape {list(key.shape)}"
-            )
+        check_keys(key, len(observations))
         return observations, key
 
     def _checked_observations(self, observations):
-        observations = np.asarray(observations, np.float32)
-        history, size = self.dims.history, self.dims.environment_observation
-        inner = (size,) if history == 1 else (history, size)
-        if observations.shape[1:] != inner or len(observations) == 0:
-            expected = ", ".join(["B", *map(str, inner)])
-            raise ValueError(
-                f"observations: expected shape [{expected}], found "
-                f"{list(observations.shape)}"
-            )
-        if not np.isfinite(observations).all():
-            raise ValueError("observations: expected finite numbers")
-        return observations
+        return checked_observations(observations, self.dims.observation_shape)
 
 
 def load_planner(
