@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.common import seconds_of
 from benchmarks.torch_unet import denoise, jump
-from ractd_jax import models
+from ractd_jax import diffusion, models
 from ractd_jax.losses import StudentDraws
 from ractd_jax.networks import ResidualMLPConfig
 from ractd_jax.settings import Diffusion, Optimizer, Settings
@@ -233,7 +233,8 @@ def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, role: str):
         return of_teacher
     teacher = TorchMLP(config, num_levels=1).requires_grad_(False)
     scales = settings.student.num_scales
-    grid = torch.tensor(np.asarray(models.bin_sigmas(noise, scales)))
+    grid = diffusion.bin_sigmas(scales, models.edm_noise(noise))
+    grid = torch.tensor(np.asarray(grid))
     paths = _made_up_paths(settings, config.plan_shape, config.condition_dim, grid)
 
     def of_student():
@@ -277,7 +278,7 @@ def _check_losses(settings: Settings) -> None:
     options, noise = settings.student, settings.diffusion
     found = {
         "plan.executed_weight": (settings.plan.executed_weight, 1.0),
-        "diffusion.sigma_floor": (noise.sigma_floor, 0.0),
+        "diffusion.sigma_floor": (noise.sigma_floor, None),
         "teacher.distance": (settings.teacher.distance, "squared"),
         "teacher.dropout_rate": (settings.teacher.dropout_rate, 0.0),
         "student.distance": (options.distance, "squared"),

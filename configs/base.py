@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from typing import NamedTuple
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
-from ractd_jax.settings import Settings, to_dict
+from ractd_jax.settings import Settings, is_optional
 
 _SMOKE = {
     "dataset": {"num_transitions": 2_000},
@@ -51,7 +53,7 @@ _CPU = {
     },
     "plan": {"horizon": 1},
     "network": {"kind": "mlp", "noise_embedding": "edm"},
-    "diffusion": {"sigma_data": 0.0},
+    "diffusion": {"sigma_data": None},
     "teacher": {
         "num_steps": 8_000,
         "batch_size": 256,
@@ -103,12 +105,12 @@ _RELEASED = {
         **_PAPER["student"],
         "distance": "released",
         "dsm_form": "jump",
-        "num_scales": 0,
+        "num_scales": None,
         "ctm_weight": 1.0,
         "dsm_weight": 1.0,
         "reward_input": "dsm",
         "pessimism": 0.0,
-        "advantage_cap": 0.0,
+        "advantage_cap": None,
         "teacher_weights": "raw",
         "target_ema": 0.0,
         "max_solver_steps": 1,
@@ -149,9 +151,25 @@ def _get_preset(presets: dict, preset: str) -> ConfigDict:
     preset = preset or "cpu"
     if preset not in presets:
         raise ValueError(f"preset must be one of {sorted(presets)}, not {preset!r}")
-    config = ConfigDict(to_dict(Settings()))
+    config = ConfigDict(_with_optional_fields(Settings()))
     config.update(presets[preset])
     return config
+
+
+def _with_optional_fields(section) -> dict:
+    """Nested dicts in which flags may give a field of ``X | None`` either.
+
+    A flag of such a field is a Python literal: ``--config.student.advantage_cap=None``.
+    """
+    hints, values = typing.get_type_hints(type(section)), {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            value = _with_optional_fields(value)
+        elif is_optional(hints[field.name]):
+            value = FieldReference(value, field_type=object)
+        values[field.name] = value
+    return values
 
 
 # (preset paper, preset released) of the thesis's table B.4 and the released code.
@@ -259,7 +277,7 @@ _MAZE_CPU = {
         "batch_size": 8,
         "num_scales": 10,
         "max_solver_steps": 4,
-        "advantage_cap": 0.0,
+        "advantage_cap": None,
         "optimizer": {"learning_rate": 3e-4, "warmup_steps": 100},
     },
     # Ten times Diffuser's gain: the recording's own controller has it.
@@ -275,7 +293,7 @@ _MAZE_PAPER = {
         "optimizer": {"warmup_steps": 500, "weight_decay": 1e-4},
     },
     "reward": {"target": "goal_return", "discount": 0.99},
-    "student": {"advantage_cap": 0.0, "optimizer": {"weight_decay": 1e-6}},
+    "student": {"advantage_cap": None, "optimizer": {"weight_decay": 1e-6}},
 }
 _MAZE_PRESETS = {"cpu": _MAZE_CPU, "smoke": _MAZE_SMOKE}
 # On top of the presets of plans of actions.

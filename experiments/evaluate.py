@@ -48,10 +48,10 @@ def evaluate_states(planner, environment, num_episodes, seed, noise, label):
         "kind": FLAGS.controller or settings.controller.kind,
         "replan_every": settings.controller.replan_every
         if FLAGS.replan_every is None
-        else FLAGS.replan_every,
+        else FLAGS.replan_every or None,
         "gain_position": settings.controller.gain_position
         if FLAGS.gain_position is None
-        else FLAGS.gain_position,
+        else FLAGS.gain_position or None,
     }
     options = dataclasses.replace(settings.controller, **changes)
     model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
@@ -109,8 +109,8 @@ def main():
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
         results, about = evaluate_states(*arguments)
-        name += f"_{about['controller']}_gain{about['gain_position']:g}"
-        name += f"_replan{about['replan_every']}"
+        name += f"_{about['controller']}_gain{about['gain_position'] or 0:g}"
+        name += f"_replan{about['replan_every'] or 0}"
     else:
         results = evaluate_with_progress(*arguments, FLAGS.num_workers)
     folder = Path(FLAGS.checkpoint) / "evaluation"

@@ -73,8 +73,8 @@ class Entry(NamedTuple):
     def file(self) -> str:
         parts = [self.model, f"{self.steps}steps", f"{self.candidates}candidates"]
         options = self.controller
-        parts += [options.kind, f"gain{options.gain_position:g}"]
-        return "_".join([*parts, f"replan{options.replan_every}"])
+        parts += [options.kind, f"gain{options.gain_position or 0:g}"]
+        return "_".join([*parts, f"replan{options.replan_every or 0}"])
 
 
 def samplers(settings: Settings) -> list[Entry]:
@@ -118,7 +118,7 @@ def additions(settings: Settings, conditionings: Sequence[str]) -> list[Entry]:
         *others,
         entry("RACTD, Diffuser's controller (1 per m)", **diffuser),
         entry("RACTD, inverse dynamics", kind="inverse_dynamics"),
-        entry("RACTD, pursuit", kind="pursuit", gain_position=0.0, gain_velocity=0.0),
+        entry("RACTD, pursuit", kind="pursuit", gain_position=None, gain_velocity=None),
         entry("RACTD, best of 16", 16),
         entry("RACTD, best of 64", 64),
         entry("RACTD, replanned every 50 steps", replan_every=50),

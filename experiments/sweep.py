@@ -31,9 +31,9 @@ from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
 from ractd_jax.training.sweep import (
-    Member,
     make_grid,
     member_settings,
+    shared_settings,
     train_grid,
 )
 
@@ -98,7 +98,7 @@ def write_members(stage, settings, members, states, workdir) -> None:
         write_json(folder / "config.json", own)
 
 
-def make_stage(settings: Settings, dataset, members: list[Member]):
+def make_stage(settings: Settings, dataset):
     """The stage that the members share.
 
     Raises:
@@ -110,11 +110,6 @@ def make_stage(settings: Settings, dataset, members: list[Member]):
         return reward_stage(settings, dataset)
     if not FLAGS.teacher:
         raise ConfigError("--teacher: expected the workdir of train_teacher")
-    # One program for all; it has a term where one member has it.
-    for name in ("reward_weight", "path_weight"):
-        default = getattr(settings.student, name)
-        largest = max(member.values.get(name, default) for member in members)
-        settings = from_mapping({"student": {name: largest}}, settings)
     return student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
 
 
@@ -123,7 +118,7 @@ def main():
     grid = make_grid(FLAGS.sweep, FLAGS.seeds, FLAGS.stage)
     members = grid.members
     workdir = Path(FLAGS.workdir)
-    stage = make_stage(settings, dataset, members)
+    stage = make_stage(shared_settings(FLAGS.stage, grid, settings), dataset)
     about = {
         "stage": stage.name,
         "settings": to_dict(settings),

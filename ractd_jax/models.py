@@ -194,7 +194,7 @@ def make_denoise_fn(
     network: DenoiserNetwork,
     params: Any,
     condition: jax.Array,
-    settings: Diffusion,
+    edm: diffusion.EdmNoise,
     **apply_options: Any,
 ) -> DenoiseFn:
     """The teacher's D(x, sigma) under `condition` [B, C]."""
@@ -205,14 +205,7 @@ def make_denoise_fn(
                 {"params": params}, scaled, c_noise, condition, **apply_options
             )
 
-        denoised = diffusion.denoise(
-            network_fn,
-            x,
-            sigma,
-            sigma_min=settings.sigma_min,
-            sigma_data=settings.sigma_data,
-            sigma_floor=settings.sigma_floor,
-        )
+        denoised = diffusion.denoise(network_fn, x, sigma, edm)
         return pin_clean(network, denoised, condition)
 
     return denoise_fn
@@ -257,7 +250,10 @@ def make_regression_fn(
 
 
 def make_clean_fn(
-    network: DenoiserNetwork, params: Any, settings: Diffusion, **apply_options: Any
+    network: DenoiserNetwork,
+    params: Any,
+    edm: diffusion.EdmNoise,
+    **apply_options: Any,
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """The student's g(x, sigma, sigma_stop, condition)."""
 
@@ -272,25 +268,17 @@ def make_clean_fn(
                 **apply_options,
             )
 
-        clean = clean_estimate(
-            network_fn,
-            x,
-            sigma,
-            sigma_stop,
-            sigma_min=settings.sigma_min,
-            sigma_data=settings.sigma_data,
-            sigma_floor=settings.sigma_floor,
-        )
+        clean = clean_estimate(network_fn, x, sigma, sigma_stop, edm)
         return pin_clean(network, clean, condition)
 
     return clean_fn
 
 
 def make_jump_fn(
-    network: DenoiserNetwork, params: Any, settings: Diffusion
+    network: DenoiserNetwork, params: Any, edm: diffusion.EdmNoise
 ) -> Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]:
     """The student's G(x, sigma, sigma_stop, condition)."""
-    clean_fn = make_clean_fn(network, params, settings)
+    clean_fn = make_clean_fn(network, params, edm)
 
     def jump_fn(x, sigma, sigma_stop, condition):
         clean = clean_fn(x, sigma, sigma_stop, condition)
@@ -300,17 +288,17 @@ def make_jump_fn(
 
 
 def fold_jump(
-    network: DenoiserNetwork, params: Any, sigma: float, settings: Diffusion
+    network: DenoiserNetwork, params: Any, sigma: float, edm: diffusion.EdmNoise
 ) -> Any:
     """The student's parameters for jumps from `sigma` to sigma_min and no others."""
-    told = max(sigma, settings.sigma_floor)
-    levels = [250.0 * math.log(level) for level in (told, settings.sigma_min)]
+    seen = max(sigma, edm.floor or 0.0)
+    levels = [250.0 * math.log(level) for level in (seen, edm.sigma_min)]
     fold = fold_mlp_levels if isinstance(network, ResidualMLP) else fold_levels
     return fold(params, network.config, levels)
 
 
 def make_folded_jump_fn(
-    network: DenoiserNetwork, folded: Any, settings: Diffusion
+    network: DenoiserNetwork, folded: Any, edm: diffusion.EdmNoise
 ) -> Callable[[jax.Array, float, float, jax.Array], jax.Array]:
     """:func:`make_jump_fn` with the parameters and for the levels of `fold_jump`."""
 
@@ -319,15 +307,7 @@ def make_folded_jump_fn(
             del c_noise, c_noise_stop  # folded into the parameters
             return network.apply({"params": folded}, scaled, None, condition)
 
-        clean = clean_estimate(
-            network_fn,
-            x,
-            sigma,
-            sigma_stop,
-            sigma_min=settings.sigma_min,
-            sigma_data=settings.sigma_data,
-            sigma_floor=settings.sigma_floor,
-        )
+        clean = clean_estimate(network_fn, x, sigma, sigma_stop, edm)
         clean = pin_clean(network, clean, condition)
         return move_towards(x, clean, sigma, sigma_stop)
 
@@ -374,21 +354,18 @@ def make_plan_return_fn(
     return of_all_states if dims.plans_states else of_first_action
 
 
-def bin_sigmas(settings: Diffusion, num_scales: int = 0) -> jax.Array:
-    """[N + 1] noise levels of bins 0..N; bin N clamps to sigma_min.
-
-    `num_scales` is N; 0 takes the settings' own.
-    """
-    num_scales = num_scales or settings.num_scales
-    return diffusion.karras_sigma(
-        jnp.arange(num_scales + 1),
-        num_scales,
-        settings.sigma_min,
-        settings.sigma_max,
-        settings.rho,
+def edm_noise(settings: Diffusion) -> diffusion.EdmNoise:
+    """The levels and factors of these settings."""
+    return diffusion.EdmNoise(
+        sigma_min=settings.sigma_min,
+        sigma_max=settings.sigma_max,
+        sigma_data=settings.sigma_data,
+        rho=settings.rho,
+        floor=settings.sigma_floor,
     )
 
 
 def init_noise_scale(settings: Diffusion) -> float:
     """Standard deviation of x_T."""
-    return settings.init_noise_scale or settings.sigma_max
+    scale = settings.init_noise_scale
+    return settings.sigma_max if scale is None else scale

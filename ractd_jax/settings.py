@@ -24,13 +24,21 @@ class Environment:
     spec: str = ""
     # How Dict observations become vectors: auto, observation or all.
     flatten: str = "auto"
-    # True return that scores 0.
-    score_min: float = 0.0
-    # True return that scores 100; no more than score_min takes the dataset's reference
+    # True return that scores 0; None, with score_max, takes the dataset's reference
     # returns, else D4RL's, else scores are raw returns.
-    score_max: float = 0.0
+    score_min: float | None = None
+    # True return that scores 100.
+    score_max: float | None = None
     # Where the two come from, filled in.
     score_source: str = ""
+
+    def __post_init__(self):
+        low, high = self.score_min, self.score_max
+        if (low is None) != (high is None) or (low is not None and high <= low):
+            raise ConfigError(
+                "config.environment.score_max: expected more than "
+                f"config.environment.score_min = {low}, or None for both, found {high}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +53,9 @@ class Dataset:
     download: bool = True
     # HDF5 file, used when source is d4rl.
     path: str = ""
-    # Time limit of an episode, for D4RL files without timeouts; 0: by the file's name.
-    max_episode_steps: int = 0
+    # Time limit of an episode, for D4RL files without timeouts; None takes that of the
+    # file's name.
+    max_episode_steps: int | None = None
     # Which windows plans are learned from: uniform (all alike), top (the episodes with
     # the highest returns), advantage (more often where an action returned more than is
     # usual in its state) or both (advantage, among those of top).
@@ -141,17 +150,17 @@ class Diffusion:
     sigma_min: float = 0.02
     # Highest noise level.
     sigma_max: float = 80.0
-    # Standard deviation of the normalised plans; 0 measures it over the dataset.
-    sigma_data: float = 0.5
+    # Standard deviation of the normalised plans; None measures it over the dataset.
+    sigma_data: float | None = 0.5
     # For smooth plans: the network gives the clean plan itself and is told of no level
-    # below this one; 0 for EDM's preconditioning.
-    sigma_floor: float = 0.0
+    # below this one; None for EDM's preconditioning.
+    sigma_floor: float | None = None
     # Curvature of the Karras grid.
     rho: float = 7.0
     # N, levels of the grid.
     num_scales: int = 80
-    # Standard deviation of x_T: 0 means sigma_max (principled); released: 1.
-    init_noise_scale: float = 0.0
+    # Standard deviation of x_T: None takes sigma_max (principled); released: 1.
+    init_noise_scale: float | None = None
     # Mean of ln sigma in training.
     log_sigma_mean: float = -1.2
     # Standard deviation of ln sigma in training.
@@ -179,8 +188,8 @@ class Optimizer:
     warmup_steps: int = 500
     # After the warm-up: cosine (to 0 at the last step) or constant.
     schedule: str = "cosine"
-    # Global gradient norm to clip at; 0 for no clipping.
-    max_grad_norm: float = 0.0
+    # Global gradient norm to clip at; None for no clipping.
+    max_grad_norm: float | None = None
     # EMA decay at step k is 1 - (1 + k)^-ema_power, capped by ema_max_decay.
     ema_power: float = 0.75
     # Cap of the EMA decay.
@@ -236,8 +245,8 @@ class Reward:
     # Radius of a goal, in the units of the data.
     goal_radius: float = 0.5
     # Of goal_return: every n-th state is moved off the data, where it returns nothing;
-    # 0 for none.
-    off_data_every: int = 0
+    # None for no state.
+    off_data_every: int | None = None
     # gamma of the return-to-go.
     discount: float = 0.997
     # Added to the reward of a step that the environment ended.
@@ -284,8 +293,8 @@ class Student:
     path_temperature: float = 0.0
     # What the DSM loss compares with data: denoiser (CTM) or jump (released).
     dsm_form: str = "denoiser"
-    # N of the student's time grid; 0 takes diffusion.num_scales (released).
-    num_scales: int = 20
+    # N of the student's time grid; None takes diffusion.num_scales (released).
+    num_scales: int | None = 20
     # Clean plan that the reward sees: dsm (the DSM branch) or one_step (a sample).
     reward_input: str = "dsm"
     # k of reward = mean - k std over the ensemble's members.
@@ -294,10 +303,10 @@ class Student:
     # reward is felt at the temperatures that plans are sampled at.
     reward_temperature: float = 1.0
     # Most that an action may be predicted to gain over the data's own action in the
-    # same state, in units of the normalised return; 0 for no cap (papers).
-    advantage_cap: float = 0.03
-    # Members of the ensemble to use, the first ones; 0 for all.
-    num_members: int = 0
+    # same state, in units of the normalised return; None for no cap (papers).
+    advantage_cap: float | None = 0.03
+    # Members of the ensemble to use, the first ones; None for all.
+    num_members: int | None = None
     # Teacher weights to distil from: ema or raw (released).
     teacher_weights: str = "ema"
     # Decay of the target network's EMA; 0 is a stop-gradient copy (released).
@@ -323,14 +332,14 @@ class Controller:
     # What follows a plan of states: position_velocity (Diffuser's, in the plan's own
     # time), pursuit (the plan's way at full speed) or inverse_dynamics (learned).
     kind: str = "position_velocity"
-    # Gain of the position's error; 0 for the controller's own default.
-    gain_position: float = 0.0
-    # Gain of the velocity's error; 0 for the controller's own default.
-    gain_velocity: float = 0.0
+    # Gain of the position's error; None for the controller's own default.
+    gain_position: float | None = None
+    # Gain of the velocity's error; None for the controller's own default.
+    gain_velocity: float | None = None
     # Distance at which pursuit aims along the plan, in the units of the positions.
     lookahead: float = 0.3
-    # Steps between plans; 0 for one plan an episode (open loop).
-    replan_every: int = 0
+    # Steps between plans; None for one plan an episode (open loop).
+    replan_every: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -449,8 +458,9 @@ _POSITIVE = ("num_steps", "batch_size", "horizon", "history", "goal_size",
              "num_transitions", "stride", "sigma_min", "rho",
              "execute", "executed_weight", "mlp_width", "mlp_blocks", "num_paths",
              "path_batch_size", "path_steps", "top_fraction", "advantage_beta",
-             "advantage_clip",
-             "reward.num_members", "diffusion.num_scales")  # fmt: skip
+             "advantage_clip", "num_members", "num_scales", "max_episode_steps",
+             "init_noise_scale", "sigma_floor", "sigma_data", "max_grad_norm",
+             "off_data_every", "replan_every")  # fmt: skip
 
 _LARGE = float("inf")
 # Lowest and highest value, and whether the highest itself is too much.
@@ -460,23 +470,17 @@ _RANGES = {
     "beta1": (0.0, 1.0, True),
     "beta2": (0.0, 1.0, True),
     "warmup_steps": (0, _LARGE, True),
-    "max_grad_norm": (0.0, _LARGE, True),
     "ema_power": (0.0, _LARGE, True),
     "ema_max_decay": (0.0, 1.0, True),
     "dropout_rate": (0.0, 1.0, True),
     "discount": (0.0, 1.0, False),
     "holdout_fraction": (0.0, 1.0, True),
     "target_ema": (0.0, 1.0, True),
-    "max_episode_steps": (0, _LARGE, True),
-    "init_noise_scale": (0.0, _LARGE, True),
-    "sigma_floor": (0.0, _LARGE, True),
+    "advantage_cap": (0.0, _LARGE, True),
     "gain_position": (0.0, _LARGE, True),
     "gain_velocity": (0.0, _LARGE, True),
     "lookahead": (0.0, _LARGE, True),
-    "replan_every": (0, _LARGE, True),
-    "off_data_every": (0, _LARGE, True),
     "num_workers": (0, _LARGE, True),
-    "sigma_data": (0.0, _LARGE, True),
     "temperature": (0.0, _LARGE, True),
     "top_fraction": (0.0, 1.0, False),
     "advantage_discount": (0.0, 1.0, False),
@@ -538,7 +542,18 @@ def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noq
     return dataclasses.replace(default, **values)
 
 
+def is_optional(hint) -> bool:
+    """Whether a field of this type may be None."""
+    return type(None) in typing.get_args(hint)
+
+
 def _checked(name: str, key: str, value, hint):
+    expected = hint.__name__ if isinstance(hint, type) else str(hint)
+    if is_optional(hint):
+        if value is None:
+            return None
+        (hint,) = (kind for kind in typing.get_args(hint) if kind is not type(None))
+        expected = f"{hint.__name__} or None"
     if hint is float and type(value) is int:
         value = float(value)
     elif typing.get_origin(hint) is tuple:
@@ -550,7 +565,7 @@ def _checked(name: str, key: str, value, hint):
         return tuple(value)
     if type(value) is not hint:
         raise ConfigError(
-            f"config.{name}: expected {hint.__name__}, found "
+            f"config.{name}: expected {expected}, found "
             f"{type(value).__name__} {value!r}"
         )
     if name in _CHOICES and value not in _CHOICES[name]:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ractd_jax import diffusion
+from ractd_jax.diffusion import EdmNoise
 
-GRID = {"sigma_min": 0.02, "sigma_max": 80.0, "rho": 7.0}
+EDM = EdmNoise()
 
 
 def gaussian_denoiser(std: float):
@@ -28,7 +29,7 @@ def exact_path(x, sigma, sigma_next, std):
 
 
 def solver_error(sample, steps, std=0.5):
-    sigmas = diffusion.karras_sigmas(steps + 1, **GRID)
+    sigmas = diffusion.karras_sigmas(steps + 1, EDM)
     x = 80.0 * jnp.ones((1, 1, 1))
     found = sample(gaussian_denoiser(std), x, sigmas)
     return abs(float(found[0, 0, 0]) - exact_path(80.0, 80.0, 0.02, std))
@@ -46,7 +47,7 @@ def test_error_falls_with_the_solvers_order(sample, order):
 
 
 def test_heun_samples_have_the_datas_standard_deviation():
-    sigmas = diffusion.karras_sigmas(80, **GRID)
+    sigmas = diffusion.karras_sigmas(80, EDM)
     x = 80.0 * jax.random.normal(jax.random.key(0), (20_000, 1, 1))
     plans = diffusion.sample_heun(gaussian_denoiser(0.5), x, sigmas)
     assert np.std(plans) == pytest.approx(0.5, rel=0.02)
@@ -60,27 +61,28 @@ def test_zero_length_step_returns_its_input():
 
 
 def test_grid_ends_and_decreases():
-    sigmas = np.asarray(diffusion.karras_sigmas(80, **GRID))
+    sigmas = np.asarray(diffusion.karras_sigmas(80, EDM))
     assert sigmas.shape == (80,)
     np.testing.assert_allclose(sigmas[[0, -1]], [80.0, 0.02], rtol=1e-5)
     assert (np.diff(sigmas) < 0).all()
     # method.md: bins 27 and 54 are sigma 12.0 and 0.885.
     np.testing.assert_allclose(sigmas[[27, 54]], [12.0, 0.885], rtol=2e-3)
-    past = diffusion.karras_sigma(jnp.array([79, 80, 200]), 80, **GRID)
+    past = diffusion.karras_sigma(jnp.array([79, 80, 200]), 80, EDM)
     np.testing.assert_allclose(past, 0.02, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        {"num_scales": 1},
-        {"sigma_min": 0.0},
-        {"sigma_min": 100.0},
+        (1, EDM, "num_scales"),
+        (80, EDM._replace(sigma_min=0.0), "sigma_min"),
+        (80, EDM._replace(sigma_min=100.0), "sigma_min"),
     ],
 )
 def test_impossible_grid_raises(bad):
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        diffusion.karras_sigmas(**{"num_scales": 80, **GRID, **bad})
+    num_scales, edm, message = bad
+    with pytest.raises(ValueError, match=message):
+        diffusion.karras_sigmas(num_scales, edm)
 
 
 @settings(max_examples=25)
@@ -94,7 +96,7 @@ def test_preconditioning_is_the_papers(sigma, value):
         seen.update(scaled=scaled, c_noise=c_noise)
         return jnp.full_like(scaled, 0.7)
 
-    found = diffusion.denoise(network_fn, x, sigma, sigma_min=0.02, sigma_data=0.5)
+    found = diffusion.denoise(network_fn, x, sigma, EDM)
     norm = np.sqrt(sigma**2 + 0.25)
     c_skip = 0.25 / ((sigma - 0.02) ** 2 + 0.25)
     expected = c_skip * value + (sigma - 0.02) * 0.5 / norm * 0.7
@@ -116,22 +118,19 @@ def test_with_a_sigma_floor_the_network_gives_the_clean_plan(sigma, floor):
         np.testing.assert_allclose(scaled, 3 / np.hypot(sigma, 0.5), rtol=1e-5)
         return jnp.full_like(scaled, 0.7)
 
-    found = diffusion.denoise(
-        network, x, sigma, sigma_min=0.005, sigma_data=0.5, sigma_floor=floor
-    )
+    edm = EDM._replace(sigma_min=0.005, floor=floor)
+    found = diffusion.denoise(network, x, sigma, edm)
     np.testing.assert_allclose(found, 0.35, rtol=1e-6)
     np.testing.assert_allclose(
         told, 250 * np.log(max(sigma, floor)), rtol=1e-4, atol=1e-3
     )
-    weight = diffusion.edm_weight(jnp.float32(sigma), 0.5, floor)
+    weight = diffusion.edm_weight(jnp.float32(sigma), edm)
     np.testing.assert_allclose(weight, 4.0, rtol=1e-6)
 
 
 def test_denoiser_is_the_identity_at_sigma_min():
     x = jax.random.normal(jax.random.key(0), (3, 4, 2))
-    found = diffusion.denoise(
-        lambda scaled, c_noise: scaled + 5.0, x, 0.02, sigma_min=0.02, sigma_data=0.5
-    )
+    found = diffusion.denoise(lambda scaled, c_noise: scaled + 5.0, x, 0.02, EDM)
     np.testing.assert_allclose(found, x, rtol=1e-6)
 
 
@@ -145,10 +144,10 @@ def test_training_noise_has_the_stated_distributions():
     normal = diffusion.sample_log_normal_sigma(jax.random.key(0), 50_000)
     logs = np.log(normal)
     np.testing.assert_allclose([logs.mean(), logs.std()], [-1.2, 1.2], atol=0.02)
-    mixed = diffusion.sample_student_sigma(jax.random.key(1), 50_000, 80, **GRID)
+    mixed = diffusion.sample_student_sigma(jax.random.key(1), 50_000, 80, EDM)
     noisy, rest = np.split(np.asarray(mixed), 2)
-    lowest = float(diffusion.karras_sigma(0.7 * 79, 80, **GRID))
+    lowest = float(diffusion.karras_sigma(0.7 * 79, 80, EDM))
     assert lowest <= noisy.min() and noisy.max() <= 80.0
-    middle = float(diffusion.karras_sigma(0.35 * 79, 80, **GRID))
+    middle = float(diffusion.karras_sigma(0.35 * 79, 80, EDM))
     assert np.mean(noisy < middle) == pytest.approx(0.5, abs=0.01)
     np.testing.assert_allclose(np.log(rest).mean(), -1.2, atol=0.03)

@@ -12,17 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from ractd_jax import diffusion, models
+from ractd_jax import diffusion
 from ractd_jax.errors import CheckpointError
 from ractd_jax.interop.torch_weights import convert_state_dict
 from ractd_jax.networks import Compute, RewardModel, TemporalUNet
-from ractd_jax.settings import Diffusion
 from ractd_jax.student import jump
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 REFUSAL = r"array .[\w.]+. |kernel_size must be odd"
 ROLES = ("teacher", "student", "reward")
-NOISE = {"sigma_min": 0.02, "sigma_data": 0.5}
+EDM = diffusion.EdmNoise()
 
 
 @pytest.fixture(autouse=True)
@@ -234,7 +233,7 @@ def network(state, role, conv="matmul"):
 
 def denoiser(network_fn, cond):
     return lambda x, sigma: diffusion.denoise(
-        lambda scaled, c_noise: network_fn(scaled, c_noise, cond), x, sigma, **NOISE
+        lambda scaled, c_noise: network_fn(scaled, c_noise, cond), x, sigma, EDM
     )
 
 
@@ -244,7 +243,7 @@ def jumper(network_fn, cond):
         x,
         sigma,
         stop,
-        **NOISE,
+        EDM,
     )
 
 
@@ -272,9 +271,9 @@ def parity(name, prefix=None):
 @needs_parity
 def test_parity_schedule():
     expected = parity("schedule")["sigmas"]
-    sigmas = np.asarray(models.bin_sigmas(Diffusion()))
+    sigmas = np.asarray(diffusion.bin_sigmas(80, EDM))
     np.testing.assert_allclose(sigmas, expected, rtol=1e-4)
-    grid = diffusion.karras_sigmas(80, 0.02, 80.0, 7.0)
+    grid = diffusion.karras_sigmas(80, EDM)
     np.testing.assert_allclose(grid, expected[:80], rtol=1e-4)
 
 

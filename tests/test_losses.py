@@ -11,9 +11,8 @@ import pytest
 
 from ractd_jax import diffusion, losses, models, student
 from ractd_jax.models import Dimensions
-from tests.test_diffusion import GRID
+from tests.test_diffusion import EDM
 
-BOUNDARY = {"sigma_min": 0.02, "sigma_data": 0.5}
 MODES = np.array([-0.6, 0.6])
 WIDTH = 0.05
 
@@ -41,7 +40,7 @@ def test_distances_are_the_stated_formulas():
 def test_dsm_loss_is_zero_for_the_truth_and_weighted_for_an_offset():
     plans = jax.random.normal(jax.random.key(0), (2, 4, 1))
     sigma, noise = jnp.array([0.1, 3.0]), jnp.ones((2, 4, 1))
-    options = {"distance_fn": losses.distance("squared"), "sigma_data": 0.5}
+    options = {"distance_fn": losses.distance("squared"), "edm": EDM}
     found = losses.dsm_loss(lambda x, s: plans, plans, sigma, noise, **options)
     assert float(found) == 0.0
     found = losses.dsm_loss(lambda x, s: plans + 0.2, plans, sigma, noise, **options)
@@ -151,19 +150,16 @@ def train_two_bump_student(plan_return_fn=None, weight=0.0, steps=4_000, **optio
     """One-step samples [n] of a student trained by the package's own loss."""
     network, batch = Mlp(), 512
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
-    sigmas = diffusion.karras_sigma(jnp.arange(21), 20, **GRID)
-    settings = {
-        "max_solver_steps": 4,
-        "reward_input": "dsm",
-        "dsm_form": "denoiser",
-        "distance_fn": losses.distance("squared"),
-    } | options
+    sigmas = diffusion.bin_sigmas(20, EDM)
+    squared = losses.distance("squared")
+    form = losses.StudentForm(squared, **{"max_solver_steps": 4} | options)
+    coefficients = losses.StudentCoefficients(30.0, 1.0, weight)
 
     def clean_fn(params, x, sigma, stop):
         def network_fn(*inputs):
             return network.apply(params, *inputs)
 
-        return student.clean_estimate(network_fn, x, sigma, stop, **BOUNDARY)
+        return student.clean_estimate(network_fn, x, sigma, stop, EDM)
 
     def jump_fn(params, x, sigma, stop):
         clean = clean_fn(params, x, sigma, stop)
@@ -173,30 +169,29 @@ def train_two_bump_student(plan_return_fn=None, weight=0.0, steps=4_000, **optio
         keys = jax.random.split(key, 6)
         modes = jax.random.choice(keys[0], jnp.asarray(MODES), (batch, 1, 1))
         plans = modes + WIDTH * jax.random.normal(keys[1], (batch, 1, 1))
-        steps_up_to = settings["max_solver_steps"]
+        steps_up_to = form.max_solver_steps
         draws = losses.StudentDraws(
             student.sample_time_triples(keys[2], batch, 20, steps_up_to),
             jax.random.normal(keys[3], plans.shape),
-            diffusion.sample_student_sigma(keys[4], batch, 80, **GRID),
+            diffusion.sample_student_sigma(keys[4], batch, 80, EDM),
             jax.random.normal(keys[5], plans.shape),
             80.0 * jax.random.normal(keys[0], plans.shape),
         )
         frozen = functools.partial(jump_fn, jax.lax.stop_gradient(params))
         return losses.student_loss(
-            lambda x, sigma, stop, condition: clean_fn(params, x, sigma, stop),
-            frozen,
-            two_bump_denoiser,
-            plan_return_fn,
+            losses.StudentFunctions(
+                lambda x, sigma, stop, condition: clean_fn(params, x, sigma, stop),
+                frozen,
+                two_bump_denoiser,
+                plan_return_fn,
+            ),
             plans,
             plans[:, 0],
             draws,
             sigmas,
-            sigma_data=0.5,
-            ctm_weight=30.0,
-            dsm_weight=1.0,
-            reward_weight=weight,
-            advantage_cap=jnp.inf,
-            **settings,
+            coefficients,
+            form,
+            EDM,
         )
 
     @jax.jit

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from ractd_jax import losses
-from ractd_jax.diffusion import karras_sigmas, sample_heun
-from ractd_jax.losses import StudentDraws, student_loss
+from ractd_jax.diffusion import EdmNoise, karras_sigmas, sample_heun
+from ractd_jax.losses import (
+    StudentCoefficients,
+    StudentDraws,
+    StudentForm,
+    StudentFunctions,
+    student_loss,
+)
 from ractd_jax.student import (
     TimeTriple,
     clean_estimate,
@@ -17,7 +23,8 @@ from ractd_jax.student import (
 )
 from ractd_jax.student.fidelity import mode_shares, sliced_wasserstein, spread
 
-SIGMAS = karras_sigmas(6, 0.02, 80.0, 7.0)
+EDM = EdmNoise()
+SIGMAS = karras_sigmas(6, EDM)
 
 
 def gaussian_denoiser(mean, variance):
@@ -80,24 +87,14 @@ def test_path_loss_is_zero_for_the_exact_jump_and_the_squared_error_otherwise():
 
     def loss(path_weight):
         return student_loss(
-            clean_fn,
-            lambda x, sigma, stop: x,
-            denoise_fn,
-            None,
+            StudentFunctions(clean_fn, lambda x, sigma, stop: x, denoise_fn),
             plans,
             condition,
             draws,
             SIGMAS,
-            distance_fn=losses.distance("squared"),
-            sigma_data=0.5,
-            max_solver_steps=1,
-            ctm_weight=1.0,
-            dsm_weight=1.0,
-            reward_weight=0.0,
-            path_weight=path_weight,
-            advantage_cap=None,
-            dsm_form="denoiser",
-            reward_input="dsm",
+            StudentCoefficients(path_weight=path_weight),
+            StudentForm(losses.distance("squared")),
+            EDM,
         )
 
     total, info = loss(3.0)
@@ -185,7 +182,7 @@ def test_exact_jump_of_a_gaussian_is_learned_from_paths_alone():
         denoise_fn,
         x,
         jnp.zeros((512, 1)),
-        karras_sigmas(41, 0.02, 80.0, 7.0),
+        karras_sigmas(41, EDM),
         jnp.zeros(512, jnp.int32),
     )
 
@@ -195,8 +192,7 @@ def test_exact_jump_of_a_gaussian_is_learned_from_paths_alone():
             x,
             80.0,
             0.02,
-            sigma_min=0.02,
-            sigma_data=0.5,
+            EDM,
         )
         return move_towards(x, clean, 80.0, 0.02)
 

@@ -8,7 +8,7 @@ import pytest
 from ractd_jax import diffusion, models
 from ractd_jax.networks import pin_ends
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
-from ractd_jax.settings import Diffusion, Network
+from ractd_jax.settings import Network
 from tests.toys import HORIZON, ends_of, random_params, state_dimensions
 
 
@@ -85,16 +85,16 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
     """Of the denoiser, the DDPM network, the clean estimate and the jump."""
     x, condition = map(jnp.asarray, some_inputs())
     sigma, stop = np.float32([0.03, 1.0, 70.0]), np.float32([0.02, 0.5, 30.0])
-    noise = Diffusion()
+    edm = diffusion.EdmNoise()
     unet, params = network(conditioning, "teacher")
-    denoised = jax.jit(models.make_denoise_fn(unet, params, condition, noise))(x, sigma)
+    denoised = jax.jit(models.make_denoise_fn(unet, params, condition, edm))(x, sigma)
     schedule = diffusion.ddpm_schedule(3)
     clean_fn = models.make_ddpm_clean_fn(unet, params, condition, schedule)
     ddpm = jax.jit(clean_fn)(x, np.arange(3))
     unet, params = network(conditioning, "student")
-    clean_fn = jax.jit(models.make_clean_fn(unet, params, noise))
+    clean_fn = jax.jit(models.make_clean_fn(unet, params, edm))
     clean = clean_fn(x, sigma, stop, condition)
-    jump_fn = jax.jit(models.make_jump_fn(unet, params, noise))
+    jump_fn = jax.jit(models.make_jump_fn(unet, params, edm))
     pinned = models.pin(unet, x, condition)
     jumped = jump_fn(pinned, sigma, stop, condition)
     if conditioning == "film":
@@ -112,15 +112,15 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_folded_jump_is_the_jump(conditioning):
     unet, params = network(conditioning, "student")
-    noise = Diffusion()
+    edm = diffusion.EdmNoise()
     x, condition = some_inputs()
     for sigma in (80.0, 0.9):
-        folded = models.fold_jump(unet, params, sigma, noise)
+        folded = models.fold_jump(unet, params, sigma, edm)
         height = 0 if conditioning == "ends" else 8
         assert folded["films"]["kernel"].shape[0] == height
-        found = jax.jit(models.make_folded_jump_fn(unet, folded, noise))(
-            sigma * x, sigma, noise.sigma_min, condition
+        found = jax.jit(models.make_folded_jump_fn(unet, folded, edm))(
+            sigma * x, sigma, edm.sigma_min, condition
         )
-        full = jax.jit(models.make_jump_fn(unet, params, noise))
-        expected = full(sigma * x, sigma, noise.sigma_min, condition)
+        full = jax.jit(models.make_jump_fn(unet, params, edm))
+        expected = full(sigma * x, sigma, edm.sigma_min, condition)
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

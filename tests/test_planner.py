@@ -57,14 +57,12 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     keys = jax.random.split(key, 4)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
     condition = student.observation_normalizer.normalize(observations)
-    jump_fn = models.make_jump_fn(
-        student.network, student.params, student.settings.diffusion
-    )
+    edm = models.edm_noise(student.settings.diffusion)
+    jump_fn = models.make_jump_fn(student.network, student.params, edm)
     x = sample_one_step(
         lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
         0.1 * 80.0 * noise,  # the preset's temperature
-        80.0,
-        0.02,
+        edm,
     )
     expected = student.action_normalizer.unnormalize(np.clip(x, -1, 1))
     np.testing.assert_allclose(

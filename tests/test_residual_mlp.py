@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from ractd_jax import models
+from ractd_jax.diffusion import EdmNoise, bin_sigmas
 from ractd_jax.errors import ConfigError
 from ractd_jax.models import Dimensions
 from ractd_jax.networks import Compute, ResidualMLP, ResidualMLPConfig
 from ractd_jax.networks.noise_embedding import NoiseEmbedding
 from ractd_jax.planning.packed import packed_network
-from ractd_jax.settings import Diffusion, Network
+from ractd_jax.settings import Network
 from ractd_jax.student import warm_start
 from tests.toys import random_params
 
@@ -21,7 +22,7 @@ DIMS = Dimensions(observation=5, action=2, horizon=4, history=1)
 SETTINGS = Network(
     kind="mlp", mlp_width=16, mlp_blocks=2, embed_dim=8, noise_embedding="edm"
 )
-NOISE = Diffusion()
+EDM = EdmNoise()
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +108,11 @@ def test_folded_levels_give_the_same_jump(network):
     params = random_params(network, DIMS, "student")
     x, _, cond, _ = inputs()
     for sigma in (80.0, 1.3):
-        folded = models.fold_jump(network, params, sigma, NOISE)
+        folded = models.fold_jump(network, params, sigma, EDM)
         assert "noise_embedding" not in folded
-        expected = models.make_jump_fn(network, params, NOISE)
-        found = models.make_folded_jump_fn(network, folded, NOISE)
-        arguments = sigma * x, sigma, NOISE.sigma_min, cond
+        expected = models.make_jump_fn(network, params, EDM)
+        found = models.make_folded_jump_fn(network, folded, EDM)
+        arguments = sigma * x, sigma, EDM.sigma_min, cond
         np.testing.assert_allclose(
             found(*arguments), expected(*arguments), rtol=1e-4, atol=1e-5
         )
@@ -119,7 +120,7 @@ def test_folded_levels_give_the_same_jump(network):
 
 def test_edm_embedding_tells_neighbouring_levels_apart():
     """250 ln sigma of the 80 levels of the grid; no two embeddings nearly agree."""
-    sigmas = np.asarray(models.bin_sigmas(NOISE))[:80]
+    sigmas = np.asarray(bin_sigmas(80, EDM))[:80]
     embed = NoiseEmbedding(16, Compute(), "edm")
     params = embed.init(jax.random.key(0), jnp.zeros(1))
     found = embed.apply(params, 250.0 * jnp.log(jnp.asarray(sigmas)))
@@ -146,7 +147,7 @@ def test_packed_kernels_give_nearly_the_same_plans():
     config = ResidualMLPConfig((4, 2), width=1_280, num_blocks=1, embed_dim=8)
     network = ResidualMLP(config)
     params = random_params(network, DIMS, "student")
-    folded = models.fold_jump(network, params, 80.0, NOISE)
+    folded = models.fold_jump(network, params, 80.0, EDM)
     found = packed_network(network, folded, DIMS, 1)
     assert found is not None
     packed, packed_params = found

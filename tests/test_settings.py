@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from configs import base
 from ractd_jax.data.generate import dataset_id
@@ -46,6 +48,22 @@ def leaves(section, prefix=""):
 
 
 LEAVES = dict(leaves(Settings()))
+OPTIONAL = {
+    "environment.score_min": None,
+    "environment.score_max": None,
+    "dataset.max_episode_steps": 1_000,
+    "diffusion.sigma_data": 0.3,
+    "diffusion.sigma_floor": 0.1,
+    "diffusion.init_noise_scale": 1.0,
+    "reward.off_data_every": 2,
+    "student.num_scales": 20,
+    "student.num_members": 3,
+    "student.advantage_cap": 0.0,
+    "controller.gain_position": 10.0,
+    "controller.gain_velocity": 1.0,
+    "controller.replan_every": 50,
+    **{name: 1.0 for name in LEAVES if name.endswith("max_grad_norm")},
+}
 
 
 def nested(name: str, value) -> dict:
@@ -104,7 +122,8 @@ def test_config_becomes_settings(config, preset):
         assert stage.optimizer.warmup_steps < stage.num_steps
     assert settings.run.log_every % settings.run.steps_per_call == 0
     assert settings.run.checkpoint_every % settings.run.steps_per_call == 0
-    assert settings.student.num_members <= settings.reward.num_members
+    members = settings.student.num_members
+    assert members is None or members <= settings.reward.num_members
     if preset in ("paper", "released") and settings.task in REWARD_WEIGHTS:
         thesis, released = REWARD_WEIGHTS[settings.task]
         expected = thesis if preset == "paper" else released
@@ -185,7 +204,8 @@ def test_released_preset_makes_the_released_choices():
         "student.dropout_rate": 0.2,
         "student.pessimism": 0.0,
         "student.dsm_form": "jump",
-        "student.num_scales": 0,
+        "student.num_scales": None,
+        "student.advantage_cap": None,
         "student.reward_input": "dsm",
         "student.teacher_weights": "raw",
         "student.target_ema": 0.0,
@@ -238,10 +258,10 @@ def test_unknown_key_is_named(name):
 def test_wrong_type_is_named(name):
     """No setting takes another type, nor a truth value for a number."""
     default = LEAVES[name]
-    wrong = {bool: [1, "yes"], str: [1, None, True]}.get(
-        type(default), ["1", None, True, 1.5 if type(default) is int else [1.5]]
+    wrong = {bool: [1, "yes"], str: [1, True]}.get(
+        type(default), ["1", True, 1.5 if type(default) is int else [1.5]]
     )
-    for value in wrong:
+    for value in wrong if name in OPTIONAL else [*wrong, None]:
         assert_refused(name, value)
 
 
@@ -351,18 +371,48 @@ def test_the_noise_levels_must_span_something():
             from_mapping({"diffusion": levels})
 
 
-def test_zero_where_it_means_something():
-    """0 is off, or all, for these."""
+def test_zero_is_a_number():
     for name in (
         "student.reward_weight",
-        "student.num_members",
-        "student.num_scales",
-        "diffusion.init_noise_scale",
-        "teacher.optimizer.max_grad_norm",
+        "student.advantage_cap",
         "teacher.optimizer.warmup_steps",
         "controller.gain_position",
         "controller.gain_velocity",
-        "controller.replan_every",
         "seed",
     ):
         assert lookup(from_mapping(nested(name, 0)), name) == 0
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_none_says_off_default_all_or_never(name):
+    """Through JSON, too, and on either side of a value; other fields refuse it."""
+    for value in (OPTIONAL[name], None):
+        settings = from_mapping(nested(name, value))
+        assert lookup(settings, name) == value
+        assert from_mapping(json.loads(json.dumps(to_dict(settings)))) == settings
+    assert_refused(name, "none")
+    with pytest.raises(ConfigError, match="or None, found str"):
+        from_mapping(nested(name, "none"))
+
+
+def test_flags_give_none_or_a_value():
+    for text, expected in (("None", None), ("0.5", 0.5), ("0", 0.0)):
+        values = flags.FlagValues()
+        argv = ["main", f"--config={Path(base.__file__).parent}/hopper_medium.py"]
+        argv += [f"--config.student.advantage_cap={text}"]
+        argv += [f"--config.diffusion.sigma_data={text}"] if text == "0.5" else []
+        config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+        values(argv)
+        found = from_mapping(values.config.to_dict())
+        assert found.student.advantage_cap == expected
+
+
+def test_none_is_refused_where_it_means_nothing():
+    for name in ("student.reward_weight", "plan.horizon", "dataset.id"):
+        assert_refused(name, None)
+
+
+def test_reference_returns_come_in_pairs():
+    for pair in ({"score_max": 1.0}, {"score_min": 1.0, "score_max": 1.0}):
+        with pytest.raises(ConfigError, match=r"environment\.score_max"):
+            from_mapping({"environment": pair})

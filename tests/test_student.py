@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from ractd_jax import diffusion, models, student
 from ractd_jax.models import Dimensions
-from ractd_jax.settings import Diffusion, Network
-from tests.test_diffusion import GRID, exact_path, gaussian_denoiser
+from ractd_jax.settings import Network
+from tests.test_diffusion import EDM, exact_path, gaussian_denoiser
 from tests.toys import random_params
-
-BOUNDARY = {"sigma_min": 0.02, "sigma_data": 0.5}
 
 
 def noisy_network(scaled, c_noise, c_noise_stop):
@@ -24,7 +22,7 @@ def noisy_network(scaled, c_noise, c_noise_stop):
 @given(st.floats(0.02, 80.0), st.integers(0, 99))
 def test_jump_to_the_same_level_is_the_identity(sigma, seed):
     x = sigma * jax.random.normal(jax.random.key(seed), (2, 4, 1))
-    found = student.jump(noisy_network, x, sigma, sigma, **BOUNDARY)
+    found = student.jump(noisy_network, x, sigma, sigma, EDM)
     np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-5)
 
 
@@ -34,7 +32,7 @@ def test_jump_mixes_the_point_and_its_clean_estimate():
     raw = np.sin(6.0 / np.sqrt(9.25)) + 0.01 * 250 * np.log(s)
     c_skip = 0.25 / ((t - 0.02) ** 2 + 0.25)
     clean = c_skip * 2.0 + (t - 0.02) * 0.5 / np.sqrt(9.25) * raw
-    found = student.jump(noisy_network, x, t, s, **BOUNDARY)
+    found = student.jump(noisy_network, x, t, s, EDM)
     np.testing.assert_allclose(found, 0.25 * 2.0 + 0.75 * clean, rtol=1e-5)
 
 
@@ -65,7 +63,7 @@ def test_time_triples_are_uniform():
 @pytest.mark.parametrize("max_steps", [1, 3])
 def test_teacher_solve_follows_the_path_and_stops(max_steps):
     """Rows stop at their own bin; a zero-length solve returns its input."""
-    sigmas = diffusion.karras_sigma(jnp.arange(81), 80, **GRID)
+    sigmas = diffusion.bin_sigmas(80, EDM)
     start = jnp.array([5, 20, 40, 79])
     stop = jnp.array([5, 21, 40 + max_steps, 80])
     x = sigmas[start][:, None, None] * jnp.ones((4, 1, 1))
@@ -87,12 +85,12 @@ def exact_gaussian_jump(x, sigma, sigma_stop):
 
 @pytest.mark.parametrize("num_steps", [1, 2, 4])
 def test_few_step_samples_of_an_exact_jump_have_the_datas_spread(num_steps):
-    sigmas = diffusion.karras_sigmas(80, **GRID)
+    sigmas = diffusion.karras_sigmas(80, EDM)
     bins = student.few_step_bins(num_steps, 80)
     x = 80.0 * jax.random.normal(jax.random.key(0), (20_000, 1, 1))
     noises = jax.random.normal(jax.random.key(1), (num_steps - 1, 20_000, 1, 1))
     plans = student.sample_few_step(
-        exact_gaussian_jump, x, noises, [sigmas[i] for i in bins], 80.0, 0.02
+        exact_gaussian_jump, x, noises, [sigmas[i] for i in bins], EDM
     )
     assert np.std(plans) == pytest.approx(np.sqrt(0.25 + 0.02**2), rel=0.02)
 
@@ -118,8 +116,8 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     x = jax.random.normal(jax.random.key(1), (3, 4, 2))
     condition = jax.random.normal(jax.random.key(2), (3, 3))
     sigma, stop = jnp.array([0.1, 2.0, 70.0]), jnp.array([0.02, 1.0, 30.0])
-    denoised = models.make_denoise_fn(unet, params, condition, Diffusion())(x, sigma)
-    jumped = models.make_jump_fn(unet, widened, Diffusion())(x, sigma, stop, condition)
+    denoised = models.make_denoise_fn(unet, params, condition, EDM)(x, sigma)
+    jumped = models.make_jump_fn(unet, widened, EDM)(x, sigma, stop, condition)
     ratio = (stop / sigma)[:, None, None]
     np.testing.assert_allclose(
         jumped, ratio * x + (1 - ratio) * denoised, rtol=1e-4, atol=1e-5
@@ -133,17 +131,16 @@ def test_folded_jump_is_the_jump(octaves):
     network = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
     unet = models.make_network(network, dims)
     params = random_params(unet, dims, "student")
-    noise = Diffusion()
     x = jax.random.normal(jax.random.key(1), (5, 4, 2))
     condition = jax.random.normal(jax.random.key(2), (5, 6))
     for sigma in (80.0, 0.9):
-        folded = models.fold_jump(unet, params, sigma, noise)
+        folded = models.fold_jump(unet, params, sigma, EDM)
         assert "noise_embedding" not in folded
         shared = [tree["middle_a"]["block_in"] for tree in (folded, params)]
         assert shared[0]["conv"]["kernel"] is shared[1]["conv"]["kernel"]
-        found = models.make_folded_jump_fn(unet, folded, noise)(
-            sigma * x, sigma, noise.sigma_min, condition
+        found = models.make_folded_jump_fn(unet, folded, EDM)(
+            sigma * x, sigma, EDM.sigma_min, condition
         )
-        full = models.make_jump_fn(unet, params, noise)
-        expected = full(sigma * x, sigma, noise.sigma_min, condition)
+        full = models.make_jump_fn(unet, params, EDM)
+        expected = full(sigma * x, sigma, EDM.sigma_min, condition)
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

@@ -19,6 +19,7 @@ from ractd_jax.training.sweep import (
     Grid,
     make_grid,
     member_settings,
+    shared_settings,
     train_grid,
 )
 from tests.conftest import SMOKE_FLAGS, run_main
@@ -27,9 +28,10 @@ from tests.toys import toy_dataset, toy_settings
 RUN = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 4}
 
 
-def settings_of(run=RUN):
+def settings_of(run=RUN, **student):
     sizes = {"plan": {"horizon": 16}, "network": {"widths": (16,)}}
-    return toy_settings(8, run=run, **sizes)
+    student = {"num_paths": 32, "path_batch_size": 8, "path_steps": 3} | student
+    return toy_settings(8, run=run, student=student, **sizes)
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +71,27 @@ def logged(folder) -> dict[int, dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "sweep"),
+    ("name", "base", "sweep"),
     [
-        ("teacher", "learning_rate=1e-3,3e-3"),
-        ("reward", ""),
-        ("student", "reward_weight=0.2,1;learning_rate=1e-3"),
-        ("student", "pessimism=0,2"),
+        ("teacher", {}, "learning_rate=1e-3,3e-3"),
+        ("reward", {}, ""),
+        ("student", {}, "reward_weight=0.2,1;learning_rate=1e-3"),
+        ("student", {}, "pessimism=0,2;dsm_weight=0,1"),
+        # The base and the swept values on either side of what leaves a term out.
+        ("student", {"advantage_cap": None}, "advantage_cap=none,0.001"),
+        ("student", {"advantage_cap": None}, "advantage_cap=0,none"),
+        ("student", {"advantage_cap": 0.001}, "advantage_cap=none,0"),
+        ("student", {"reward_weight": 0.0}, "reward_weight=0,1"),
+        ("student", {"path_weight": 0.0}, "path_weight=0,2;ctm_weight=1"),
+        ("student", {"path_weight": 1.0}, "path_weight=2,0"),
     ],
 )
 def test_members_are_the_runs_they_would_have_been_alone(
-    dataset, folder, tmp_path, name, sweep
+    dataset, folder, tmp_path, name, base, sweep
 ):
-    settings = settings_of()
+    settings = settings_of(**base)
     grid = make_grid(sweep, 2, name)
-    stage = stage_of(name, dataset, folder, settings)
+    stage = stage_of(name, dataset, folder, shared_settings(name, grid, settings))
     _, finite = train_grid(stage, grid, settings.run, tmp_path / "grid")
     assert finite.all() and len(finite) == len(grid.members)
     for i in (0, len(grid.members) - 1):
@@ -96,7 +105,9 @@ def test_members_are_the_runs_they_would_have_been_alone(
         assert found.keys() == {2, 4, 6, 8}
         assert ("fidelity/spread" in found[8]) == (name == "student")
         for step, row in logged(tmp_path / str(i)).items():
-            assert found[step] == pytest.approx(row, rel=1e-4, abs=1e-4)
+            # A term that the member weights with 0 is logged in the grid alone.
+            same = {name: found[step][name] for name in row}
+            assert same == pytest.approx(row, rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.slow
@@ -177,6 +188,7 @@ def test_one_program_serves_all_members(dataset, tmp_path):
     [
         ("widths=1,2", "expected each of learning_rate, .* found 'widths'"),
         ("reward_weight=a", "expected numbers .* found 'a'"),
+        ("reward_weight=none", "expected numbers .* found 'none'"),
         ("reward_weight=1,1", "has a value twice"),
         ("reward_weight=1;reward_weight=2", "at most once"),
     ],

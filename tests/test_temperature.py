@@ -75,9 +75,8 @@ def test_temperature_scales_the_noise_of_a_plan():
     key = jax.random.key(2)
     keys = jax.random.split(key, 5)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
-    jump = models.make_jump_fn(
-        planner.network, planner.params, planner.settings.diffusion
-    )
+    edm = models.edm_noise(planner.settings.diffusion)
+    jump = models.make_jump_fn(planner.network, planner.params, edm)
     condition = planner.condition(observations())
     expected = np.clip(jump(0.3 * 80.0 * noise, 80.0, 0.02, condition), -1, 1)
     np.testing.assert_allclose(
@@ -205,9 +204,9 @@ def test_zscores_are_clipped_and_survive_json():
     np.testing.assert_array_equal(again.normalize(x), found)
 
 
-def test_sigma_data_is_measured_where_it_is_zero():
+def test_sigma_data_is_measured_where_it_is_none():
     dataset = toy_dataset()
-    settings = toy_settings(diffusion={"sigma_data": 0.0})
+    settings = toy_settings(diffusion={"sigma_data": None})
     found = resolve_sigma_data(settings, dataset).diffusion.sigma_data
     normalized = dataset.action_normalizer.normalize(dataset.episodes.actions)
     assert found == pytest.approx(np.sqrt(np.mean(normalized**2)), abs=1e-4)

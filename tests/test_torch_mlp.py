@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ractd_jax import losses, models
+from ractd_jax import diffusion, losses, models
 from ractd_jax.models import Dimensions
 from ractd_jax.settings import from_mapping
 from ractd_jax.student import PathPoints
@@ -23,6 +23,7 @@ SETTINGS = from_mapping(
     }
 )
 NOISE, BATCH = SETTINGS.diffusion, 8
+EDM = models.edm_noise(NOISE)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +78,12 @@ def test_both_teachers_have_the_same_loss(rng):
     plans, cond = plans_and_conditions(rng)
     sigma, noise = levels(rng), normal(rng, *plans.shape)
     found = losses.dsm_loss(
-        models.make_denoise_fn(network, params, cond, NOISE),
+        models.make_denoise_fn(network, params, cond, EDM),
         plans,
         sigma,
         noise,
         distance_fn=losses.distance("squared"),
-        sigma_data=NOISE.sigma_data,
+        edm=EDM,
     )
     expected = teacher_loss(theirs, *tensors((plans, cond, sigma, noise)), NOISE)
     np.testing.assert_allclose(found, expected.item(), rtol=1e-4)
@@ -112,30 +113,28 @@ def test_both_students_have_the_same_loss_and_gradient(rng):
     _, teacher_params, their_teacher = pair("teacher", seed=1)
     plans, cond = plans_and_conditions(rng)
     draws = student_draws(rng, plans)
-    grid, options = models.bin_sigmas(NOISE, 20), SETTINGS.student
+    grid, options = diffusion.bin_sigmas(20, EDM), SETTINGS.student
 
     @jax.value_and_grad
     def ours(params):
-        frozen = models.make_jump_fn(network, jax.lax.stop_gradient(params), NOISE)
+        frozen = models.make_jump_fn(network, jax.lax.stop_gradient(params), EDM)
         loss, _ = losses.student_loss(
-            models.make_clean_fn(network, params, NOISE),
-            lambda x, sigma, stop: frozen(x, sigma, stop, cond),
-            models.make_denoise_fn(network, teacher_params, cond, NOISE),
-            None,
+            losses.StudentFunctions(
+                models.make_clean_fn(network, params, EDM),
+                lambda x, sigma, stop: frozen(x, sigma, stop, cond),
+                models.make_denoise_fn(network, teacher_params, cond, EDM),
+            ),
             plans,
             cond,
             draws,
             grid,
-            distance_fn=losses.distance("squared"),
-            sigma_data=NOISE.sigma_data,
-            max_solver_steps=1,
-            ctm_weight=options.ctm_weight,
-            dsm_weight=options.dsm_weight,
-            reward_weight=0.0,
-            path_weight=options.path_weight,
-            advantage_cap=None,
-            dsm_form="denoiser",
-            reward_input="dsm",
+            losses.StudentCoefficients(
+                options.ctm_weight,
+                options.dsm_weight,
+                path_weight=options.path_weight,
+            ),
+            losses.StudentForm(losses.distance("squared")),
+            EDM,
         )
         return loss
 

@@ -366,7 +366,7 @@ def switch(**options):
         switch(teacher_weights="raw"),
         switch(target_ema=0.99),
         switch(max_solver_steps=3),
-        switch(num_scales=0),
+        switch(num_scales=None),
         switch(pessimism=0.0),
         switch(advantage_cap=0.001),
         switch(num_members=1),

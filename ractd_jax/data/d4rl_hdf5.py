@@ -25,7 +25,7 @@ _MAX_EXPANSION, _FREE_BYTES = 1100, 2**24
 
 
 def load_d4rl_hdf5(
-    path: str | os.PathLike, max_episode_steps: int = 0
+    path: str | os.PathLike, max_episode_steps: int | None = None
 ) -> tuple[Episodes, Origin]:
     """Reads a D4RL file: MuJoCo -v0, -v1 and -v2, maze2d, kitchen or antmaze.
 
@@ -35,7 +35,7 @@ def load_d4rl_hdf5(
     Args:
       path: the file.
       max_episode_steps: time limit of an episode, for files without ``timeouts``
-        (MuJoCo -v0); 0 takes D4RL's own where the file's name says which task it is.
+        (MuJoCo -v0); None takes D4RL's own where the file's name says which task it is.
 
     Raises:
       DataError: the file is missing, is not HDF5 or is cut off, lacks a field, or

@@ -40,15 +40,15 @@ class Origin(NamedTuple):
     Attributes:
       environment_id: Gymnasium id to evaluate in; empty when unknown.
       environment_spec: EnvSpec as JSON, where the id alone would not make it.
-      score_min: true return that scores 0.
-      score_max: true return that scores 100; equal to `score_min` when unknown.
+      score_min: true return that scores 0; None when unknown.
+      score_max: true return that scores 100; None when unknown.
       score_source: where these two come from, in words.
     """
 
     environment_id: str = ""
     environment_spec: str = ""
-    score_min: float = 0.0
-    score_max: float = 0.0
+    score_min: float | None = None
+    score_max: float | None = None
     score_source: str = ""
 
 
@@ -85,7 +85,7 @@ def with_reference(origin: Origin, family: str = "") -> Origin:
       origin: of the dataset.
       family: key of :data:`D4RL_REFERENCE`; by default the environment's.
     """
-    if origin.score_max > origin.score_min:
+    if origin.score_max is not None:
         return origin
     name = origin.environment_id.split("/")[-1].rpartition("-v")[0]
     family = family or _REFERENCED_IDS.get(name, "")

@@ -110,8 +110,8 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
         found = dataclasses.replace(
             found, id=origin.environment_id, spec=origin.environment_spec
         )
-    if given.score_max <= given.score_min:
-        known = origin.score_max > origin.score_min
+    if given.score_max is None:
+        known = origin.score_max is not None
         found = dataclasses.replace(
             found,
             score_min=origin.score_min if known else 0.0,
@@ -125,12 +125,12 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
 
 
 def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
-    """`settings` with sigma_data measured, where it is 0.
+    """`settings` with sigma_data measured, where it is None.
 
     It is the root mean square of the normalised numbers that plans consist of, so that
     the preconditioned network sees inputs, and gives outputs, of unit size.
     """
-    if settings.diffusion.sigma_data:
+    if settings.diffusion.sigma_data is not None:
         return settings
     of_states = settings.plan.kind == "states"
     name = "observations" if of_states else "actions"

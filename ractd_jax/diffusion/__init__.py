@@ -8,6 +8,7 @@ from ractd_jax.diffusion.ddpm import (
     sample_ddim,
     sample_ddpm,
 )
+from ractd_jax.diffusion.noise import EdmNoise, noise_input
 from ractd_jax.diffusion.preconditioning import (
     boundary_preconditioning,
     denoise,
@@ -15,6 +16,7 @@ from ractd_jax.diffusion.preconditioning import (
     expand,
 )
 from ractd_jax.diffusion.schedules import (
+    bin_sigmas,
     karras_sigma,
     karras_sigmas,
     sample_log_normal_sigma,
@@ -31,7 +33,9 @@ from ractd_jax.diffusion.solvers import (
 __all__ = [
     "DdpmCleanFn",
     "DdpmSchedule",
+    "EdmNoise",
     "add_ddpm_noise",
+    "bin_sigmas",
     "boundary_preconditioning",
     "clip_denoised",
     "ddpm_schedule",
@@ -42,6 +46,7 @@ __all__ = [
     "heun_step",
     "karras_sigma",
     "karras_sigmas",
+    "noise_input",
     "sample_ddim",
     "sample_ddpm",
     "sample_euler",

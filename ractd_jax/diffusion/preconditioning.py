@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ractd_jax.diffusion.noise import EdmNoise, noise_input
+
 NetworkFn = Callable[..., jax.Array]
 DenoiseFn = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -21,9 +23,7 @@ class Preconditioning(NamedTuple):
     c_noise: jax.Array
 
 
-def boundary_preconditioning(
-    sigma: jax.Array, *, sigma_min: float, sigma_data: float, sigma_floor: float = 0.0
-) -> Preconditioning:
+def boundary_preconditioning(sigma: jax.Array, edm: EdmNoise) -> Preconditioning:
     """EDM's factors shifted so that c_skip = 1 and c_out = 0 at `sigma_min`.
 
     c_skip = sd^2 / ((sigma - smin)^2 + sd^2), c_out = (sigma - smin) sd /
@@ -31,7 +31,7 @@ def boundary_preconditioning(
     (consistency models, appendix C; the released code).
 
     EDM's factors are best for data without correlation. Of a smooth path, neighbouring
-    steps say more than a noisy step itself: with a `sigma_floor` the network gives the
+    steps say more than a noisy step itself: with a `floor` the network gives the
     clean plan at every level, c_skip = 0 and c_out = sd, and is told of no level below
     the floor, c_noise = 250 ln max(sigma, floor). Training seldom sees those levels,
     and a plan with less noise than told is still cleaned well. D is then nowhere the
@@ -39,24 +39,22 @@ def boundary_preconditioning(
 
     Args:
       sigma: noise levels.
-      sigma_min: the level at which D is the identity.
-      sigma_data: standard deviation of the data.
-      sigma_floor: 0 for EDM's factors.
+      edm: its `sigma_min` is the level at which D is the identity.
     """
-    shifted = sigma - sigma_min
+    shifted, sigma_data = sigma - edm.sigma_min, edm.sigma_data
     c_in = jax.lax.rsqrt(jnp.square(sigma) + sigma_data**2)
-    if sigma_floor:
+    if edm.floor is not None:
         return Preconditioning(
             c_skip=jnp.zeros_like(sigma),
             c_out=jnp.full_like(sigma, sigma_data),
             c_in=c_in,
-            c_noise=250.0 * jnp.log(jnp.maximum(sigma, sigma_floor)),
+            c_noise=noise_input(jnp.maximum(sigma, edm.floor)),
         )
     return Preconditioning(
         c_skip=sigma_data**2 / (jnp.square(shifted) + sigma_data**2),
         c_out=shifted * sigma_data * c_in,
         c_in=c_in,
-        c_noise=250.0 * jnp.log(sigma),
+        c_noise=noise_input(sigma),
     )
 
 
@@ -74,10 +72,7 @@ def denoise(
     network_fn: NetworkFn,
     x: jax.Array,
     sigma: jax.typing.ArrayLike,
-    *,
-    sigma_min: float,
-    sigma_data: float,
-    sigma_floor: float = 0.0,
+    edm: EdmNoise,
 ) -> jax.Array:
     """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise); EDM eq. 7.
 
@@ -85,28 +80,23 @@ def denoise(
       network_fn: F(scaled x [B, ...], c_noise [B]).
       x: [B, ...] noisy plans.
       sigma: scalar or [B] noise levels.
-      sigma_min: the level at which D is the identity.
-      sigma_data: standard deviation of the data.
-      sigma_floor: see :func:`boundary_preconditioning`.
+      edm: see :func:`boundary_preconditioning`.
 
     Returns:
       Denoised plans, shaped as `x`.
     """
     sigma = broadcast_sigma(sigma, x)
-    factors = boundary_preconditioning(
-        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_floor=sigma_floor
-    )
+    factors = boundary_preconditioning(sigma, edm)
     raw = network_fn(expand(factors.c_in, x) * x, factors.c_noise)
     return expand(factors.c_skip, x) * x + expand(factors.c_out, x) * raw
 
 
-def edm_weight(
-    sigma: jax.Array, sigma_data: float, sigma_floor: float = 0.0
-) -> jax.Array:
+def edm_weight(sigma: jax.Array, edm: EdmNoise) -> jax.Array:
     """lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2, 1 / c_out^2; EDM table 1.
 
-    1 / sd^2 with a `sigma_floor`, see :func:`boundary_preconditioning`.
+    1 / sd^2 with a `floor`, see :func:`boundary_preconditioning`.
     """
-    if sigma_floor:
+    sigma_data = edm.sigma_data
+    if edm.floor is not None:
         return jnp.full_like(sigma, 1.0 / sigma_data**2)
     return (jnp.square(sigma) + sigma_data**2) / jnp.square(sigma * sigma_data)

@@ -65,21 +65,22 @@ def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
 class FollowPlans:
     """Makes plans of states and follows them with a controller.
 
-    A new plan is made at the beginning, every `replan_every` steps (0: never) and when
-    the goal has changed.
+    A new plan is made at the beginning, every `replan_every` steps (None: never) and
+    when the goal has changed.
     """
 
     def __init__(
         self,
         planner: Planner,
         controller: ControllerFn,
-        replan_every: int,
+        replan_every: int | None,
         keys: EpisodeKeys,
         num_episodes: int,
         maze: MazeMap | None,
     ):
         self._planner, self._controller, self._keys = planner, controller, keys
-        self._replan_every = replan_every or np.iinfo(np.int32).max
+        never = np.iinfo(np.int32).max
+        self._replan_every = never if replan_every is None else replan_every
         dims = planner.dims
         self._plans = np.zeros((num_episodes, *dims.plan_shape), np.float32)
         self._goals = np.full((num_episodes, dims.goal), np.nan, np.float32)
@@ -142,7 +143,7 @@ def evaluate_state_planner(
     num_episodes: int,
     seed: int,
     *,
-    replan_every: int = 0,
+    replan_every: int | None = None,
     noise: str = "each_step",
     maze: MazeMap | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -155,7 +156,7 @@ def evaluate_state_planner(
       environment: what to make.
       num_episodes: E.
       seed: first reset's seed.
-      replan_every: steps between plans; 0 for one plan an episode.
+      replan_every: steps between plans; None for one plan an episode.
       noise: ``each_step`` or ``each_episode``.
       maze: walls to check plans against.
       on_step: called with (step, episodes still running).

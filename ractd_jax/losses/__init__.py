@@ -5,12 +5,21 @@ from ractd_jax.losses.ddpm import ddpm_loss
 from ractd_jax.losses.distances import DISTANCES, DistanceFn, distance
 from ractd_jax.losses.dsm import add_noise, dsm_loss
 from ractd_jax.losses.reward import pessimistic_return, regression_loss, reward_loss
-from ractd_jax.losses.total import StudentDraws, student_loss
+from ractd_jax.losses.student import (
+    StudentCoefficients,
+    StudentDraws,
+    StudentForm,
+    StudentFunctions,
+    student_loss,
+)
 
 __all__ = [
     "DISTANCES",
     "DistanceFn",
+    "StudentCoefficients",
     "StudentDraws",
+    "StudentForm",
+    "StudentFunctions",
     "add_noise",
     "ctm_loss",
     "ddpm_loss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import chex
 import jax
 
+from ractd_jax.diffusion.noise import EdmNoise
 from ractd_jax.diffusion.preconditioning import DenoiseFn, edm_weight, expand
 from ractd_jax.losses.distances import DistanceFn
 
@@ -22,8 +23,7 @@ def dsm_loss(
     noise: jax.Array,
     *,
     distance_fn: DistanceFn,
-    sigma_data: float,
-    sigma_floor: float = 0.0,
+    edm: EdmNoise,
 ) -> jax.Array:
     """mean lambda(sigma) d(D(x_0 + sigma eps, sigma), x_0); EDM eq. 2.
 
@@ -33,8 +33,7 @@ def dsm_loss(
       sigma: [B] noise levels.
       noise: [B, H, D] standard normal draws.
       distance_fn: from :func:`ractd_jax.losses.distance`.
-      sigma_data: standard deviation of the data, for lambda.
-      sigma_floor: see :func:`ractd_jax.diffusion.edm_weight`.
+      edm: for lambda, see :func:`ractd_jax.diffusion.edm_weight`.
     """
     prediction = denoise_fn(add_noise(plans, sigma, noise), sigma)
-    return distance_fn(prediction, plans, edm_weight(sigma, sigma_data, sigma_floor))
+    return distance_fn(prediction, plans, edm_weight(sigma, edm))

@@ -119,11 +119,11 @@ def make_controller(
                 "(--inverse_dynamics=DIR), found none"
             )
         return inverse_dynamics(model, stride)
-    default = _GAINS[options.kind]
-    gains = (
-        options.gain_position or default[0],
-        options.gain_velocity or default[1],
-    )
+    given = options.gain_position, options.gain_velocity
+    gains = [
+        default if gain is None else gain
+        for gain, default in zip(given, _GAINS[options.kind], strict=True)
+    ]
     if options.kind == "pursuit":
         return pursuit(options.lookahead, *gains)
     return position_velocity(*gains, stride)

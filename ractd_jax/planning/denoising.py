@@ -46,9 +46,7 @@ def denoising_path(
     if key.ndim:
         raise ValueError(f"key: expected one key, found shape {list(key.shape)}")
     noise = planner.settings.diffusion
-    sigmas = diffusion.karras_sigmas(
-        num_points, noise.sigma_min, noise.sigma_max, noise.rho
-    )
+    sigmas = diffusion.karras_sigmas(num_points, models.edm_noise(noise))
     condition = jnp.asarray(planner.condition(np.asarray(observation)[None]))
     # As Planner.plan draws it: a key for each observation, then for its candidates.
     x_init = jax.random.normal(
@@ -84,7 +82,9 @@ def _trajectory(planner, condition, x_init, sigmas):
     @jax.jit
     def solve(params):
         denoise_fn = diffusion.clip_denoised(
-            models.make_denoise_fn(planner.network, params, condition, settings)
+            models.make_denoise_fn(
+                planner.network, params, condition, models.edm_noise(settings)
+            )
         )
 
         def body(x, levels):

@@ -56,8 +56,8 @@ def make_sampler(
     """
     if not temperature >= 0.0:
         raise ValueError(f"temperature must be at least 0, not {temperature}")
-    noise = settings.diffusion
-    scale = temperature * models.init_noise_scale(noise)
+    edm = models.edm_noise(settings.diffusion)
+    scale = temperature * models.init_noise_scale(settings.diffusion)
     if role == "bc":
         if num_steps != 1:
             raise ValueError(f"num_steps must be 1 for bc, not {num_steps}")
@@ -74,10 +74,8 @@ def make_sampler(
             raise ValueError(f"num_steps must be at least 1, not {num_steps}")
 
         def teacher(params, condition, noises):
-            denoise_fn = models.make_denoise_fn(network, params, condition, noise)
-            sigmas = diffusion.karras_sigmas(
-                num_steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
-            )
+            denoise_fn = models.make_denoise_fn(network, params, condition, edm)
+            sigmas = diffusion.karras_sigmas(num_steps + 1, edm)
             x_init = models.pin(network, scale * noises[0], condition)
             plans = diffusion.sample_heun(
                 diffusion.clip_denoised(denoise_fn), x_init, sigmas
@@ -106,24 +104,24 @@ def make_sampler(
         num_noises = 1 + num_steps if ancestral else 1
         return Sampler(lambda params: params, ddpm, num_noises, num_steps)
 
-    bins = np.array(few_step_bins(num_steps, noise.num_scales), int)
-    levels = [float(sigma) for sigma in np.asarray(models.bin_sigmas(noise))[bins]]
+    num_scales = settings.diffusion.num_scales
+    bins = np.array(few_step_bins(num_steps, num_scales), int)
+    grid = np.asarray(diffusion.bin_sigmas(num_scales, edm))
+    levels = [float(sigma) for sigma in grid[bins]]
 
     def prepare(params):
         return {
-            sigma: models.fold_jump(network, params, sigma, noise)
-            for sigma in (noise.sigma_max, *levels)
+            sigma: models.fold_jump(network, params, sigma, edm)
+            for sigma in (edm.sigma_max, *levels)
         }
 
     def student(weights, condition, noises):
         def jump_fn(x, sigma, sigma_stop):
-            folded = models.make_folded_jump_fn(network, weights[sigma], noise)
+            folded = models.make_folded_jump_fn(network, weights[sigma], edm)
             x = models.pin(network, x, condition)
             return jnp.clip(folded(x, sigma, sigma_stop, condition), -1.0, 1.0)
 
         x_init, more = scale * noises[0], temperature * noises[1:]
-        return sample_few_step(
-            jump_fn, x_init, more, levels, noise.sigma_max, noise.sigma_min
-        )
+        return sample_few_step(jump_fn, x_init, more, levels, edm)
 
     return Sampler(prepare, student, num_steps, num_steps)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from ractd_jax.diffusion.noise import EdmNoise, noise_input
 from ractd_jax.diffusion.preconditioning import (
     NetworkFn,
     boundary_preconditioning,
@@ -22,10 +23,7 @@ def clean_estimate(
     x: jax.Array,
     sigma: jax.typing.ArrayLike,
     sigma_stop: jax.typing.ArrayLike,
-    *,
-    sigma_min: float,
-    sigma_data: float,
-    sigma_floor: float = 0.0,
+    edm: EdmNoise,
 ) -> jax.Array:
     """g(x, t, s) = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s); CTM eq. 9.
 
@@ -33,11 +31,9 @@ def clean_estimate(
     On the diagonal, g(x, t, t) is the denoiser D(x, t). Arguments as :func:`jump`.
     """
     sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
-    factors = boundary_preconditioning(
-        sigma, sigma_min=sigma_min, sigma_data=sigma_data, sigma_floor=sigma_floor
-    )
+    factors = boundary_preconditioning(sigma, edm)
     raw = network_fn(
-        expand(factors.c_in, x) * x, factors.c_noise, 250.0 * jnp.log(sigma_stop)
+        expand(factors.c_in, x) * x, factors.c_noise, noise_input(sigma_stop)
     )
     return expand(factors.c_skip, x) * x + expand(factors.c_out, x) * raw
 
@@ -59,10 +55,7 @@ def jump(
     x: jax.Array,
     sigma: jax.typing.ArrayLike,
     sigma_stop: jax.typing.ArrayLike,
-    *,
-    sigma_min: float,
-    sigma_data: float,
-    sigma_floor: float = 0.0,
+    edm: EdmNoise,
 ) -> jax.Array:
     """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s); CTM eq. 9. G(x, t, t) = x.
 
@@ -71,30 +64,18 @@ def jump(
       x: [B, ...] points at `sigma`.
       sigma: scalar or [B] level t to jump from.
       sigma_stop: scalar or [B] level s <= t to jump to.
-      sigma_min: the level that stands for "time zero".
-      sigma_data: standard deviation of the data.
-      sigma_floor: see :func:`ractd_jax.diffusion.boundary_preconditioning`.
+      edm: see :func:`ractd_jax.diffusion.boundary_preconditioning`.
 
     Returns:
       Points at `sigma_stop`, shaped as `x`.
     """
-    clean = clean_estimate(
-        network_fn,
-        x,
-        sigma,
-        sigma_stop,
-        sigma_min=sigma_min,
-        sigma_data=sigma_data,
-        sigma_floor=sigma_floor,
-    )
+    clean = clean_estimate(network_fn, x, sigma, sigma_stop, edm)
     return move_towards(x, clean, sigma, sigma_stop)
 
 
-def sample_one_step(
-    jump_fn: JumpFn, x_init: jax.Array, sigma_max: float, sigma_min: float
-) -> jax.Array:
+def sample_one_step(jump_fn: JumpFn, x_init: jax.Array, edm: EdmNoise) -> jax.Array:
     """G(x_T, sigma_max, sigma_min): one network evaluation."""
-    return jump_fn(x_init, sigma_max, sigma_min)
+    return jump_fn(x_init, edm.sigma_max, edm.sigma_min)
 
 
 def sample_few_step(
@@ -102,8 +83,7 @@ def sample_few_step(
     x_init: jax.Array,
     noises: jax.Array,
     sigmas: Sequence[float],
-    sigma_max: float,
-    sigma_min: float,
+    edm: EdmNoise,
 ) -> jax.Array:
     """One jump, then for each level of `sigmas` noise added back and a jump.
 
@@ -115,13 +95,12 @@ def sample_few_step(
       x_init: [B, ...] noise at `sigma_max`.
       noises: [S, B, ...] standard normal draws.
       sigmas: S decreasing levels between `sigma_max` and `sigma_min`; S may be 0.
-      sigma_max: level of `x_init`.
-      sigma_min: level of the result.
+      edm: has the two ends.
     """
-    plan = sample_one_step(jump_fn, x_init, sigma_max, sigma_min)
+    plan = sample_one_step(jump_fn, x_init, edm)
     for sigma, noise in zip(sigmas, noises, strict=True):
-        noisy = plan + jnp.sqrt(sigma**2 - sigma_min**2) * noise
-        plan = jump_fn(noisy, sigma, sigma_min)
+        noisy = plan + jnp.sqrt(sigma**2 - edm.sigma_min**2) * noise
+        plan = jump_fn(noisy, sigma, edm.sigma_min)
     return plan
 
 

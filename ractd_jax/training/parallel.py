@@ -274,10 +274,10 @@ def make_members_call(
     """K steps of S x V trainings: ``(states, seeds, values, first, frozen, data)``.
 
     The leaves of `states` are [D, S / D, V, ...], the `seeds` [D, S / D], the leaves of
-    `values` (``learning_rate``, and ``weights``, which replace those of `frozen`) [V];
-    `first`, the number of the next step, `frozen` and `data` are shared. Members of one
-    seed draw the same batches and noise: what depends on nothing else, such as the
-    teacher's solution, is computed once for all of them.
+    `values` (``learning_rate``, and ``coefficients``, which replace those of `frozen`)
+    [V]; `first`, the number of the next step, `frozen` and `data` are shared. Members
+    of one seed draw the same batches and noise: what depends on nothing else, such as
+    the teacher's solution, is computed once for all of them.
 
     Each member makes the steps that it would have made alone on one device. One whose
     scalars or new parameters' norm are not finite stays at the state before that step.
@@ -294,8 +294,8 @@ def make_members_call(
     """
 
     def member_steps(state, values, seed, first, frozen, data):
-        if values["weights"]:
-            frozen = frozen | {"weights": frozen["weights"] | values["weights"]}
+        if "coefficients" in values:
+            frozen = frozen | {"coefficients": values["coefficients"]}
         optimizer = make_optimizer_fn(values["learning_rate"])
 
         def guarded(state, frozen, batch, key, part):

@@ -57,7 +57,7 @@ def make_optimizer(
         settings.beta2,
         weight_decay=settings.weight_decay,
     )
-    if settings.max_grad_norm > 0:
+    if settings.max_grad_norm is not None:
         return optax.chain(optax.clip_by_global_norm(settings.max_grad_norm), adamw)
     return adamw
 

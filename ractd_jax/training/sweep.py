@@ -15,7 +15,8 @@ from absl import logging
 from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings import Run
+from ractd_jax.losses import StudentCoefficients
+from ractd_jax.settings import Run, Settings, from_mapping
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.interruption import interruptible
@@ -26,19 +27,13 @@ from ractd_jax.training.state import TrainState, make_optimizer
 from ractd_jax.training.workdir import check_resumed, training_folder
 
 # What a compiled program takes as values, by stage; the seed besides.
-_LOSS_WEIGHTS = (
-    "ctm_weight",
-    "dsm_weight",
-    "reward_weight",
-    "path_weight",
-    "pessimism",
-    "advantage_cap",
-)
 SWEEPABLE = {
     "teacher": ("learning_rate",),
     "reward": ("learning_rate",),
-    "student": ("learning_rate", *_LOSS_WEIGHTS),
+    "student": ("learning_rate", *StudentCoefficients._fields),
 }
+# Those that may be "none", and what stands for it in a program that has the others.
+_NONE = {"advantage_cap": np.inf}
 
 
 class Member(NamedTuple):
@@ -52,7 +47,7 @@ class Member(NamedTuple):
 
     name: str
     seed: int
-    values: Mapping[str, float]
+    values: Mapping[str, float | None]
 
 
 class Grid(NamedTuple):
@@ -64,7 +59,7 @@ class Grid(NamedTuple):
     """
 
     seeds: Sequence[int]
-    values: Sequence[Mapping[str, float]]
+    values: Sequence[Mapping[str, float | None]]
 
     @property
     def members(self) -> list[Member]:
@@ -72,7 +67,7 @@ class Grid(NamedTuple):
         return [
             Member(
                 ",".join(
-                    [f"{name}={value:g}" for name, value in values.items()]
+                    [f"{name}={_text(value)}" for name, value in values.items()]
                     + [f"seed={seed}"]
                 ),
                 seed,
@@ -83,6 +78,15 @@ class Grid(NamedTuple):
         ]
 
 
+def _text(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+def _number(name: str, text: str) -> float | None:
+    """Raises ValueError for other than a number, or "none" where that is a value."""
+    return None if text == "none" and name in _NONE else float(text)
+
+
 # (step, states with leaves [M, ...], [M] whether each is still finite)
 OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
 
@@ -90,10 +94,12 @@ OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
 def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
     """The grid of ``"reward_weight=0,0.3;learning_rate=1e-3"`` and seeds 0, 1, ....
 
+    ``advantage_cap`` may be ``none``, too.
+
     Raises:
       ConfigError: a value that no program takes, no number, or one given twice.
     """
-    axes: dict[str, list[float]] = {}
+    axes: dict[str, list[float | None]] = {}
     for part in filter(None, sweep.replace(" ", "").split(";")):
         name, _, listed = part.partition("=")
         if name not in SWEEPABLE[stage] or name in axes:
@@ -102,7 +108,7 @@ def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
                 f"for a {stage}, found {name!r}"
             )
         try:
-            axes[name] = [float(value) for value in listed.split(",")]
+            axes[name] = [_number(name, value) for value in listed.split(",")]
         except ValueError:
             raise ConfigError(
                 f"--sweep: expected numbers with commas after {name}=, found {listed!r}"
@@ -122,6 +128,17 @@ def member_settings(stage: str, member: Member) -> dict:
     if "learning_rate" in section:
         section["optimizer"] = {"learning_rate": section.pop("learning_rate")}
     return {"seed": member.seed, stage: section}
+
+
+def shared_settings(stage: str, grid: Grid, settings: Settings) -> Settings:
+    """`settings` for the one stage of a grid: with each term that a member has."""
+    if stage != "student":
+        return settings
+    largest = {}
+    for name in ("reward_weight", "path_weight"):
+        default = getattr(settings.student, name)
+        largest[name] = max(values.get(name, default) for values in grid.values)
+    return from_mapping({"student": largest}, settings)
 
 
 def train_grid(
@@ -264,13 +281,21 @@ def _stacked_values(stage: Stage, grid: Grid) -> dict:
     """What `parallel.make_members_call` takes, leaves [V]."""
 
     def stacked(name, default):
-        return np.array([v.get(name, default) for v in grid.values], np.float32)
+        """[V]; None where no member has a number."""
+        values = [value.get(name, default) for value in grid.values]
+        if all(value is None for value in values):
+            return None
+        numbers = [_NONE[name] if value is None else value for value in values]
+        return np.array(numbers, np.float32)
 
-    weights = stage.frozen.get("weights", {})
-    return {
-        "learning_rate": stacked("learning_rate", stage.optimizer.learning_rate),
-        "weights": {name: stacked(name, value) for name, value in weights.items()},
-    }
+    found = {"learning_rate": stacked("learning_rate", stage.optimizer.learning_rate)}
+    coefficients = stage.frozen.get("coefficients")
+    if coefficients is not None:
+        of_all = coefficients._asdict().items()
+        found["coefficients"] = StudentCoefficients(
+            **{name: stacked(name, value) for name, value in of_all}
+        )
+    return found
 
 
 def still_finite(states: TrainState, step: int) -> np.ndarray:

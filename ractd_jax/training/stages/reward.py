@@ -167,7 +167,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             arrived = (gap**2).sum(axis=-1) < options.goal_radius**2
             targets = options.discount ** arrived.argmax(axis=-1)
         states = data.observations[data.index.start[windows]]
-        if options.target == "goal_return" and options.off_data_every:
+        if options.target == "goal_return" and options.off_data_every is not None:
             # A state of components of different rows: where the data never is, such as
             # in a wall, nothing else is seen, and the return is 0.
             moved = rows % options.off_data_every == 0

@@ -75,12 +75,13 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
     check_same_dataset(stored.directory, stored.metadata, metadata)
 
 
-def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int):
-    """(reward model, stacked EMA parameters of the first `num_members`; 0: all)."""
+def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int | None):
+    """(reward model, stacked EMA parameters of the first `num_members`; None: all)."""
     options = from_mapping(stored.metadata["settings"]).reward
-    if num_members > options.num_members:
+    keep = options.num_members if num_members is None else num_members
+    if keep > options.num_members:
         raise CheckpointError(
-            f"{stored.directory}: expected at least {num_members} members "
+            f"{stored.directory}: expected at least {keep} members "
             f"(config.student.num_members), found {options.num_members}"
         )
     model = models.make_reward_model(options)
@@ -88,5 +89,4 @@ def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int)
         lambda: models.init_reward(model, dims, jax.random.key(0), options.num_members)
     )
     params = stored.load(template)
-    keep = num_members or options.num_members
     return model, jax.tree.map(lambda leaf: leaf[:keep], params)

@@ -12,7 +12,8 @@ from ractd_jax import models
 from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.losses import StudentCoefficients
+from ractd_jax.settings import Settings, Student, from_mapping
 from ractd_jax.student import PathPoints, warm_start
 from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
@@ -74,17 +75,7 @@ def student_stage(
     )
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
     # Traced, so that one compilation serves every weight.
-    frozen["weights"] = {
-        name: np.float32(getattr(options, name))
-        for name in (
-            "ctm_weight",
-            "dsm_weight",
-            "reward_weight",
-            "path_weight",
-            "pessimism",
-            "advantage_cap",
-        )
-    }
+    frozen["coefficients"] = student_coefficients(options)
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
     with_reward = options.reward_weight != 0.0
@@ -148,6 +139,17 @@ def student_stage(
         target_decay=options.target_ema or None,
         probe=probe,
         **sampling,
+    )
+
+
+def student_coefficients(options: Student) -> StudentCoefficients:
+    """The loss's numbers of these settings, float32; no cap stays None."""
+    values = {name: getattr(options, name) for name in StudentCoefficients._fields}
+    return StudentCoefficients(
+        **{
+            name: None if value is None else np.float32(value)
+            for name, value in values.items()
+        }
     )
 
 

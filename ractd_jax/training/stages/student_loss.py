@@ -14,8 +14,16 @@ from ractd_jax.training.stages.base import plan_distance
 
 def student_loss_fn(settings: Settings, dims, network, reward_model) -> LossFn:
     options, noise = settings.student, settings.diffusion
-    distance_fn = plan_distance(options.distance, settings.plan)
-    num_scales = options.num_scales or noise.num_scales
+    edm = models.edm_noise(noise)
+    num_scales = options.num_scales
+    if num_scales is None:
+        num_scales = noise.num_scales
+    form = losses.StudentForm(
+        plan_distance(options.distance, settings.plan),
+        options.max_solver_steps,
+        options.dsm_form,
+        options.reward_input,
+    )
 
     def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
         (
@@ -34,9 +42,7 @@ def student_loss_fn(settings: Settings, dims, network, reward_model) -> LossFn:
             sigma_key,
             total,
             noise.num_scales,
-            noise.sigma_min,
-            noise.sigma_max,
-            noise.rho,
+            edm,
             (noise.log_sigma_mean, noise.log_sigma_std),
         )
         init_noise = models.init_noise_scale(noise) * part.normal(init_key, plans.shape)
@@ -66,40 +72,31 @@ def student_loss_fn(settings: Settings, dims, network, reward_model) -> LossFn:
         frozen_params = jax.lax.stop_gradient(
             params if target_params is None else target_params
         )
-        frozen_jump = models.make_jump_fn(network, frozen_params, noise)
-        weights = frozen["weights"]
+        frozen_jump = models.make_jump_fn(network, frozen_params, edm)
+        coefficients = frozen["coefficients"]
         plan_return_fn = None
         if reward_model is not None:
             reward_fn = models.make_reward_fn(
-                reward_model, frozen["reward"], weights["pessimism"]
+                reward_model, frozen["reward"], coefficients.pessimism
             )
             plan_return_fn = models.make_plan_return_fn(reward_fn, dims)
-        return losses.student_loss(
-            models.make_clean_fn(
+        functions = losses.StudentFunctions(
+            clean=models.make_clean_fn(
                 network,
                 params,
-                noise,
+                edm,
                 deterministic=options.dropout_rate == 0.0,
                 rngs={"dropout": part.key(dropout_key)},
             ),
-            lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
-            models.make_denoise_fn(network, frozen["teacher"], condition, noise),
-            plan_return_fn,
-            plans,
-            condition,
-            draws,
-            models.bin_sigmas(noise, num_scales),
-            distance_fn=distance_fn,
-            sigma_data=noise.sigma_data,
-            sigma_floor=noise.sigma_floor,
-            max_solver_steps=options.max_solver_steps,
-            ctm_weight=weights["ctm_weight"],
-            dsm_weight=weights["dsm_weight"],
-            reward_weight=weights["reward_weight"],
-            path_weight=weights["path_weight"],
-            advantage_cap=weights["advantage_cap"] if options.advantage_cap else None,
-            dsm_form=options.dsm_form,
-            reward_input=options.reward_input,
+            frozen_jump=lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
+            teacher_denoise=models.make_denoise_fn(
+                network, frozen["teacher"], condition, edm
+            ),
+            plan_return=plan_return_fn,
+        )
+        sigmas = diffusion.bin_sigmas(num_scales, edm)
+        return losses.student_loss(
+            functions, plans, condition, draws, sigmas, coefficients, form, edm
         )
 
     return loss_fn

@@ -40,15 +40,12 @@ def _first_device(tree):
 
 def _one_step_plans(network, settings: Settings):
     """(params, x_T, condition) -> plans, as a planner samples them."""
-    noise = settings.diffusion
+    edm = models.edm_noise(settings.diffusion)
 
     def plans(params, init, condition):
-        jump_fn = models.make_jump_fn(network, params, noise)
+        jump_fn = models.make_jump_fn(network, params, edm)
         found = sample_one_step(
-            lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
-            init,
-            noise.sigma_max,
-            noise.sigma_min,
+            lambda x, sigma, stop: jump_fn(x, sigma, stop, condition), init, edm
         )
         return jnp.clip(found, -1.0, 1.0)
 
@@ -117,15 +114,13 @@ def fidelity_probe(
 
 def make_path_solver(network, settings: Settings):
     """(teacher params, x_T, condition, levels) -> PathPoints."""
-    noise, steps = settings.diffusion, settings.student.path_steps
-    sigmas = diffusion.karras_sigmas(
-        steps + 1, noise.sigma_min, noise.sigma_max, noise.rho
-    )
+    edm = models.edm_noise(settings.diffusion)
+    sigmas = diffusion.karras_sigmas(settings.student.path_steps + 1, edm)
 
     @jax.jit
     def solve(params, init, condition, levels):
         denoise_fn = diffusion.clip_denoised(
-            models.make_denoise_fn(network, params, condition, noise)
+            models.make_denoise_fn(network, params, condition, edm)
         )
         return solve_paths(denoise_fn, init, condition, sigmas, levels)
 

@@ -23,7 +23,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     options = settings.teacher
     network = models.make_network(settings.network, dims, options.dropout_rate)
     distance_fn = plan_distance(options.distance, settings.plan)
-    noise = settings.diffusion
+    noise, edm = settings.diffusion, models.edm_noise(settings.diffusion)
 
     def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
         del target_params, frozen
@@ -33,7 +33,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             network,
             params,
             condition,
-            noise,
+            edm,
             deterministic=options.dropout_rate == 0.0,
             rngs={"dropout": part.key(dropout_key)},
         )
@@ -49,8 +49,7 @@ def teacher_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
             part.of(sigma),
             part.normal(noise_key, plans.shape),
             distance_fn=distance_fn,
-            sigma_data=noise.sigma_data,
-            sigma_floor=noise.sigma_floor,
+            edm=edm,
         )
         return loss, {"loss/dsm": loss}
 

@@ -1,0 +1,225 @@
+"""The student's loss: alpha L_CTM + beta L_DSM + sigma_r L_Reward + kappa L_path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax.diffusion.noise import EdmNoise
+from ractd_jax.diffusion.preconditioning import DenoiseFn, edm_weight
+from ractd_jax.losses.ctm import ctm_loss
+from ractd_jax.losses.distances import DistanceFn
+from ractd_jax.losses.dsm import add_noise
+from ractd_jax.losses.reward import reward_loss
+from ractd_jax.student.jump import JumpFn, move_towards
+from ractd_jax.student.paths import PathPoints
+from ractd_jax.student.targets import TimeTriple, solve_teacher
+
+# g(x, sigma, sigma_stop, condition)
+CleanFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# R(plans, condition) -> [B]
+PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class StudentFunctions(NamedTuple):
+    """The functions that the loss compares.
+
+    Attributes:
+      clean: g_theta(x, sigma, sigma_stop, condition), the trained one.
+      frozen_jump: G_sg(x, sigma, sigma_stop) for the batch's condition.
+      teacher_denoise: the teacher's D(x, sigma) for the batch's condition.
+      plan_return: R(plans, condition), or None to leave the reward term out.
+    """
+
+    clean: CleanFn
+    frozen_jump: JumpFn
+    teacher_denoise: DenoiseFn
+    plan_return: PlanReturnFn | None = None
+
+
+class StudentDraws(NamedTuple):
+    """The random draws of one student step.
+
+    Attributes:
+      triple: bins (t, u, s), each int32 [B].
+      ctm_noise: [B, H, D] standard normal.
+      dsm_sigma: [B] noise levels.
+      dsm_noise: [B, H, D] standard normal.
+      init_noise: [B, H, D] x_T of the one-step sample.
+      path: [P, ...] points of the teacher's paths, or None to leave their loss out.
+    """
+
+    triple: TimeTriple
+    ctm_noise: jax.Array
+    dsm_sigma: jax.Array
+    dsm_noise: jax.Array
+    init_noise: jax.Array
+    path: PathPoints | None = None
+
+
+class StudentCoefficients(NamedTuple):
+    """Numbers of the loss, which a compiled program takes as values.
+
+    Attributes:
+      ctm_weight: alpha.
+      dsm_weight: beta.
+      reward_weight: sigma_r.
+      path_weight: kappa.
+      pessimism: k of the ensemble's mean - k std, for whoever makes the plan's return.
+      advantage_cap: see :func:`ractd_jax.losses.reward_loss`; None for no cap, and
+        infinity for none in a program that has caps.
+    """
+
+    ctm_weight: jax.typing.ArrayLike = 1.0
+    dsm_weight: jax.typing.ArrayLike = 1.0
+    reward_weight: jax.typing.ArrayLike = 0.0
+    path_weight: jax.typing.ArrayLike = 0.0
+    pessimism: jax.typing.ArrayLike = 0.0
+    advantage_cap: jax.typing.ArrayLike | None = None
+
+
+class StudentForm(NamedTuple):
+    """What a program is compiled for.
+
+    Attributes:
+      distance: of plans, from :func:`ractd_jax.losses.distance`.
+      max_solver_steps: longest teacher solve in bins.
+      dsm_form: what the DSM loss compares with the data. ``denoiser`` is g(x, t, t),
+        as CTM has it. ``jump`` is G(x, t, smin), as released: it pulls the jump
+        itself to the posterior mean, between the modes.
+      reward_input: the clean plan that the reward sees. ``dsm`` is the jump to
+        `sigma_min` from the DSM branch's noisy plan, ``one_step`` a one-step sample.
+    """
+
+    distance: DistanceFn
+    max_solver_steps: int = 1
+    dsm_form: str = "denoiser"
+    reward_input: str = "dsm"
+
+
+def student_loss(
+    functions: StudentFunctions,
+    plans: jax.Array,
+    condition: jax.Array,
+    draws: StudentDraws,
+    sigmas: jax.Array,
+    coefficients: StudentCoefficients,
+    form: StudentForm,
+    edm: EdmNoise,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """RACTD's loss (Thesis eq. 3.7) and L_path, in one evaluation of the network.
+
+    Args:
+      functions: networks as functions.
+      plans: [B, H, D] clean normalised plans.
+      condition: [B, C] what the networks are conditioned on.
+      draws: the random draws.
+      sigmas: [N + 1] noise level of each bin of the triples.
+      coefficients: weights of the terms, and the cap.
+      form: what is compared with what.
+      edm: for the weight lambda of the DSM term.
+
+    Returns:
+      (loss, info) with the terms under ``loss/``.
+    """
+    branches = _branches(functions, plans, condition, draws, sigmas, form)
+    jumped, clean = _evaluate(functions.clean, branches)
+
+    # 1. L_CTM = d(G_sg(a, s, smin), G_sg(b, s, smin)): the jump a from x_t to s,
+    #    against b, the teacher's solver from x_t to u and a frozen jump from u to s.
+    x_t, sigma_t, sigma_s, _ = branches["ctm"]
+    triple = draws.triple
+    x_u = jax.lax.stop_gradient(
+        solve_teacher(
+            functions.teacher_denoise,
+            x_t,
+            triple.t,
+            triple.u,
+            sigmas,
+            form.max_solver_steps,
+        )
+    )
+    ctm = ctm_loss(
+        jumped["ctm"],
+        functions.frozen_jump,
+        x_u,
+        sigmas[triple.u],
+        sigma_s,
+        sigma_min=jnp.full_like(sigma_t, sigmas[-1]),
+        distance_fn=form.distance,
+    )
+
+    # 2. L_DSM = lambda(sigma) d(g(x, sigma, sigma), x_0), against the data itself: what
+    #    keeps the student from drifting to what its own jumps agree on.
+    denoised = clean["dsm"] if form.dsm_form == "denoiser" else jumped["dsm"]
+    dsm = form.distance(denoised, plans, edm_weight(draws.dsm_sigma, edm))
+    loss = coefficients.ctm_weight * ctm + coefficients.dsm_weight * dsm
+    info = {"loss/ctm": ctm, "loss/dsm": dsm}
+
+    # 3. L_path = d(G(x_t, t, smin), x_end), x_t and x_end on one path of the teacher.
+    #    CTM learns long jumps from short ones; with few updates its jump from sigma_max
+    #    stays near the mean of all plans. This teaches that jump itself.
+    if draws.path is not None:
+        ones = jnp.ones_like(draws.path.sigma)
+        path = form.distance(jumped["path"], draws.path.end, ones)
+        loss = loss + coefficients.path_weight * path
+        info["loss/path"] = path
+
+    # 4. L_Reward = -R(plan), capped. The released form's DSM branch jumps to sigma_min
+    #    itself, and needs no branch of its own.
+    if functions.plan_return is not None:
+        predicted = jumped.get("reward", jumped["dsm"])
+        reward, _ = reward_loss(
+            functions.plan_return,
+            condition,
+            predicted,
+            plans,
+            coefficients.advantage_cap,
+        )
+        loss = loss + coefficients.reward_weight * reward
+        info["loss/reward"] = reward
+    return loss, {"loss/total": loss, **info}
+
+
+def _branches(functions, plans, condition, draws, sigmas, form):
+    """Name -> (x, level, level to jump to, condition): what the network is asked."""
+    sigma_t, sigma_s = sigmas[draws.triple.t], sigmas[draws.triple.s]
+    sigma_min = jnp.full_like(sigma_t, sigmas[-1])
+    x_t = add_noise(plans, sigma_t, draws.ctm_noise)
+    x_dsm = add_noise(plans, draws.dsm_sigma, draws.dsm_noise)
+    dsm_stop = draws.dsm_sigma if form.dsm_form == "denoiser" else sigma_min
+    branches = {
+        "ctm": (x_t, sigma_t, sigma_s, condition),
+        "dsm": (x_dsm, draws.dsm_sigma, dsm_stop, condition),
+    }
+    if functions.plan_return is not None and form.reward_input == "one_step":
+        sigma_max = jnp.full_like(sigma_t, sigmas[0])
+        branches["reward"] = (draws.init_noise, sigma_max, sigma_min, condition)
+    elif functions.plan_return is not None and form.dsm_form == "denoiser":
+        branches["reward"] = (x_dsm, draws.dsm_sigma, sigma_min, condition)
+    if draws.path is not None:
+        stop = jnp.full_like(draws.path.sigma, sigmas[-1])
+        path = draws.path
+        branches["path"] = (path.start, path.sigma, stop, path.condition)
+    return branches
+
+
+def _evaluate(clean_fn, branches):
+    """({name: jump}, {name: clean estimate}) of all branches, stacked in one batch.
+
+    One wide evaluation is faster than four narrow ones, and its gradient even more so.
+    """
+    x, sigma, stop, condition = map(
+        jnp.concatenate, zip(*branches.values(), strict=True)
+    )
+    clean = clean_fn(x, sigma, stop, condition)
+    ends = np.cumsum([len(branch[0]) for branch in branches.values()])[:-1]
+
+    def by_branch(whole):
+        return dict(zip(branches, jnp.split(whole, ends), strict=True))
+
+    return by_branch(move_towards(x, clean, sigma, stop)), by_branch(clean)
