@@ -33,10 +33,10 @@ from benchmarks.training import (
     TEACHER_EVALUATIONS,
     student_stage,
 )
-from ractd_jax import models
 from ractd_jax.evaluation.latency import plan_seconds
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
+from ractd_jax.methods import EdmTeacher
 from ractd_jax.training import stages
 
 FLAGS = flags.FLAGS
@@ -59,15 +59,14 @@ def read_rate(size: int) -> float:
 
 def forward_flops(settings, dims) -> float:
     """Operations of one evaluation on one plan, as XLA counts them of lax.conv."""
-    network = settings_for(settings.network.widths, conv="lax").network
-    unet = models.make_network(network, dims)
+    with_lax = settings_for(settings.network.widths, conv="lax")
+    teacher = EdmTeacher.from_settings(with_lax, dims)
     x = jax.ShapeDtypeStruct((1, *dims.plan_shape), jnp.float32)
     level = jax.ShapeDtypeStruct((1,), jnp.float32)
     cond = jax.ShapeDtypeStruct((1, dims.condition), jnp.float32)
-    params = jax.eval_shape(
-        lambda: models.init_network(unet, dims, jax.random.key(0), "teacher")
-    )
-    forward = jax.jit(lambda p, x, c, y: unet.apply({"params": p}, x, c, y))
+    params = jax.eval_shape(teacher.init, jax.random.key(0))
+    network = teacher.network
+    forward = jax.jit(lambda p, x, c, y: network.apply({"params": p}, x, c, y))
     return float(forward.lower(params, x, level, cond).cost_analysis()["flops"])
 
 
@@ -80,7 +79,10 @@ def training_rows(dataset, widths, batch_size: int, calls: int, folder: Path) ->
         dims = stages.dimensions(settings, dataset)
         flops = forward_flops(settings, dims) * batch_size
         built = {
-            "teacher": (stages.teacher_stage(settings, dataset), TEACHER_EVALUATIONS),
+            "teacher": (
+                stages.plan_stage("teacher", settings, dataset),
+                TEACHER_EVALUATIONS,
+            ),
             "student": (
                 student_stage(settings, dataset, folder / conv),
                 STUDENT_EVALUATIONS,

@@ -33,7 +33,7 @@ from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.training.checkpoint import FOLDER
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import teacher_stage
+from ractd_jax.training.stages import plan_stage
 
 FLAGS = flags.FLAGS
 MODES = ("any time", "training", "save", "save")
@@ -196,7 +196,7 @@ def run_corruptions(folder: Path, count: int, seed: int) -> dict:
     if not data.exists():
         write_data(data)
     settings, dataset = load_resolved(chaos_settings(data, calls=8))
-    stage = teacher_stage(settings, dataset)
+    stage = plan_stage("teacher", settings, dataset)
     expected = train(stage, settings.run, settings.seed, folder / "whole")
     train_until(stage, settings, folder / "cut", 60)
     scratch = folder / "scratch"

@@ -14,7 +14,7 @@ from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import plan_stage, reward_stage, student_stage
 
 FLAGS = flags.FLAGS
 STAGES = ("teacher", "reward", "student")
@@ -67,7 +67,7 @@ def train_stages(settings: Settings, workdir: Path) -> None:
     def run(stage, folder):
         train(stage, settings.run, settings.seed, folder)
 
-    run(teacher_stage(settings, dataset), teacher)
+    run(plan_stage("teacher", settings, dataset), teacher)
     run(reward_stage(settings, dataset), reward)
     run(student_stage(settings, dataset, teacher, reward), student)
 

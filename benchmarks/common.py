@@ -12,9 +12,9 @@ from importlib.util import find_spec
 import jax
 import numpy as np
 
-from ractd_jax import models
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import OfflineDataset, make_dataset
+from ractd_jax.methods import PLAN_METHODS
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training import parallel, stages
@@ -89,10 +89,8 @@ def planner_of(
 ) -> Planner:
     """A planner of these settings with random weights."""
     dims = stages.dimensions(settings, dataset)
-    network = models.make_network(settings.network, dims)
-    params = jax.jit(lambda k: models.init_network(network, dims, k, role))(
-        jax.random.key(0)
-    )
+    method = PLAN_METHODS[role].from_settings(settings, dims)
+    params = jax.jit(method.init)(jax.random.key(0))
     normalizers = dataset.observation_normalizer, dataset.action_normalizer
     return Planner(
         settings,
@@ -112,7 +110,8 @@ def training_call(stage: Stage) -> Callable[[], object]:
         steps_per_call=_STEPS_PER_CALL,
         seed=0,
         sample_fn=make_sample_fn(stage),
-        loss_fn=stage.loss_fn,
+        method=stage.method,
+        batch_size=stage.batch_size,
         optimizer=optimizer,
         settings=stage.optimizer,
         target_decay=stage.target_decay or 0.0,

@@ -7,6 +7,7 @@ weights, which change nothing of what is timed.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jax
@@ -17,7 +18,7 @@ from benchmarks.common import planner_of, seconds_of, step_seconds, torch_is_her
 from benchmarks.latency import statistics
 from benchmarks.training import few_steps
 from configs import hopper_medium_expert
-from ractd_jax import models
+from ractd_jax import methods
 from ractd_jax.data.sources import OfflineDataset, make_dataset, resolve_sigma_data
 from ractd_jax.evaluation.latency import one_core, plan_seconds
 from ractd_jax.planning import Planner
@@ -107,11 +108,11 @@ def make_stages(settings: Settings, dataset: OfflineDataset, folder: Path) -> di
         train(make_stage(short, dataset), short.run, 0, folder / name)
         return str(folder / name)
 
-    teacher = workdir("teacher", stages.teacher_stage)
+    teacher = workdir("teacher", functools.partial(stages.plan_stage, "teacher"))
     reward = workdir("reward", stages.reward_stage)
     ctd = from_mapping({"student": {"reward_weight": 0.0}}, settings)
     return {
-        "teacher": stages.teacher_stage(settings, dataset),
+        "teacher": stages.plan_stage("teacher", settings, dataset),
         "reward": stages.reward_stage(settings, dataset),
         "ctd": stages.student_stage(ctd, dataset, teacher, None),
         "ractd": stages.student_stage(settings, dataset, teacher, reward),
@@ -150,7 +151,7 @@ def _add_torch(rows: dict, settings: Settings, dataset: OfflineDataset, calls: i
     from benchmarks.torch_mlp import torch_step_seconds
 
     dims = stages.dimensions(settings, dataset)
-    config = models.make_network(settings.network, dims).config
+    config = methods.make_network(settings.network, dims).config
     for name, role in (("teacher", "teacher"), ("ctd", "student")):
         row = rows[f"{name} step"]
         row["torch_step_s"] = torch_step_seconds(settings, config, role, calls)

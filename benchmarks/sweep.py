@@ -22,10 +22,10 @@ import numpy as np
 from absl import flags
 
 from experiments import launch
-from ractd_jax import models
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
-from ractd_jax.models import Dimensions
+from ractd_jax.methods import CtmStudent
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.sweep import make_grid
@@ -55,10 +55,8 @@ def largest_difference(one: Path, other: Path) -> float:
         stored = StoredModel(folder)
         settings = from_mapping(stored.metadata["settings"])
         dims = Dimensions(**stored.metadata["dimensions"])
-        unet = models.make_network(settings.network, dims)
-        template = jax.eval_shape(
-            lambda: models.init_network(unet, dims, jax.random.key(0), "student")
-        )
+        method = CtmStudent.from_settings(settings, dims)
+        template = jax.eval_shape(method.init, jax.random.key(0))
         leaves = jax.tree.leaves(stored.load(template))
         return np.concatenate([np.ravel(leaf) for leaf in leaves])
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.common import seconds_of
 from benchmarks.torch_unet import denoise, jump
-from ractd_jax import diffusion, models
+from ractd_jax import diffusion, methods
 from ractd_jax.losses import StudentDraws
 from ractd_jax.networks import ResidualMLPConfig
 from ractd_jax.settings import Diffusion, Optimizer, Settings
@@ -233,7 +233,7 @@ def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, role: str):
         return of_teacher
     teacher = TorchMLP(config, num_levels=1).requires_grad_(False)
     scales = settings.student.num_scales
-    grid = diffusion.bin_sigmas(scales, models.edm_noise(noise))
+    grid = diffusion.bin_sigmas(scales, methods.edm_noise(noise))
     grid = torch.tensor(np.asarray(grid))
     paths = _made_up_paths(settings, config.plan_shape, config.condition_dim, grid)
 

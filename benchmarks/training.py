@@ -39,7 +39,7 @@ def few_steps(settings: Settings, stage: str) -> Settings:
 def student_stage(settings: Settings, dataset, folder: Path):
     """CTD's stage, on a teacher that has made two steps."""
     short = few_steps(settings, "teacher")
-    train(stages.teacher_stage(short, dataset), short.run, 0, folder)
+    train(stages.plan_stage("teacher", short, dataset), short.run, 0, folder)
     return stages.student_stage(settings, dataset, str(folder), None)
 
 
@@ -115,7 +115,7 @@ def training_rows(dataset, folder: Path, calls: int, batch_size: int = 256) -> d
     rows = {}
     for widths in (SMALL, MEDIUM):
         settings = settings_for(widths, batch_size)
-        teacher = step_seconds(stages.teacher_stage(settings, dataset), calls)
+        teacher = step_seconds(stages.plan_stage("teacher", settings, dataset), calls)
         stage = student_stage(settings, dataset, folder / f"teacher_{widths[0]}")
         student = step_seconds(stage, calls)
         found = {

@@ -9,6 +9,7 @@ and times them. Restartable: what is finished is not run again.
 """
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -41,11 +42,10 @@ from ractd_jax.planning import Planner, load_inverse_dynamics
 from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
-    ddpm_stage,
     dimensions,
     inverse_dynamics_stage,
+    plan_stage,
     student_stage,
-    teacher_stage,
 )
 
 FLAGS = flags.FLAGS
@@ -139,14 +139,14 @@ def train_maze(
     names = ("teacher", "reward", "ctd", "ractd")
     train_all(names, settings, dataset, workdir)
     for name, stage in (
-        ("ddpm", ddpm_stage),
+        ("ddpm", functools.partial(plan_stage, "ddpm")),
         ("inverse_dynamics", inverse_dynamics_stage),
     ):
         run(stage(settings, dataset), name)
     for name in conditionings:
         other = from_mapping({"plan": {"conditioning": name}}, settings)
         teacher = workdir / f"teacher_{name}"
-        run(teacher_stage(other, dataset), teacher.name)
+        run(plan_stage("teacher", other, dataset), teacher.name)
         student = student_stage(other, dataset, teacher, workdir / "reward")
         run(student, f"ractd_{name}")
     return {"train_seconds": time.perf_counter() - start}

@@ -19,17 +19,17 @@ import jax
 from absl import flags, logging
 
 from experiments import launch
-from ractd_jax.data.normalizers import normalizer_from_dict
 from ractd_jax.data.sources import load_resolved
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members, member_params
 from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
 from ractd_jax.files import write_json
-from ractd_jax.models import Dimensions
+from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.training.checkpoint import Checkpointer
-from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import plan_stage, reward_stage, student_stage
 from ractd_jax.training.sweep import (
     make_grid,
     member_settings,
@@ -105,7 +105,7 @@ def make_stage(settings: Settings, dataset):
       ConfigError: values without the model that they need.
     """
     if FLAGS.stage == "teacher":
-        return teacher_stage(settings, dataset)
+        return plan_stage("teacher", settings, dataset)
     if FLAGS.stage == "reward":
         return reward_stage(settings, dataset)
     if not FLAGS.teacher:

@@ -4,12 +4,14 @@
       --workdir=runs/teacher
 """
 
+import functools
+
 from experiments import launch
-from ractd_jax.training.stages import teacher_stage
+from ractd_jax.training.stages import plan_stage
 
 
 def main():
-    launch.train_stage(teacher_stage)
+    launch.train_stage(functools.partial(plan_stage, "teacher"))
 
 
 if __name__ == "__main__":

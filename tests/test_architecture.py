@@ -75,14 +75,14 @@ def ours(*parts: str) -> list[str]:
 
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
-    parts = ours("networks", "diffusion", "student", "losses", "data", "models",
+    parts = ours("networks", "diffusion", "student", "losses", "data", "methods",
                  "training", "planning", "evaluation", "interop", "errors",
                  "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
     assert "ractd_jax.networks.blocks.Compute" in IMPORTS["ractd_jax.networks"]
-    assert "ractd_jax.losses" in IMPORTS["ractd_jax.models"] | {
-        name.rpartition(".")[0] for name in IMPORTS["ractd_jax.models"]
+    assert "ractd_jax.losses" in IMPORTS["ractd_jax.methods.edm"] | {
+        name.rpartition(".")[0] for name in IMPORTS["ractd_jax.methods.edm"]
     }
     assert sum(map(len, IMPORTS.values())) > 150
 
@@ -111,7 +111,7 @@ def test_a_broken_rule_is_found():
     assert offenders(training, forbidden=["jax"])
     assert offenders(training, forbidden=ours("losses"))
     assert offenders(training, allowed=training)
-    assert not is_below("ractd_jax.models_old", ours("models"))
+    assert not is_below("ractd_jax.methods_old", ours("methods"))
 
 
 def test_networks_stand_alone():
@@ -121,19 +121,24 @@ def test_networks_stand_alone():
 
 
 def test_diffusion_knows_no_student_and_no_training():
-    above = ours("student", "losses", "models", "training", "planning", "evaluation",
+    above = ours("student", "losses", "methods", "training", "planning", "evaluation",
                  "data", "interop")  # fmt: skip
     assert offenders(ours("diffusion"), forbidden=above) == []
 
 
 def test_student_and_losses_know_no_training():
-    above = ours("models", "training", "planning", "evaluation", "data", "interop")
+    above = ours("methods", "training", "planning", "evaluation", "data", "interop")
     assert offenders(ours("student", "losses"), forbidden=above) == []
     assert offenders(ours("student"), forbidden=ours("losses")) == []
 
 
+def test_methods_know_no_data_and_no_devices():
+    above = ours("training", "planning", "evaluation", "data", "interop")
+    assert offenders(ours("methods"), forbidden=above) == []
+
+
 def test_data_knows_no_network():
-    above = ours("networks", "diffusion", "student", "losses", "models", "training",
+    above = ours("networks", "diffusion", "student", "losses", "methods", "training",
                  "planning", "evaluation", "interop")  # fmt: skip
     assert offenders(ours("data"), forbidden=above) == []
 
@@ -157,14 +162,14 @@ def test_a_policy_needs_jax_and_numpy_only():
 
 
 def test_only_pipelines_put_trainings_and_evaluations_together():
-    below = ours("networks", "diffusion", "student", "losses", "models", "data",
+    below = ours("networks", "diffusion", "student", "losses", "methods", "data",
                  "training", "planning", "evaluation", "interop")  # fmt: skip
     assert offenders(below, forbidden=ours("pipelines")) == []
 
 
 def test_training_knows_no_planner_and_planning_no_evaluation():
     above = ours("planning", "evaluation")
-    assert offenders(ours("training", "models"), forbidden=above) == []
+    assert offenders(ours("training", "methods"), forbidden=above) == []
     assert offenders(ours("planning"), forbidden=ours("evaluation")) == []
 
 

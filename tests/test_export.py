@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import ractd_jax
-from ractd_jax import models, policy
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax import methods, policy
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import DataError, PolicyError, RactdError
 from ractd_jax.evaluation.rollout import evaluate_planner
-from ractd_jax.models import Dimensions
+from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.planning.export import (
     describe_checkpoint,
@@ -49,10 +49,8 @@ def make_planner(role="student", num_steps=1, history=1, **network) -> Planner:
         network=Network(embed_dim=8, num_groups=4, **{"widths": (8,), **network}),
     )
     dims = Dimensions(observation=11, action=3, horizon=8, history=history)
-    unet = models.make_network(settings.network, dims)
-    shapes = jax.eval_shape(
-        lambda: models.init_network(unet, dims, jax.random.key(0), role)
-    )
+    method = methods.PLAN_METHODS[role].from_settings(settings, dims)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
     rng = np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: rng.uniform(-0.5, 0.5, leaf.shape).astype(np.float32), shapes

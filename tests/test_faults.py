@@ -34,7 +34,7 @@ from ractd_jax.files import write_json
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.interruption import Interrupted, interruptible
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import reward_stage, teacher_stage
+from ractd_jax.training.stages import plan_stage, reward_stage
 from ractd_jax.training.stages.base import base_metadata
 from ractd_jax.training.stages.stored import check_same_data
 from ractd_jax.training.workdir import training_folder
@@ -131,7 +131,7 @@ def test_sigterm_stops_the_real_process_between_two_calls(data, resolved, tmp_pa
     assert "the same command goes on from there" in log and "Traceback" not in log
     assert not (workdir / "reward").exists()
     settings, dataset = resolved
-    teacher = teacher_stage(settings, dataset)
+    teacher = plan_stage("teacher", settings, dataset)
     whole = train(teacher, settings.run, settings.seed, tmp_path / "whole")
     assert go_on(teacher, settings, workdir / "teacher") == tree_digest(whole)
 

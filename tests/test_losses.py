@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from ractd_jax import diffusion, losses, models, student
-from ractd_jax.models import Dimensions
+from ractd_jax import diffusion, losses, methods, student
+from ractd_jax.dimensions import Dimensions
 from tests.test_diffusion import EDM
 
 MODES = np.array([-0.6, 0.6])
@@ -61,7 +61,7 @@ def test_reward_loss_sees_the_first_action_clipped():
     plans = jnp.array([[[0.5], [9.0]], [[3.0], [9.0]]])
     condition = jnp.array([[7.0, 1.0], [7.0, 2.0]])
     data = jnp.array([[[0.4], [9.0]], [[0.9], [9.0]]])
-    plan_return_fn = models.make_plan_return_fn(
+    plan_return_fn = methods.plan_return_fn(
         lambda o, a: o[:, 0] * a[:, 0],
         Dimensions(observation=1, action=1, horizon=2, history=2),
     )

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from ractd_jax import models
+from ractd_jax import methods
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.maze_map import MazeMap
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation import maze_cells
 from ractd_jax.evaluation.maze_pictures import (
     DrawnPlan,
@@ -21,7 +21,7 @@ from ractd_jax.evaluation.maze_pictures import (
     draw_denoising,
     draw_plans,
 )
-from ractd_jax.models import Dimensions
+from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Diffusion, Network, Settings
@@ -236,7 +236,7 @@ def make_planner(
     dims = Dimensions(4, 2, 16, 1, 2, conditioning)
     if conditioning == "actions":
         dims = dataclasses.replace(dims, goal=0, conditioning="film")
-    unet = models.make_network(settings.network, dims)
+    unet = methods.make_network(settings.network, dims)
     # Smaller, as few plans would lie within the bounds to which they are clipped.
     params = jax.tree.map(lambda leaf: 0.3 * leaf, random_params(unet, dims, role))
     normalizers = [

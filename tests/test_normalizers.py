@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
+from ractd_jax.normalizers import MinMaxNormalizer, fit_min_max
 
 # Sizes that environments have, on a grid that float32 holds exactly.
 values = st.integers(-(10**6), 10**6).map(lambda n: n / 1024)

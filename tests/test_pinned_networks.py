@@ -5,17 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax import diffusion, models
+from ractd_jax import losses, methods
+from ractd_jax.diffusion import EdmNoise
 from ractd_jax.networks import pin_ends
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.settings import Network
-from tests.toys import HORIZON, ends_of, random_params, state_dimensions
+from tests.toys import (
+    HORIZON,
+    ctm_student,
+    edm_teacher,
+    ends_of,
+    random_params,
+    state_dimensions,
+)
 
 
 def network(conditioning: str, role: str, octaves: int = 0):
     dims = state_dimensions(conditioning)
     settings = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_network(settings, dims)
+    unet = methods.make_network(settings, dims)
     return unet, random_params(unet, dims, role)
 
 
@@ -85,17 +93,17 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
     """Of the denoiser, the DDPM network, the clean estimate and the jump."""
     x, condition = map(jnp.asarray, some_inputs())
     sigma, stop = np.float32([0.03, 1.0, 70.0]), np.float32([0.02, 0.5, 30.0])
-    edm = diffusion.EdmNoise()
+    dims = state_dimensions(conditioning)
     unet, params = network(conditioning, "teacher")
-    denoised = jax.jit(models.make_denoise_fn(unet, params, condition, edm))(x, sigma)
-    schedule = diffusion.ddpm_schedule(3)
-    clean_fn = models.make_ddpm_clean_fn(unet, params, condition, schedule)
+    denoised = jax.jit(edm_teacher(unet, dims).denoise_fn(params, condition))(x, sigma)
+    squared = losses.distance("squared")
+    clean_fn = methods.Ddpm(unet, dims, 3, squared).clean_fn(params, condition)
     ddpm = jax.jit(clean_fn)(x, np.arange(3))
     unet, params = network(conditioning, "student")
-    clean_fn = jax.jit(models.make_clean_fn(unet, params, edm))
+    clean_fn = jax.jit(ctm_student(unet, dims).clean_fn(params))
     clean = clean_fn(x, sigma, stop, condition)
-    jump_fn = jax.jit(models.make_jump_fn(unet, params, edm))
-    pinned = models.pin(unet, x, condition)
+    jump_fn = jax.jit(ctm_student(unet, dims).jump_fn(params))
+    pinned = ctm_student(unet, dims).pin(x, condition)
     jumped = jump_fn(pinned, sigma, stop, condition)
     if conditioning == "film":
         np.testing.assert_array_equal(pinned, x)
@@ -112,15 +120,15 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_folded_jump_is_the_jump(conditioning):
     unet, params = network(conditioning, "student")
-    edm = diffusion.EdmNoise()
+    method, edm = ctm_student(unet, state_dimensions(conditioning)), EdmNoise()
     x, condition = some_inputs()
     for sigma in (80.0, 0.9):
-        folded = models.fold_jump(unet, params, sigma, edm)
+        folded = method.fold(params, sigma)
         height = 0 if conditioning == "ends" else 8
         assert folded["films"]["kernel"].shape[0] == height
-        found = jax.jit(models.make_folded_jump_fn(unet, folded, edm))(
+        found = jax.jit(method.folded_jump_fn(folded))(
             sigma * x, sigma, edm.sigma_min, condition
         )
-        full = jax.jit(models.make_jump_fn(unet, params, edm))
+        full = jax.jit(method.jump_fn(params))
         expected = full(sigma * x, sigma, edm.sigma_min, condition)
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

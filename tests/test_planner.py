@@ -9,7 +9,6 @@ import scipy.stats
 
 import ractd_jax
 from benchmarks.common import made_up_dataset, random_planner
-from ractd_jax import models
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.environments import make_vector_env
@@ -57,12 +56,11 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     keys = jax.random.split(key, 4)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
     condition = student.observation_normalizer.normalize(observations)
-    edm = models.edm_noise(student.settings.diffusion)
-    jump_fn = models.make_jump_fn(student.network, student.params, edm)
+    jump_fn = student.method.jump_fn(student.params)
     x = sample_one_step(
         lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),
         0.1 * 80.0 * noise,  # the preset's temperature
-        edm,
+        student.method.edm,
     )
     expected = student.action_normalizer.unnormalize(np.clip(x, -1, 1))
     np.testing.assert_allclose(
@@ -77,15 +75,12 @@ def test_the_best_of_several_candidates_by_the_students_reward_model(
     planner = ractd_jax.load_planner(smoke_run / "ractd", num_candidates=4)
     options = student.settings.student
     stored = load_stage_model(smoke_run / "reward", "reward", student.settings)
-    reward_fn = models.make_reward_fn(
-        *load_reward_members(stored, student.dims, options.num_members),
-        options.pessimism,
-    )
-    plan_return_fn = models.make_plan_return_fn(reward_fn, student.dims)
+    ensemble, params = load_reward_members(stored, student.dims, options.num_members)
+    plan_return_fn = ensemble.plan_return_fn(params, options.pessimism)
     condition = student.condition(observations)
     keys = jax.random.split(jax.random.key(3), 4)
     noises = jax.vmap(lambda key: jax.random.normal(key, (4, 1, 4, 3)))(keys)
-    sampler = student.sampler_of(student.network)
+    sampler = student.sampler_of(student.method.network)
     weights, sample = sampler.prepare(student.params), jax.jit(sampler.sample)
     candidates = np.stack(
         [sample(weights, condition, noises[:, i].swapaxes(0, 1)) for i in range(4)]

@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax import models
+from ractd_jax import methods
 from ractd_jax.diffusion import EdmNoise, bin_sigmas
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.models import Dimensions
 from ractd_jax.networks import Compute, ResidualMLP, ResidualMLPConfig
 from ractd_jax.networks.noise_embedding import NoiseEmbedding
 from ractd_jax.planning.packed import packed_network
 from ractd_jax.settings import Network
 from ractd_jax.student import warm_start
-from tests.toys import random_params
+from tests.toys import ctm_student, random_params
 
 DIMS = Dimensions(observation=5, action=2, horizon=4, history=1)
 SETTINGS = Network(
@@ -27,7 +27,7 @@ EDM = EdmNoise()
 
 @pytest.fixture(scope="module")
 def network():
-    return models.make_network(SETTINGS, DIMS)
+    return methods.make_network(SETTINGS, DIMS)
 
 
 def inputs(batch=3, seed=0):
@@ -97,9 +97,7 @@ def test_warm_started_student_computes_the_teacher_for_every_stop_level(network)
         rtol=1e-5,
         atol=1e-6,
     )
-    expected = jax.eval_shape(
-        lambda: models.init_network(network, DIMS, jax.random.key(0), "student")
-    )
+    expected = jax.eval_shape(ctm_student(network, DIMS).init, jax.random.key(0))
     shapes = [jax.tree.map(lambda x: x.shape, tree) for tree in (student, expected)]
     assert shapes[0] == shapes[1]
 
@@ -108,10 +106,10 @@ def test_folded_levels_give_the_same_jump(network):
     params = random_params(network, DIMS, "student")
     x, _, cond, _ = inputs()
     for sigma in (80.0, 1.3):
-        folded = models.fold_jump(network, params, sigma, EDM)
+        folded = ctm_student(network, DIMS).fold(params, sigma)
         assert "noise_embedding" not in folded
-        expected = models.make_jump_fn(network, params, EDM)
-        found = models.make_folded_jump_fn(network, folded, EDM)
+        expected = ctm_student(network, DIMS).jump_fn(params)
+        found = ctm_student(network, DIMS).folded_jump_fn(folded)
         arguments = sigma * x, sigma, EDM.sigma_min, cond
         np.testing.assert_allclose(
             found(*arguments), expected(*arguments), rtol=1e-4, atol=1e-5
@@ -136,10 +134,10 @@ def test_long_plans_and_pinned_ends_are_refused():
     with pytest.raises(
         ConfigError, match=r"config.plan.horizon: .* 1024 numbers.*at most 512"
     ):
-        models.make_network(SETTINGS, long)
+        methods.make_network(SETTINGS, long)
     pinned = dataclasses.replace(DIMS, goal=2, conditioning="both")
     with pytest.raises(ConfigError, match="config.plan.conditioning: expected 'film'"):
-        models.make_network(SETTINGS, pinned)
+        methods.make_network(SETTINGS, pinned)
 
 
 def test_packed_kernels_give_nearly_the_same_plans():
@@ -147,7 +145,7 @@ def test_packed_kernels_give_nearly_the_same_plans():
     config = ResidualMLPConfig((4, 2), width=1_280, num_blocks=1, embed_dim=8)
     network = ResidualMLP(config)
     params = random_params(network, DIMS, "student")
-    folded = models.fold_jump(network, params, 80.0, EDM)
+    folded = ctm_student(network, DIMS).fold(params, 80.0)
     found = packed_network(network, folded, DIMS, 1)
     assert found is not None
     packed, packed_params = found

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 import ractd_jax
-from ractd_jax import models, policy
+from ractd_jax import methods, policy
 from ractd_jax.data.episodes import build_episodes, return_ranks
-from ractd_jax.data.normalizers import MinMaxNormalizer, ZScoreNormalizer
 from ractd_jax.data.sources import make_dataset
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.models import Dimensions
+from ractd_jax.normalizers import MinMaxNormalizer, ZScoreNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import bc_stage
+from ractd_jax.training.stages import plan_stage
 from ractd_jax.training.stages.base import dimensions, plan_sampling
 from tests.toys import random_params, toy_dataset, toy_settings
 
@@ -88,7 +88,7 @@ def test_the_condition_is_the_rank_and_then_the_state():
 
 def test_the_reward_model_sees_no_rank():
     dims = Dimensions(observation=3, action=2, horizon=1, history=1, rank=1)
-    seen = models.make_plan_return_fn(lambda states, actions: states.sum(axis=1), dims)
+    seen = methods.plan_return_fn(lambda states, actions: states.sum(axis=1), dims)
     condition = np.array([[100.0, 1.0, 2.0, 3.0]])
     assert seen(np.zeros((1, 1, 2)), condition) == 6.0
 
@@ -96,7 +96,7 @@ def test_the_reward_model_sees_no_rank():
 @pytest.mark.slow
 def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
     data, settings = two_policies(), settings_of()
-    train(bc_stage(settings, data), settings.run, 0, tmp_path)
+    train(plan_stage("bc", settings, data), settings.run, 0, tmp_path)
     states = data.episodes.observations[20:60]
     for rank, expected in ((None, 0.5), (-1.0, -0.5)):
         planner = ractd_jax.load_planner(tmp_path, target_rank=rank)
@@ -122,7 +122,7 @@ def test_an_exported_planner_asks_for_the_same_rank(tmp_path):
         }
     )
     dims = Dimensions(observation=3, action=2, horizon=4, history=1, rank=1)
-    network = models.make_network(settings.network, dims)
+    network = methods.make_network(settings.network, dims)
     params = random_params(network, dims, "student")
     states = ZScoreNormalizer(np.zeros(3, np.float32), np.ones(3, np.float32))
     actions = MinMaxNormalizer(np.full(2, -1.0, np.float32), np.ones(2, np.float32))

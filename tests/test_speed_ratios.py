@@ -41,7 +41,7 @@ def test_a_student_step_costs_no_more_than_its_evaluations(dataset, tmp_path):
     """No teacher or target work is done twice."""
     settings = common.settings_for(common.SMALL, 256)
     student = training.student_stage(settings, dataset, tmp_path / "teacher")
-    teacher = common.stages.teacher_stage(settings, dataset)
+    teacher = common.stages.plan_stage("teacher", settings, dataset)
     ratio = common.step_seconds(student, 5) / common.step_seconds(teacher, 5)
     allowed = training.STUDENT_EVALUATIONS / training.TEACHER_EVALUATIONS
     assert ratio <= 1.25 * allowed, f"{ratio:.2f} against {allowed:.2f}"

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax import diffusion, models
-from ractd_jax.data.normalizers import MinMaxNormalizer
+from ractd_jax import diffusion, methods
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation.latency import plan_latency
-from ractd_jax.models import Dimensions
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.settings import from_mapping
 from tests.toys import random_params
@@ -48,7 +48,7 @@ def make_planner(
             "ddpm": {"num_timesteps": TIMESTEPS},
         }
     )
-    unet = models.make_network(settings.network, dims)
+    unet = methods.make_network(settings.network, dims)
     params = random_params(unet, dims, role)
     # Few plans would lie within the data's range, to which they are clipped.
     params["head"] = jax.tree.map(lambda leaf: 0.2 * leaf, params["head"])
@@ -77,7 +77,7 @@ def noises_of(planner: Planner, keys, num_candidates: int, num_noises: int):
 
 def sample_by_hand(planner: Planner, kind: str, keys, num_candidates: int):
     """[N, B, H, D] every candidate, normalised, one batch after the other."""
-    sampler = planner.sampler_of(planner.network)
+    sampler = planner.sampler_of(planner.method.network)
     noises = noises_of(planner, keys, num_candidates, sampler.num_noises)
     weights = sampler.prepare(planner.params)
     sample = jax.jit(sampler.sample)
@@ -232,7 +232,7 @@ def test_observations_without_their_goal_are_refused(bad, message):
 def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps):
     planner = make_planner("ddpm", num_steps)
     ancestral = num_steps == TIMESTEPS
-    sampler = planner.sampler_of(planner.network)
+    sampler = planner.sampler_of(planner.method.network)
     assert sampler.num_noises == (1 + TIMESTEPS if ancestral else 1)
     assert sampler.nfe == planner.nfe == num_steps
     keys = jax.random.split(jax.random.key(2), BATCH)
@@ -242,9 +242,7 @@ def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps)
     @jax.jit
     def sample(noises):
         clean_fn = diffusion.clip_denoised(
-            models.make_ddpm_clean_fn(
-                planner.network, planner.params, condition_of("states"), schedule
-            )
+            planner.method.clean_fn(planner.params, condition_of("states"))
         )
         if ancestral:
             return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)

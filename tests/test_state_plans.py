@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax import losses, models
+from ractd_jax import losses, methods
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
@@ -20,6 +20,7 @@ from ractd_jax.training.stages import base as stages_base
 from ractd_jax.training.stages import (
     ddpm_stage,
     dimensions,
+    plan_stage,
     reward_stage,
     split_episodes,
     student_stage,
@@ -33,6 +34,7 @@ from tests.toys import (
     merged,
     random_params,
     save_untrained,
+    stage_loss,
     state_dimensions,
 )
 
@@ -362,7 +364,7 @@ def test_return_of_a_plan_of_states_is_that_of_its_states():
         assert states.shape == (5 * HORIZON, 4) and goals.shape == (5 * HORIZON, 2)
         return jnp.sin(3 * states[:, 0]) * goals[:, 0] + states[:, 3] ** 2 * goals[:, 1]
 
-    plan_return_fn = models.make_plan_return_fn(reward_fn, state_dimensions())
+    plan_return_fn = methods.plan_return_fn(reward_fn, state_dimensions())
     expected = []
     for plan, ends in zip(np.clip(plans, -1, 1), condition, strict=True):
         x, y = ends[4], ends[5]
@@ -383,7 +385,7 @@ def trained(dataset, tmp_path_factory):
     # How a condition enters the planner is nothing to a reward model.
     save_untrained(reward_stage(state_settings(), dataset), folder / "reward")
     settings = state_settings(plan={"conditioning": "ends"})
-    save_untrained(teacher_stage(settings, dataset), folder / "teacher")
+    save_untrained(plan_stage("teacher", settings, dataset), folder / "teacher")
     stage = student_stage(settings, dataset, folder / "teacher", folder / "reward")
     save_untrained(stage, folder / "student")
     return folder
@@ -395,8 +397,8 @@ def test_a_students_known_ends_are_free_of_noise(dataset, trained, monkeypatch):
     settings = state_settings(plan={"conditioning": "ends"})
     stage = student_stage(settings, dataset, trained / "teacher", trained / "reward")
     batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
-    monkeypatch.setattr(losses, "student_loss", lambda *args, **options: args[4:7])
-    plans, condition, draws = stage.loss_fn(
+    monkeypatch.setattr(losses, "student_loss", lambda *args: args[1:4])
+    plans, condition, draws = stage_loss(stage)(
         stage.init_params(None), None, stage.frozen, batch, jax.random.key(1)
     )
     np.testing.assert_array_equal(plans, batch.plans)
@@ -444,11 +446,11 @@ def test_candidates_need_a_reward_model_of_the_same_plans(trained, dataset):
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_the_ddpm_stage_has_a_loss_and_a_gradient(dataset, conditioning):
     settings = state_settings(plan={"conditioning": conditioning})
-    stage = ddpm_stage(settings, dataset)
+    stage = plan_stage("ddpm", settings, dataset)
     dims = dimensions(settings, dataset)
-    params = random_params(models.make_network(settings.network, dims), dims, "ddpm")
+    params = random_params(methods.make_network(settings.network, dims), dims, "ddpm")
     batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
-    grads, info = jax.jit(jax.grad(stage.loss_fn, has_aux=True))(
+    grads, info = jax.jit(jax.grad(stage_loss(stage), has_aux=True))(
         params, None, {}, batch, jax.random.key(0)
     )
     assert float(info["loss/ddpm"]) > 0

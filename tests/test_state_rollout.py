@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ractd_jax.data.maze_map import MAZE2D, MazeMap, maze_map
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.environments import make_environment
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import crosses_wall, evaluate_state_planner
-from ractd_jax.models import Dimensions
 from ractd_jax.planning.controllers import make_controller, position_velocity
 from ractd_jax.settings import Environment, Settings
 from tests.test_state_planner import make_planner

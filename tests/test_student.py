@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ractd_jax import diffusion, models, student
-from ractd_jax.models import Dimensions
+from ractd_jax import diffusion, methods, student
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import Network
 from tests.test_diffusion import EDM, exact_path, gaussian_denoiser
-from tests.toys import random_params
+from tests.toys import ctm_student, edm_teacher, random_params
 
 
 def noisy_network(scaled, c_noise, c_noise_stop):
@@ -108,7 +108,7 @@ def test_few_step_bins():
 def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
     network = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_network(network, dims)
+    unet = methods.make_network(network, dims)
     params = random_params(unet, dims, "teacher")
     widened = student.warm_start(params, embed_dim=8)
     fresh = random_params(unet, dims, "student")
@@ -116,8 +116,8 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     x = jax.random.normal(jax.random.key(1), (3, 4, 2))
     condition = jax.random.normal(jax.random.key(2), (3, 3))
     sigma, stop = jnp.array([0.1, 2.0, 70.0]), jnp.array([0.02, 1.0, 30.0])
-    denoised = models.make_denoise_fn(unet, params, condition, EDM)(x, sigma)
-    jumped = models.make_jump_fn(unet, widened, EDM)(x, sigma, stop, condition)
+    denoised = edm_teacher(unet, dims).denoise_fn(params, condition)(x, sigma)
+    jumped = ctm_student(unet, dims).jump_fn(widened)(x, sigma, stop, condition)
     ratio = (stop / sigma)[:, None, None]
     np.testing.assert_allclose(
         jumped, ratio * x + (1 - ratio) * denoised, rtol=1e-4, atol=1e-5
@@ -129,18 +129,19 @@ def test_folded_jump_is_the_jump(octaves):
     """Random weights, FiLM rows of s and biases included: at smin and in between."""
     dims = Dimensions(observation=3, action=2, horizon=4, history=2)
     network = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
-    unet = models.make_network(network, dims)
+    unet = methods.make_network(network, dims)
     params = random_params(unet, dims, "student")
+    method = ctm_student(unet, dims)
     x = jax.random.normal(jax.random.key(1), (5, 4, 2))
     condition = jax.random.normal(jax.random.key(2), (5, 6))
     for sigma in (80.0, 0.9):
-        folded = models.fold_jump(unet, params, sigma, EDM)
+        folded = method.fold(params, sigma)
         assert "noise_embedding" not in folded
         shared = [tree["middle_a"]["block_in"] for tree in (folded, params)]
         assert shared[0]["conv"]["kernel"] is shared[1]["conv"]["kernel"]
-        found = models.make_folded_jump_fn(unet, folded, EDM)(
+        found = method.folded_jump_fn(folded)(
             sigma * x, sigma, EDM.sigma_min, condition
         )
-        full = models.make_jump_fn(unet, params, EDM)
+        full = method.jump_fn(params)
         expected = full(sigma * x, sigma, EDM.sigma_min, condition)
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

@@ -1,6 +1,5 @@
 """Grids: members are the runs they would have been alone, faults stay their own."""
 
-import dataclasses
 import json
 import logging
 
@@ -14,7 +13,12 @@ from ractd_jax.evaluation.members import evaluate_members
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import (
+    plan_stage,
+    reward_stage,
+    student_stage,
+    teacher_stage,
+)
 from ractd_jax.training.sweep import (
     Grid,
     make_grid,
@@ -23,7 +27,7 @@ from ractd_jax.training.sweep import (
     train_grid,
 )
 from tests.conftest import SMOKE_FLAGS, run_main
-from tests.toys import toy_dataset, toy_settings
+from tests.toys import toy_dataset, toy_settings, with_loss
 
 RUN = {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 4}
 
@@ -50,7 +54,7 @@ def folder(dataset, tmp_path_factory):
 
 def stage_of(name, dataset, folder, settings):
     if name == "teacher":
-        return teacher_stage(settings, dataset)
+        return plan_stage("teacher", settings, dataset)
     if name == "reward":
         return reward_stage(settings, dataset)
     return student_stage(settings, dataset, folder / "teacher", folder / "reward")
@@ -168,13 +172,13 @@ def test_one_program_serves_all_members(dataset, tmp_path):
 
     def counted(*args):
         traces.append(1)
-        return stage.loss_fn(*args)
+        return stage.method.loss(*args)
 
     counts = []
     for sweep, seeds in (("", 1), ("learning_rate=1e-3,2e-3,3e-3", 2)):
         traces.clear()
         train_grid(
-            dataclasses.replace(stage, loss_fn=counted),
+            with_loss(stage, counted),
             make_grid(sweep, seeds, "reward"),
             settings.run,
             tmp_path / str(seeds),

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 import ractd_jax
-from ractd_jax import models, policy
+from ractd_jax import methods, policy
 from ractd_jax.data.episodes import build_episodes
-from ractd_jax.data.normalizers import (
+from ractd_jax.data.sources import load_dataset, make_dataset, resolve_sigma_data
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.evaluation.members import evaluate_members
+from ractd_jax.evaluation.rollout import ClosedLoop, EpisodeKeys, evaluate_planner
+from ractd_jax.normalizers import (
     MinMaxNormalizer,
     ZScoreNormalizer,
     fit_zscore,
     normalizer_from_dict,
 )
-from ractd_jax.data.sources import load_dataset, make_dataset, resolve_sigma_data
-from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.evaluation.members import evaluate_members
-from ractd_jax.evaluation.rollout import ClosedLoop, EpisodeKeys, evaluate_planner
-from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import bc_stage, student_stage, teacher_stage
+from ractd_jax.training.stages import plan_stage, student_stage
 from ractd_jax.training.stages.base import plan_distance
 from tests.toys import random_params, toy_dataset, toy_settings
 
@@ -42,7 +42,7 @@ def make_planner(role="student", num_steps=1, temperature=1.0, execute=1) -> Pla
         }
     )
     dims = Dimensions(observation=11, action=3, horizon=4, history=1)
-    network = models.make_network(settings.network, dims)
+    network = methods.make_network(settings.network, dims)
     params = random_params(network, dims, role)
     normalizers = STATES, ACTIONS
     return Planner(
@@ -75,8 +75,7 @@ def test_temperature_scales_the_noise_of_a_plan():
     key = jax.random.key(2)
     keys = jax.random.split(key, 5)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
-    edm = models.edm_noise(planner.settings.diffusion)
-    jump = models.make_jump_fn(planner.network, planner.params, edm)
+    jump = planner.method.jump_fn(planner.params)
     condition = planner.condition(observations())
     expected = np.clip(jump(0.3 * 80.0 * noise, 80.0, 0.02, condition), -1, 1)
     np.testing.assert_allclose(
@@ -174,7 +173,7 @@ def test_members_execute_plans_as_one_planner_does():
 )
 def test_plans_that_cannot_be_are_refused(plan, message):
     with pytest.raises(ConfigError, match=message):
-        teacher_stage(toy_settings(plan=plan), toy_dataset())
+        plan_stage("teacher", toy_settings(plan=plan), toy_dataset())
 
 
 def test_executed_actions_weigh_more_in_the_distance():
@@ -220,7 +219,9 @@ def test_a_student_of_another_normaliser_is_refused(tmp_path):
     settings = dataclasses.replace(
         settings, run=dataclasses.replace(settings.run, checkpoint_every=1)
     )
-    train(teacher_stage(settings, dataset), settings.run, 0, tmp_path / "teacher")
+    train(
+        plan_stage("teacher", settings, dataset), settings.run, 0, tmp_path / "teacher"
+    )
     other = make_dataset("toy", dataset.episodes, observation_normalizer="zscore")
     with pytest.raises(
         CheckpointError, match=r"its normalizers \(observations\) differ"
@@ -272,7 +273,7 @@ def test_behaviour_cloning_learns_the_mean_action(tmp_path):
         },
         run={"steps_per_call": 100, "log_every": 200, "checkpoint_every": 400},
     )
-    train(bc_stage(settings, dataset), settings.run, 0, tmp_path)
+    train(plan_stage("bc", settings, dataset), settings.run, 0, tmp_path)
     planner = ractd_jax.load_planner(tmp_path)
     assert planner.role == "bc" and planner.nfe == 1
     found = planner.act(states[:200], jax.random.key(0))

@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from ractd_jax import diffusion, losses, models
-from ractd_jax.models import Dimensions
+from ractd_jax import diffusion, losses, methods
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import from_mapping
 from ractd_jax.student import PathPoints
 from ractd_jax.student.targets import TimeTriple
-from tests.toys import random_params
+from tests.toys import ctm_student, edm_teacher, random_params
 
 torch = pytest.importorskip("torch", reason="a benchmark's peer, not a dependency")
 
@@ -23,7 +23,7 @@ SETTINGS = from_mapping(
     }
 )
 NOISE, BATCH = SETTINGS.diffusion, 8
-EDM = models.edm_noise(NOISE)
+EDM = methods.edm_noise(NOISE)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pair(role, seed=0):
     """(network, parameters, PyTorch's network with the same parameters)."""
     from benchmarks.torch_mlp import TorchMLP, copy_parameters
 
-    network = models.make_network(SETTINGS.network, DIMS)
+    network = methods.make_network(SETTINGS.network, DIMS)
     params = random_params(network, DIMS, role, seed)
     theirs = TorchMLP(network.config, num_levels=2 if role == "student" else 1)
     copy_parameters(params, theirs)
@@ -78,7 +78,7 @@ def test_both_teachers_have_the_same_loss(rng):
     plans, cond = plans_and_conditions(rng)
     sigma, noise = levels(rng), normal(rng, *plans.shape)
     found = losses.dsm_loss(
-        models.make_denoise_fn(network, params, cond, EDM),
+        edm_teacher(network, DIMS, EDM).denoise_fn(params, cond),
         plans,
         sigma,
         noise,
@@ -117,12 +117,13 @@ def test_both_students_have_the_same_loss_and_gradient(rng):
 
     @jax.value_and_grad
     def ours(params):
-        frozen = models.make_jump_fn(network, jax.lax.stop_gradient(params), EDM)
+        student = ctm_student(network, DIMS, EDM)
+        frozen = student.jump_fn(jax.lax.stop_gradient(params))
         loss, _ = losses.student_loss(
             losses.StudentFunctions(
-                models.make_clean_fn(network, params, EDM),
+                student.clean_fn(params),
                 lambda x, sigma, stop: frozen(x, sigma, stop, cond),
-                models.make_denoise_fn(network, teacher_params, cond, EDM),
+                student.teacher.denoise_fn(teacher_params, cond),
             ),
             plans,
             cond,

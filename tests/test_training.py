@@ -16,14 +16,15 @@ import optax
 import pytest
 
 from ractd_jax import losses
-from ractd_jax.data.normalizers import fit_min_max
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.normalizers import fit_min_max
 from ractd_jax.settings import Optimizer, from_mapping
 from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer, StoredModel
 from ractd_jax.training.loop import make_sample_fn, train
 from ractd_jax.training.stages import (
+    plan_stage,
     reward_stage,
     split_episodes,
     student_stage,
@@ -32,7 +33,7 @@ from ractd_jax.training.stages import (
 from ractd_jax.training.state import create_state, ema_decay, make_optimizer
 from ractd_jax.training.streaming import batches_of_call
 from tests.conftest import ROOT, SMOKE_FLAGS, run_main
-from tests.toys import merged, toy_dataset, toy_settings
+from tests.toys import merged, stage_loss, toy_dataset, toy_settings, with_loss
 
 
 def small_settings(**sections):
@@ -243,10 +244,10 @@ def test_a_non_finite_loss_stops_the_training(dataset, tmp_path, log_every):
     stage = reward_stage(settings, dataset)
 
     def broken(*args):
-        loss, info = stage.loss_fn(*args)
+        loss, info = stage.method.loss(*args)
         return loss * jnp.nan, {"loss/mse": info["loss/mse"] * jnp.nan}
 
-    broken_stage = dataclasses.replace(stage, loss_fn=broken)
+    broken_stage = with_loss(stage, broken)
     with pytest.raises(FloatingPointError, match=r"loss/mse.*steps 1\.\.2"):
         train(broken_stage, settings.run, 0, tmp_path)
     assert Checkpointer(tmp_path).latest_step() is None
@@ -258,7 +259,7 @@ def streaming_settings():
 
 def test_streamed_batches_follow_the_resident_law(dataset):
     """Every window is drawn, equally often; batches are the windows they name."""
-    stage = teacher_stage(streaming_settings(), dataset)
+    stage = plan_stage("teacher", streaming_settings(), dataset)
     assert stage.streaming and stage.num_rows == 120
     batch = batches_of_call(stage, 0, 0, 400)
     assert batch.plans.shape == (2, 400, 4, 4, 2)
@@ -289,7 +290,7 @@ def test_gather_on_the_device_equals_gather_on_the_host(dataset):
     """One function, numpy or traced: what the two paths train on is the same."""
     rows = np.arange(0, 108, 7)
     for stage in (
-        teacher_stage(small_settings(), dataset),
+        plan_stage("teacher", small_settings(), dataset),
         reward_stage(small_settings(), dataset),
     ):
         host = stage.gather(stage.data, rows)
@@ -332,7 +333,7 @@ def student_gradient(trained, dataset, make=lambda gradient_fn: gradient_fn, **o
     if stage.target_decay is not None:
         target = jax.tree.map(lambda leaf: 0.9 * leaf, params)
     batch = make_sample_fn(stage)(stage.data, jax.random.key(0))
-    gradient_fn = make(jax.grad(stage.loss_fn, has_aux=True))
+    gradient_fn = make(jax.grad(stage_loss(stage), has_aux=True))
     grads, info = gradient_fn(params, target, stage.frozen, batch, jax.random.key(1))
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
     return flat, {name: float(value) for name, value in info.items()}, gradient_fn
@@ -395,7 +396,7 @@ def test_every_switch_of_the_student_changes_its_gradient(
 
 def test_the_rewards_samples_start_at_every_temperature(trained, dataset, monkeypatch):
     """Their noise is that of temperature 1, scaled row by row."""
-    monkeypatch.setattr(losses, "student_loss", lambda *arguments, **_: arguments[6])
+    monkeypatch.setattr(losses, "student_loss", lambda *arguments: arguments[3])
 
     def init_noise(**options):
         settings = small_settings(student={"reward_input": "one_step", **options})
@@ -404,7 +405,7 @@ def test_the_rewards_samples_start_at_every_temperature(trained, dataset, monkey
         batch = make_sample_fn(stage)(stage.data, jax.random.key(0))
         params = stage.init_params(jax.random.key(0))
         key = jax.random.key(1)
-        return stage.loss_fn(params, None, stage.frozen, batch, key).init_noise
+        return stage_loss(stage)(params, None, stage.frozen, batch, key).init_noise
 
     ratio = np.asarray(init_noise(reward_temperature=0.2) / init_noise())
     scale = ratio.reshape(len(ratio), -1)
@@ -483,12 +484,10 @@ def _all_params(folder):
     stored = StoredModel(folder)
     assert stored.step == 8
     settings = from_mapping(stored.metadata["settings"])
-    from ractd_jax import models
-    from ractd_jax.models import Dimensions
+    from ractd_jax.dimensions import Dimensions
+    from ractd_jax.methods import EdmTeacher
 
     dims = Dimensions(**stored.metadata["dimensions"])
-    unet = models.make_network(settings.network, dims)
-    template = jax.eval_shape(
-        lambda: models.init_network(unet, dims, jax.random.key(0), "teacher")
-    )
+    teacher = EdmTeacher.from_settings(settings, dims)
+    template = jax.eval_shape(teacher.init, jax.random.key(0))
     return stored.load(template, "raw"), stored.load(template, "ema")

@@ -5,10 +5,10 @@ import multiprocessing
 import numpy as np
 import pytest
 
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.evaluation.workers import EnvironmentProcess
-from ractd_jax.models import Dimensions
 from ractd_jax.settings import Environment
 
 HOPPER = Environment("Hopper-v5")

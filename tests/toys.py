@@ -1,16 +1,21 @@
 """Toy data, settings, weights and plans, which several tests share."""
 
+import dataclasses
 import math
+import types
 
 import jax
 import numpy as np
 
-from ractd_jax import models
+from ractd_jax import losses
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import OfflineDataset, make_dataset
-from ractd_jax.models import Dimensions
+from ractd_jax.diffusion import EdmNoise
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods import CtmStudent, EdmTeacher, PlanMethod
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.state import create_state, make_optimizer
 
 # Of plans of states.
@@ -63,6 +68,26 @@ def toy_settings(num_steps: int = 20, **sections) -> Settings:
     return from_mapping(merged(small, sections))
 
 
+def stage_loss(stage):
+    """(params, target_params, frozen, batch, key) -> (loss, info) on one device."""
+
+    def loss_fn(params, target_params, frozen, batch, key):
+        batch_size = len(jax.tree.leaves(batch)[0])
+        draws = WHOLE.of_draws(stage.method.draw(key, batch_size))
+        return stage.method.loss(params, target_params, frozen, batch, draws)
+
+    return loss_fn
+
+
+def with_loss(stage, loss):
+    """`stage` with another loss of its method."""
+    method = stage.method
+    other = types.SimpleNamespace(
+        name=method.name, init=method.init, draw=method.draw, loss=loss
+    )
+    return dataclasses.replace(stage, method=other)
+
+
 def random_like(shapes, seed: int = 0):
     """Numpy normals of the right shapes: jax.random would compile for each of them."""
     rng = np.random.default_rng(seed)
@@ -74,14 +99,26 @@ def random_like(shapes, seed: int = 0):
     return jax.tree.map(draw, shapes)
 
 
-def random_params(unet, dims, role, seed: int = 0):
+def edm_teacher(network, dims, edm: EdmNoise | None = None) -> EdmTeacher:
+    """The teacher around a network."""
+    edm = edm or EdmNoise()
+    squared = losses.distance("squared")
+    return EdmTeacher(network, dims, edm, 80.0, (-1.2, 1.2), squared)
+
+
+def ctm_student(network, dims, edm: EdmNoise | None = None) -> CtmStudent:
+    """The student around a network."""
+    teacher = edm_teacher(network, dims, edm)
+    form = losses.StudentForm(teacher.distance)
+    shared = network, dims, teacher.edm, teacher.init_scale, teacher.log_sigma
+    return CtmStudent(*shared, 80, 20, form, 1.0, 0, 8, teacher)
+
+
+def random_params(network, dims, role, seed: int = 0):
     """Random weights of a planner's network."""
-    return random_like(
-        jax.eval_shape(
-            lambda: models.init_network(unet, dims, jax.random.key(0), role)
-        ),
-        seed,
-    )
+    make = ctm_student if role == "student" else PlanMethod
+    init = make(network, dims).init
+    return random_like(jax.eval_shape(init, jax.random.key(0)), seed)
 
 
 def state_dimensions(conditioning="film"):

@@ -20,13 +20,13 @@ def main(folder: str, steps: str, *job: str) -> None:
             address, int(count), int(index), heartbeat_timeout_seconds=20
         )
     from ractd_jax.training.loop import train
-    from ractd_jax.training.stages import reward_stage, student_stage, teacher_stage
+    from ractd_jax.training.stages import plan_stage, reward_stage, student_stage
 
     # Groups of 32 numbers and more: the norm of a few amplifies rounding.
     settings = toy_settings(int(steps), plan={"horizon": 16}, network={"widths": (16,)})
     folder, dataset = Path(folder), toy_dataset()
     stages = {
-        "teacher": lambda: teacher_stage(settings, dataset),
+        "teacher": lambda: plan_stage("teacher", settings, dataset),
         "reward": lambda: reward_stage(settings, dataset),
         "student": lambda: student_stage(
             settings, dataset, folder / "teacher", folder / "reward"

@@ -11,14 +11,14 @@ from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.data.minari_source import load_minari
-from ractd_jax.data.normalizers import (
+from ractd_jax.data.origin import Origin, with_reference
+from ractd_jax.errors import ConfigError
+from ractd_jax.normalizers import (
     MinMaxNormalizer,
     Normalizer,
     fit_min_max,
     fit_zscore,
 )
-from ractd_jax.data.origin import Origin, with_reference
-from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Environment, Settings
 
 _UNKNOWN = Origin()

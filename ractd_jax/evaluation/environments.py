@@ -10,9 +10,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ractd_jax.data.flatten import FlattenObservation
 from ractd_jax.data.maze_map import MAZE2D
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.maze2d import register_maze2d
-from ractd_jax.models import Dimensions
 from ractd_jax.settings import Environment
 
 

@@ -22,7 +22,7 @@ class _MembersLoop:
     """
 
     def __init__(self, planner: Planner, params: Any, num_episodes: int, keys):
-        sampler = planner.sampler_of(planner.network)
+        sampler = planner.sampler_of(planner.method.network)
         self._weights = jax.jit(jax.vmap(sampler.prepare))(params)
         self._count = len(jax.tree.leaves(params)[0])
         self._num_episodes, self._keys = num_episodes, keys

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import jax
 import numpy as np
 
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import DataError
 from ractd_jax.evaluation.workers import (
     EnvironmentProcess,
@@ -19,7 +20,6 @@ from ractd_jax.evaluation.workers import (
     LocalEnvironments,
     Outcome,
 )
-from ractd_jax.models import Dimensions
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation.environments import (
     as_vector,
     check_spaces,
     make_vector_env,
 )
-from ractd_jax.models import Dimensions
 from ractd_jax.settings import Environment
 
 

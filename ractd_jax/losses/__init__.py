@@ -6,6 +6,8 @@ from ractd_jax.losses.distances import DISTANCES, DistanceFn, distance
 from ractd_jax.losses.dsm import add_noise, dsm_loss
 from ractd_jax.losses.reward import pessimistic_return, regression_loss, reward_loss
 from ractd_jax.losses.student import (
+    CleanFn,
+    PlanReturnFn,
     StudentCoefficients,
     StudentDraws,
     StudentForm,
@@ -15,7 +17,9 @@ from ractd_jax.losses.student import (
 
 __all__ = [
     "DISTANCES",
+    "CleanFn",
     "DistanceFn",
+    "PlanReturnFn",
     "StudentCoefficients",
     "StudentDraws",
     "StudentForm",

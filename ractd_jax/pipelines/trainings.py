@@ -21,11 +21,9 @@ from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     Stage,
-    bc_stage,
-    ddpm_stage,
+    plan_stage,
     reward_stage,
     student_stage,
-    teacher_stage,
 )
 
 
@@ -60,11 +58,11 @@ class Entry(NamedTuple):
 
 
 def _teacher(settings, dataset, workdir):
-    return teacher_stage(settings, dataset)
+    return plan_stage("teacher", settings, dataset)
 
 
 def _bc(settings, dataset, workdir):
-    return bc_stage(settings, dataset)
+    return plan_stage("bc", settings, dataset)
 
 
 def _ctd(teacher: str):
@@ -98,7 +96,7 @@ TRAININGS: dict[str, Training] = {
     "reward": Training(lambda settings, data, _: reward_stage(settings, data)),
     "ctd": Training(_ctd("teacher"), needs=("teacher",)),
     "ractd": Training(_ractd, needs=("teacher", "reward")),
-    "ddpm": Training(lambda settings, data, _: ddpm_stage(settings, data)),
+    "ddpm": Training(lambda settings, data, _: plan_stage("ddpm", settings, data)),
     "bc": Training(_bc, _UNIFORM),
     "bc_top": Training(_bc, {"dataset": {"weighting": "top"}}),
     "teacher_uniform": Training(_teacher, _UNIFORM),

@@ -2,12 +2,10 @@
 
 from ractd_jax.planning.inverse_dynamics import load_inverse_dynamics
 from ractd_jax.planning.planner import PRECISIONS, Planner, load_planner
-from ractd_jax.planning.samplers import make_sampler
 
 __all__ = [
     "PRECISIONS",
     "Planner",
     "load_inverse_dynamics",
     "load_planner",
-    "make_sampler",
 ]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax import diffusion, models
+from ractd_jax import diffusion
 from ractd_jax.planning.planner import Planner
 
 
@@ -45,8 +45,8 @@ def denoising_path(
         raise ValueError(f"num_shown must be in 2..{num_points}, not {num_shown}")
     if key.ndim:
         raise ValueError(f"key: expected one key, found shape {list(key.shape)}")
-    noise = planner.settings.diffusion
-    sigmas = diffusion.karras_sigmas(num_points, models.edm_noise(noise))
+    method = planner.method
+    sigmas = diffusion.karras_sigmas(num_points, method.edm)
     condition = jnp.asarray(planner.condition(np.asarray(observation)[None]))
     # As Planner.plan draws it: a key for each observation, then for its candidates.
     x_init = jax.random.normal(
@@ -54,7 +54,7 @@ def denoising_path(
     )
     points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
     points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
-    shown = _spread(np.asarray(sigmas), noise.sigma_data, num_shown)
+    shown = _spread(np.asarray(sigmas), method.edm.sigma_data, num_shown)
     normalizer = (
         planner.observation_normalizer
         if planner.dims.plans_states
@@ -76,23 +76,18 @@ def _spread(sigmas, sigma_data, num_shown):
 
 
 def _trajectory(planner, condition, x_init, sigmas):
-    """[S + 1, B, H, D] normalised; the sampler of `make_sampler`, with its points."""
-    settings = planner.settings.diffusion
+    """[S + 1, B, H, D] normalised, of the teacher's sampler."""
+    method = planner.method
 
     @jax.jit
     def solve(params):
-        denoise_fn = diffusion.clip_denoised(
-            models.make_denoise_fn(
-                planner.network, params, condition, models.edm_noise(settings)
-            )
-        )
+        denoise_fn = diffusion.clip_denoised(method.denoise_fn(params, condition))
 
         def body(x, levels):
             x = diffusion.heun_step(denoise_fn, x, *levels)
             return x, x
 
-        x = planner.temperature * models.init_noise_scale(settings) * x_init
-        x = models.pin(planner.network, x, condition)
+        x = method.pin(planner.temperature * method.init_scale * x_init, condition)
         points = jax.lax.scan(body, x, (sigmas[:-1], sigmas[1:]))[1]
         return jnp.concatenate([x[None], points])
 

@@ -8,14 +8,10 @@ from collections.abc import Callable
 
 import jax
 
-from ractd_jax.data.normalizers import normalizer_from_dict
 from ractd_jax.errors import CheckpointError
+from ractd_jax.methods import InverseDynamicsMethod
+from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.training.checkpoint import StoredModel
-from ractd_jax.training.stages.inverse_dynamics import (
-    init_inverse_dynamics,
-    make_action_fn,
-    make_inverse_dynamics,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +53,10 @@ def load_inverse_dynamics(
             f"{directory}: expected an inverse_dynamics checkpoint, found a {stage} "
             "checkpoint"
         )
-    model = make_inverse_dynamics(stored.metadata)
-    template = jax.eval_shape(lambda: init_inverse_dynamics(model, jax.random.key(0)))
+    method = InverseDynamicsMethod.from_metadata(stored.metadata)
+    template = jax.eval_shape(method.init, jax.random.key(0))
     normalizers = stored.metadata["normalizers"]
-    action_fn = make_action_fn(
-        model,
+    action_fn = method.action_fn(
         stored.load(template, weights),
         normalizer_from_dict(normalizers["observations"]),
         normalizer_from_dict(normalizers["actions"]),

@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ractd_jax.models import DenoiserNetwork, Dimensions
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods import DenoiserNetwork
 from ractd_jax.networks import Conv
 from ractd_jax.networks.packing import LEAST_THIN_INPUTS
 
@@ -49,7 +50,7 @@ def packed_network(
 
     Args:
       network: the network.
-      params: its parameters at fixed noise levels (`models.fold_jump`).
+      params: its parameters at fixed noise levels (`CtmStudent.fold`).
       dims: of its plans.
       batch_size: B.
 

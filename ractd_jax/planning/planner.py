@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax import models
 from ractd_jax.compilation_cache import use_compilation_cache
-from ractd_jax.data.normalizers import Normalizer, normalizer_from_dict
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.models import Dimensions
+from ractd_jax.losses import PlanReturnFn
+from ractd_jax.methods import PLAN_METHODS, Sampler
+from ractd_jax.normalizers import Normalizer, normalizer_from_dict
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
-from ractd_jax.planning.samplers import Sampler, make_sampler
 from ractd_jax.policy import check_keys, checked_observations
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import StoredModel
@@ -27,14 +28,11 @@ from ractd_jax.training.stages.stored import (
     load_stage_model,
 )
 
-_PLANNERS = ("teacher", "ddpm", "student", "bc")
 PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20
 # Plans from which on a batch is packed as one of many.
 _MANY = 16
 _RETURNS_AT_ONCE = 2_048
-# (normalised plans [B, H, D], condition [B, C]) -> [B]
-PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def _are_constants(weights: Any) -> bool:
@@ -67,8 +65,7 @@ class Planner:
     """Plans in environment units; compiled once for each batch size.
 
     A plan depends on its own observation and key only, not on the rest of the batch.
-    `network`, `params` and :meth:`condition` are what the functions of
-    `ractd_jax.models` take, to build other samplers from the same weights.
+    `method`, `params` and :meth:`condition` make other samplers from the same weights.
 
     Attributes:
       settings: of the training.
@@ -80,7 +77,7 @@ class Planner:
       num_candidates: N, plans of which the best is taken.
       plan_return_fn: predicts what they return; None with one candidate.
       nfe: network evaluations of a plan, one after the other.
-      network: the network.
+      method: of :mod:`ractd_jax.methods`.
       params: its weights, on the device.
       observation_normalizer: environment units to the network's.
       action_normalizer: the same of the actions.
@@ -118,12 +115,12 @@ class Planner:
         self.execute = settings.plan.execute
         self.num_candidates = num_candidates
         self.plan_return_fn = plan_return_fn
-        self.network = models.make_network(settings.network, dims)
+        self.method = PLAN_METHODS[role].from_settings(settings, dims)
         self.precision = precision
         self.params = _round_kernels(jax.device_put(params), precision)
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
-        sampler = self.sampler_of(self.network)
+        sampler = self.sampler_of(self.method.network)
         self.nfe = sampler.nfe
         # Not jitted: its outputs would be copies of all weights, one for each level.
         weights = sampler.prepare(self.params)
@@ -188,14 +185,8 @@ class Planner:
 
     def sampler_of(self, network) -> Sampler:
         """This planner's sampler with another form of its network."""
-        return make_sampler(
-            network,
-            self.settings,
-            self.dims,
-            self.role,
-            self.num_steps,
-            self.temperature,
-        )
+        method = dataclasses.replace(self.method, network=network)
+        return method.sampler(self.num_steps, self.temperature)
 
     def _program(self, batch_size: int):
         if not self._packs:
@@ -211,7 +202,7 @@ class Planner:
             return None
         packed = {}
         for sigma, folded in self.weights.items():
-            found = packed_network(self.network, folded, self.dims, size)
+            found = packed_network(self.method.network, folded, self.dims, size)
             if found is None:
                 return None
             network, packed[sigma] = found
@@ -329,7 +320,7 @@ def load_planner(
     use_compilation_cache()
     stored = StoredModel(directory)
     role = stored.metadata["stage"]
-    if role not in _PLANNERS:
+    if role not in PLAN_METHODS:
         raise CheckpointError(
             f"{directory}: expected a teacher, ddpm, student or bc checkpoint, found a "
             f"{role} checkpoint"
@@ -343,10 +334,8 @@ def load_planner(
                 f"found {directory} without it"
             )
         settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
-    network = models.make_network(settings.network, dims)
-    template = jax.eval_shape(
-        lambda: models.init_network(network, dims, jax.random.key(0), role)
-    )
+    method = PLAN_METHODS[role].from_settings(settings, dims)
+    template = jax.eval_shape(method.init, jax.random.key(0))
     if num_steps is None:
         num_steps = {
             "teacher": settings.evaluation.teacher_steps,
@@ -393,8 +382,6 @@ def _load_plan_return(
 ) -> PlanReturnFn:
     stored = load_stage_model(directory, "reward", settings)
     check_same_data(stored, metadata)
-    model, params = load_reward_members(stored, dims, settings.student.num_members)
-    reward_fn = models.make_reward_fn(
-        model, jax.device_put(params), settings.student.pessimism
-    )
-    return models.make_plan_return_fn(reward_fn, dims)
+    options = settings.student
+    ensemble, params = load_reward_members(stored, dims, options.num_members)
+    return ensemble.plan_return_fn(jax.device_put(params), options.pessimism)

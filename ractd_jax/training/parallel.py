@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.methods import Method
 from ractd_jax.settings import Optimizer
 from ractd_jax.training.state import TrainState, ema_decay
 
@@ -47,21 +48,19 @@ class Part(NamedTuple):
             return whole[(*[slice(None)] * axis, items)]
         return jax.lax.dynamic_slice_in_dim(whole, self.index * size, size, axis)
 
-    def normal(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """Standard normal draws of `shape`, whose first axis is the part's batch."""
-        whole = (self.count * shape[0], *shape[1:])
-        return self.of(jax.random.normal(key, whole))
+    def of_draws(self, draws: Any) -> Any:
+        """This part of a method's draws; a key becomes one of the replica's own."""
 
-    def key(self, key: jax.Array) -> jax.Array:
-        """A key of the replica's own, for draws that are not of a batch."""
-        return jax.random.fold_in(key, self.index)
+        def take(leaf):
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                return jax.random.fold_in(leaf, self.index)
+            return self.of(leaf)
+
+        return jax.tree.map(take, draws)
 
 
 WHOLE = Part(0, 1)
 
-# loss_fn(params, target_params, frozen, batch, key, part) -> (loss, info). The key is
-# the same in all replicas, and draws for the items of the batch are the part's.
-LossFn = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 # (data, key, part) -> that part of a batch
 SampleFn = Callable[[Any, jax.Array, Part], Any]
 
@@ -157,16 +156,29 @@ def train_step(
     key: jax.Array,
     part: Part,
     *,
-    loss_fn: LossFn,
+    method: Method,
+    batch_size: int,
     optimizer: optax.GradientTransformation,
     settings: Optimizer,
     target_decay: float,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One optimiser step of a replica; several average their gradients over AXIS."""
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (_, info), grads = grad_fn(
-        state.params, state.target_params, frozen, batch, key, part
-    )
+    """One optimiser step of a replica; several average their gradients over AXIS.
+
+    Args:
+      state: of the training.
+      frozen: what the loss reads and does not train.
+      batch: the part's.
+      key: the same in all replicas.
+      part: which part of the global batch is this replica's.
+      method: what is trained.
+      batch_size: of the global batch.
+      optimizer: of the parameters.
+      settings: of the optimiser.
+      target_decay: of the target parameters, if there are any.
+    """
+    draws = part.of_draws(method.draw(key, batch_size))
+    grad_fn = jax.value_and_grad(method.loss, has_aux=True)
+    (_, info), grads = grad_fn(state.params, state.target_params, frozen, batch, draws)
     if part.count > 1:
         grads, info = jax.lax.pmean((grads, info), AXIS)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -6,27 +6,23 @@ from ractd_jax.training.stages.base import (
     dimensions,
     gather_part,
 )
-from ractd_jax.training.stages.bc import bc_stage
-from ractd_jax.training.stages.ddpm import ddpm_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
+from ractd_jax.training.stages.plans import plan_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
 from ractd_jax.training.stages.stored import load_reward_members, load_stage_model
 from ractd_jax.training.stages.student import predicted_return_range, student_stage
-from ractd_jax.training.stages.teacher import teacher_stage
 
 __all__ = [
     "Stage",
     "base_metadata",
-    "bc_stage",
-    "ddpm_stage",
     "dimensions",
     "gather_part",
     "inverse_dynamics_stage",
     "load_reward_members",
     "load_stage_model",
+    "plan_stage",
     "predicted_return_range",
     "reward_stage",
     "split_episodes",
     "student_stage",
-    "teacher_stage",
 ]

@@ -11,9 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from ractd_jax import losses
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
-from ractd_jax.data.normalizers import Normalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import (
@@ -24,10 +22,12 @@ from ractd_jax.data.windows import (
     window_history,
     window_states,
 )
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.models import Dimensions
+from ractd_jax.methods import Method, PlanBatch
+from ractd_jax.normalizers import Normalizer
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
-from ractd_jax.training.parallel import LossFn, Part
+from ractd_jax.training.parallel import Part
 from ractd_jax.training.state import TrainState
 
 # (data, rows) -> batch, of numpy and of JAX arrays alike.
@@ -46,18 +46,6 @@ class PlanData(NamedTuple):
     ranks: jax.Array | None = None
 
 
-class PlanBatch(NamedTuple):
-    """Normalised windows, see :class:`ractd_jax.models.Dimensions`.
-
-    Attributes:
-      plans: [B, H, D].
-      condition: [B, C].
-    """
-
-    plans: jax.Array
-    condition: jax.Array
-
-
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """One training.
@@ -71,8 +59,7 @@ class Stage:
       num_steps: optimiser steps.
       batch_size: items per step over all devices.
       optimizer: its settings.
-      init_params: key -> parameters at step 0.
-      loss_fn: see :mod:`ractd_jax.training.parallel`.
+      method: its initial parameters, draws and loss.
       frozen: parameters that the loss reads and does not train.
       data: arrays that batches are gathered from.
       num_rows: items in the data.
@@ -82,6 +69,7 @@ class Stage:
         row without that axis.
       mixes_rows: whether an item of a batch is made of other rows than its own too.
       streaming: gather on the host.
+      first_params: parameters at step 0; None for the method's own.
       target_decay: decay of the target network; None for no target network.
       probe: gives extra scalars at each log line.
     """
@@ -90,8 +78,7 @@ class Stage:
     num_steps: int
     batch_size: int
     optimizer: Optimizer
-    init_params: Callable[[jax.Array], Any]
-    loss_fn: LossFn
+    method: Method
     frozen: Any
     data: Any
     num_rows: int
@@ -100,8 +87,13 @@ class Stage:
     draws_per_item: int = 0
     mixes_rows: bool = False
     streaming: bool = False
+    first_params: Any = None
     target_decay: float | None = None
     probe: Probe | None = None
+
+    def init_params(self, key: jax.Array) -> Any:
+        """Parameters at step 0."""
+        return self.method.init(key) if self.first_params is None else self.first_params
 
     def rows_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the rows of a batch."""
@@ -217,15 +209,6 @@ def plan_data(
     return PlanData(data.observations, data.actions, chosen.index, ranks), (
         chosen.summary
     )
-
-
-def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
-    """The distance between plans, with the executed actions' weight in it."""
-    if plan.executed_weight == 1.0:
-        return losses.distance(name)
-    weights = np.ones(plan.horizon)
-    weights[: plan.execute] = plan.executed_weight
-    return losses.distance(name, weights / weights.mean())
 
 
 def make_gather_actions(

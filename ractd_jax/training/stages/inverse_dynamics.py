@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax.data.normalizers import Normalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
-from ractd_jax.networks import InverseDynamics, InverseDynamicsConfig
+from ractd_jax.methods import InverseDynamicsMethod, PairBatch
+from ractd_jax.normalizers import Normalizer
 from ractd_jax.settings import Settings
-from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import Stage, base_metadata
 from ractd_jax.training.stages.reward import split_episodes
 
@@ -34,14 +31,6 @@ class PairData(NamedTuple):
     observations: jax.Array
     actions: jax.Array
     train_rows: jax.Array
-
-
-class PairBatch(NamedTuple):
-    """Observations [B, O] one stride apart, and the first one's actions [B, A]."""
-
-    observations: jax.Array
-    next_observations: jax.Array
-    actions: jax.Array
 
 
 def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.ndarray:
@@ -73,49 +62,6 @@ def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
     change = normalizer.normalize(pairs.next_observations) - before
     scale = np.sqrt(np.mean(np.square(change, dtype=np.float64), axis=0))
     return np.where(scale > 0.0, scale, 1.0).astype(np.float32)
-
-
-def make_inverse_dynamics(metadata: Mapping) -> InverseDynamics:
-    """The network that a checkpoint's metadata describes."""
-    return InverseDynamics(
-        InverseDynamicsConfig(
-            action_dim=metadata["dimensions"]["action"],
-            change_scale=tuple(metadata["change_scale"]),
-            widths=tuple(metadata["settings"]["inverse_dynamics"]["widths"]),
-        )
-    )
-
-
-def init_inverse_dynamics(model: InverseDynamics, key: jax.Array) -> Any:
-    """Fresh parameters."""
-    observations = jnp.zeros((1, len(model.config.change_scale)))
-    return model.init(key, observations, observations)["params"]
-
-
-def make_action_fn(
-    model: InverseDynamics,
-    params: Any,
-    observation_normalizer: Normalizer,
-    action_normalizer: Normalizer,
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """f(s [B, O], s' [B, O]) -> a [B, A] in environment units, in the data's range.
-
-    It raises an AssertionError for observations of another shape.
-    """
-
-    def action_fn(observations, next_observations):
-        # Before the normaliser could broadcast them.
-        chex.assert_shape(observations, (None, len(model.config.change_scale)))
-        chex.assert_equal_shape([observations, next_observations])
-        normalized = model.apply(
-            {"params": params},
-            observation_normalizer.normalize(observations),
-            observation_normalizer.normalize(next_observations),
-        )
-        actions = action_normalizer.unnormalize(normalized)
-        return jnp.clip(actions, action_normalizer.low, action_normalizer.high)
-
-    return action_fn
 
 
 def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
@@ -154,7 +100,7 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
         **base_metadata("inverse_dynamics", settings, dataset),
         "change_scale": scale.astype(float).tolist(),
     }
-    model = make_inverse_dynamics(metadata)
+    method = InverseDynamicsMethod.from_metadata(metadata)
 
     def gather(data: PairData, rows) -> PairBatch:
         rows = data.train_rows[rows]
@@ -166,28 +112,19 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
             actions.normalize(pairs.actions),
         )
 
-    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
-        del target_params, frozen, key, part
-        predictions = model.apply(
-            {"params": params}, batch.observations, batch.next_observations
-        )
-        loss = jnp.mean(jnp.square(predictions - batch.actions))
-        return loss, {"loss/mse": loss}
-
     @jax.jit
     def held_out_error(params, pairs):
-        action_fn = make_action_fn(model, params, *normalizers)
+        action_fn = method.action_fn(params, *normalizers)
         actions = action_fn(pairs.observations, pairs.next_observations)
         error = jnp.sqrt(jnp.mean(jnp.square(actions - pairs.actions)))
         return {"loss/held_out_rmse": error}
 
     return Stage(
         name="inverse_dynamics",
+        method=method,
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
-        init_params=lambda key: init_inverse_dynamics(model, key),
-        loss_fn=loss_fn,
         frozen={},
         data=PairData(episodes.observations, episodes.actions, train_rows),
         num_rows=len(train_rows),

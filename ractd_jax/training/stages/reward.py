@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax import losses, models
 from ractd_jax.data.episodes import return_to_go
-from ractd_jax.data.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.windows import WindowIndex, index_windows
 from ractd_jax.errors import ConfigError
+from ractd_jax.methods import RewardBatch, RewardEnsemble
+from ractd_jax.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.settings import Settings
-from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.stages.base import (
     Gather,
     Stage,
@@ -26,14 +25,6 @@ from ractd_jax.training.stages.base import (
 
 _BLOCK = 65_536
 _HELD_GOALS = 8_192
-
-
-class RewardBatch(NamedTuple):
-    """Normalised states [..., O], actions [..., A] or goals [..., G], targets [...]."""
-
-    observations: jax.Array
-    others: jax.Array
-    targets: jax.Array
 
 
 class RewardItems(NamedTuple):
@@ -210,7 +201,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """
     dims = dimensions(settings, dataset)
     options = settings.reward
-    model = models.make_reward_model(options)
+    method = RewardEnsemble.from_settings(settings, dims)
     of_goals = options.target != "return_to_go"
     if of_goals != dims.plans_states:
         expected = (
@@ -222,33 +213,18 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         )
     items = (goal_rewards if of_goals else returns_to_go)(settings, dataset)
 
-    def predict(params, observations, others):
-        def member(params, observations, others):
-            return model.apply({"params": params}, observations, others)
-
-        return jax.vmap(member)(params, observations, others)
-
-    def loss_fn(params, target_params, frozen, batch, key, part=WHOLE):
-        del target_params, frozen, key, part
-        predictions = predict(params, batch.observations, batch.others)
-        loss = losses.regression_loss(predictions, batch.targets)
-        return loss, {"loss/mse": loss / options.num_members}
-
     @jax.jit
-    def held_out_error(params, observations, others, targets):
-        reward_fn = models.make_reward_fn(model, params, pessimism=0.0)
-        error = reward_fn(observations, others) - targets
+    def held_out_error(params, observations, actions_or_goals, targets):
+        reward_fn = method.reward_fn(params, pessimism=0.0)
+        error = reward_fn(observations, actions_or_goals) - targets
         return {"loss/held_out_mse": jnp.mean(jnp.square(error))}
 
     return Stage(
         name="reward",
+        method=method,
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
-        init_params=lambda key: models.init_reward(
-            model, dims, key, options.num_members
-        ),
-        loss_fn=loss_fn,
         frozen={},
         data=items.data,
         num_rows=items.num_train,

@@ -7,9 +7,9 @@ import dataclasses
 import jax
 from absl import logging
 
-from ractd_jax import models
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError
-from ractd_jax.models import Dimensions
+from ractd_jax.methods import RewardEnsemble
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.workdir import check_same_dataset
@@ -76,7 +76,7 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
 
 
 def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int | None):
-    """(reward model, stacked EMA parameters of the first `num_members`; None: all)."""
+    """(ensemble, its stacked EMA parameters); None for all members."""
     options = from_mapping(stored.metadata["settings"]).reward
     keep = options.num_members if num_members is None else num_members
     if keep > options.num_members:
@@ -84,9 +84,8 @@ def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int 
             f"{stored.directory}: expected at least {keep} members "
             f"(config.student.num_members), found {options.num_members}"
         )
-    model = models.make_reward_model(options)
-    template = jax.eval_shape(
-        lambda: models.init_reward(model, dims, jax.random.key(0), options.num_members)
-    )
+    ensemble = RewardEnsemble.from_options(options, dims)
+    template = jax.eval_shape(ensemble.init, jax.random.key(0))
     params = stored.load(template)
-    return model, jax.tree.map(lambda leaf: leaf[:keep], params)
+    ensemble = dataclasses.replace(ensemble, num_members=keep)
+    return ensemble, jax.tree.map(lambda leaf: leaf[:keep], params)

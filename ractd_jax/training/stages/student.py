@@ -8,16 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax import models
-from ractd_jax.data.normalizers import MinMaxNormalizer
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.losses import StudentCoefficients
-from ractd_jax.settings import Settings, Student, from_mapping
+from ractd_jax.methods import CtmStudent, PlanBatch, student_coefficients
+from ractd_jax.normalizers import MinMaxNormalizer
+from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.student import PathPoints, warm_start
 from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
-    PlanBatch,
     Stage,
     base_metadata,
     dimensions,
@@ -28,7 +26,6 @@ from ractd_jax.training.stages.stored import (
     load_reward_members,
     load_stage_model,
 )
-from ractd_jax.training.stages.student_loss import student_loss_fn
 from ractd_jax.training.stages.student_probes import (
     PROBED_STATES,
     fidelity_probe,
@@ -58,7 +55,7 @@ def student_stage(
     if options.path_weight:
         check_batch_size(options.path_batch_size, "student.path_batch_size")
     metadata = base_metadata("student", settings, dataset)
-    network = models.make_network(settings.network, dims, options.dropout_rate)
+    method = CtmStudent.from_settings(settings, dims)
     teacher = load_stage_model(teacher_directory, "teacher", settings)
     check_same_data(teacher, metadata)
     teacher_settings = from_mapping(teacher.metadata["settings"])
@@ -70,26 +67,20 @@ def student_stage(
             raise CheckpointError(
                 f"{teacher_directory}: its {section} settings differ from this config's"
             )
-    template = jax.eval_shape(
-        lambda: models.init_network(network, dims, jax.random.key(0), "teacher")
-    )
+    template = jax.eval_shape(method.teacher.init, jax.random.key(0))
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
     # Traced, so that one compilation serves every weight.
     frozen["coefficients"] = student_coefficients(options)
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
 
-    with_reward = options.reward_weight != 0.0
-    reward_model = None
     sampling, metadata["windows"] = plan_sampling("student", settings, dataset)
     rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
     batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
     probed = jax.tree.map(lambda x: x[:PROBED_STATES], batch)
-    probe = fidelity_probe(settings, dims, network, frozen["teacher"], probed)
+    probe = fidelity_probe(settings, method, frozen["teacher"], probed)
     if options.path_weight:
-        frozen["paths"] = teacher_paths(
-            settings, dataset, dims, network, frozen["teacher"]
-        )
-    if with_reward:
+        frozen["paths"] = teacher_paths(settings, dataset, method, frozen["teacher"])
+    if options.reward_weight:
         if not reward_directory:
             raise ConfigError(
                 "config.student.reward_weight is not 0: expected a reward model "
@@ -102,23 +93,19 @@ def student_stage(
             )
         stored = load_stage_model(reward_directory, "reward", settings)
         check_same_data(stored, metadata)
-        reward_model, frozen["reward"] = load_reward_members(
+        reward, frozen["reward"] = load_reward_members(
             stored, dims, options.num_members
         )
+        method = dataclasses.replace(method, reward=reward)
         metadata["reward"] = {"directory": str(reward_directory), "step": stored.step}
-        reward_fn = models.make_reward_fn(
-            reward_model, frozen["reward"], options.pessimism
-        )
         metadata["predicted_return"] = predicted_return_range(
-            models.make_plan_return_fn(reward_fn, dims),
+            reward.plan_return_fn(frozen["reward"], options.pessimism),
             MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
             batch,
         )
         rated = return_probe(
             settings,
-            dims,
-            network,
-            reward_model,
+            method,
             frozen["reward"],
             probed,
             metadata["predicted_return"],
@@ -127,13 +114,11 @@ def student_stage(
 
     return Stage(
         name="student",
+        method=method,
+        first_params=warm_start(frozen["teacher"], settings.network.embed_dim),
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
-        init_params=lambda key: warm_start(
-            frozen["teacher"], settings.network.embed_dim
-        ),
-        loss_fn=student_loss_fn(settings, dims, network, reward_model),
         frozen=frozen,
         metadata=metadata,
         target_decay=options.target_ema or None,
@@ -142,19 +127,8 @@ def student_stage(
     )
 
 
-def student_coefficients(options: Student) -> StudentCoefficients:
-    """The loss's numbers of these settings, float32; no cap stays None."""
-    values = {name: getattr(options, name) for name in StudentCoefficients._fields}
-    return StudentCoefficients(
-        **{
-            name: None if value is None else np.float32(value)
-            for name, value in values.items()
-        }
-    )
-
-
 def teacher_paths(
-    settings: Settings, dataset: OfflineDataset, dims, network, teacher_params
+    settings: Settings, dataset: OfflineDataset, method: CtmStudent, teacher_params
 ) -> PathPoints:
     """The points of the path loss: ``student.num_paths``, solved once.
 
@@ -167,8 +141,7 @@ def teacher_paths(
     every = dataclasses.replace(settings.dataset, weighting="uniform")
     every = dataclasses.replace(settings, dataset=every)
     sampling, _ = plan_sampling("paths", every, dataset)
-    solve = make_path_solver(network, settings)
-    scale = models.init_noise_scale(settings.diffusion)
+    solve = make_path_solver(settings, method.teacher)
     rng = np.random.default_rng(0)
     size = min(_PATHS_AT_ONCE, options.num_paths)
     noisy = (np.arange(size) % 4 >= 2)[:, None]
@@ -176,13 +149,14 @@ def teacher_paths(
     for _ in range(-(-options.num_paths // size)):
         rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
         condition = sampling["gather"](sampling["data"], rows).condition
-        init = scale * rng.standard_normal((size, *dims.plan_shape), np.float32)
+        shape = (size, *method.dims.plan_shape)
+        init = method.init_scale * rng.standard_normal(shape, np.float32)
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
         noise = rng.standard_normal(condition.shape, np.float32)
         condition = condition + options.path_condition_noise * noise * noisy
-        init = models.pin(network, jnp.asarray(init), jnp.asarray(condition))
+        init = method.pin(jnp.asarray(init), jnp.asarray(condition))
         within = rng.uniform(size=size) >= options.path_start_share
         levels = within * rng.integers(options.path_steps, size=size)
         points = solve(teacher_params, init, condition, levels.astype(np.int32))

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from ractd_jax import diffusion, models
-from ractd_jax.data.normalizers import MinMaxNormalizer
-from ractd_jax.models import Dimensions
+from ractd_jax import diffusion
+from ractd_jax.methods import CtmStudent, EdmTeacher, PlanBatch
+from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings
 from ractd_jax.student import fidelity, sample_one_step, solve_paths
-from ractd_jax.training.stages.base import PlanBatch, Probe
+from ractd_jax.training.stages.base import Probe
 from ractd_jax.training.state import TrainState
 
 _FIDELITY_STATES, _FIDELITY_NOISES, _FIDELITY_NUMBERS = 64, 16, 4_096
@@ -38,31 +38,28 @@ def _first_device(tree):
     return jax.device_put(tree, jax.local_devices()[0])
 
 
-def _one_step_plans(network, settings: Settings):
+def _one_step_plans(method: CtmStudent):
     """(params, x_T, condition) -> plans, as a planner samples them."""
-    edm = models.edm_noise(settings.diffusion)
 
     def plans(params, init, condition):
-        jump_fn = models.make_jump_fn(network, params, edm)
+        jump_fn = method.jump_fn(params)
         found = sample_one_step(
-            lambda x, sigma, stop: jump_fn(x, sigma, stop, condition), init, edm
+            lambda x, sigma, stop: jump_fn(x, sigma, stop, condition), init, method.edm
         )
         return jnp.clip(found, -1.0, 1.0)
 
     return plans
 
 
-def _init_noise(network, settings: Settings, dims: Dimensions, condition):
-    shape = (len(condition), *dims.plan_shape)
-    init = jax.random.normal(jax.random.key(0), shape)
-    init = models.init_noise_scale(settings.diffusion) * init
-    return models.pin(network, init, condition)
+def _init_noise(method: CtmStudent, condition):
+    shape = (len(condition), *method.dims.plan_shape)
+    init = method.init_scale * jax.random.normal(jax.random.key(0), shape)
+    return method.pin(init, condition)
 
 
 def fidelity_probe(
     settings: Settings,
-    dims: Dimensions,
-    network,
+    method: CtmStudent,
     teacher_params: Any,
     batch: PlanBatch,
 ) -> Probe:
@@ -74,14 +71,15 @@ def fidelity_probe(
     """
     options = settings.student
     # Fewer states where plans are long, and each costs more.
+    dims = method.dims
     size = dims.plan_shape[0] * dims.plan_shape[1]
     states = min(_FIDELITY_STATES, max(4, _FIDELITY_NUMBERS // size))
     condition = jnp.repeat(batch.condition[:states], _FIDELITY_NOISES, axis=0)
-    init = _init_noise(network, settings, dims, condition)
-    solve = make_path_solver(network, settings)
+    init = _init_noise(method, condition)
+    solve = make_path_solver(settings, method.teacher)
     levels = jnp.zeros(len(init), jnp.int32)
     solution = jnp.clip(solve(teacher_params, init, condition, levels).end, -1.0, 1.0)
-    one_step = _one_step_plans(network, settings)
+    one_step = _one_step_plans(method)
     # A plan of states begins where it is: its middle says more.
     step = dims.horizon // 2 if dims.plans_states else 0
 
@@ -112,16 +110,13 @@ def fidelity_probe(
     return probe
 
 
-def make_path_solver(network, settings: Settings):
+def make_path_solver(settings: Settings, teacher: EdmTeacher):
     """(teacher params, x_T, condition, levels) -> PathPoints."""
-    edm = models.edm_noise(settings.diffusion)
-    sigmas = diffusion.karras_sigmas(settings.student.path_steps + 1, edm)
+    sigmas = diffusion.karras_sigmas(settings.student.path_steps + 1, teacher.edm)
 
     @jax.jit
     def solve(params, init, condition, levels):
-        denoise_fn = diffusion.clip_denoised(
-            models.make_denoise_fn(network, params, condition, edm)
-        )
+        denoise_fn = diffusion.clip_denoised(teacher.denoise_fn(params, condition))
         return solve_paths(denoise_fn, init, condition, sigmas, levels)
 
     return solve
@@ -129,9 +124,7 @@ def make_path_solver(network, settings: Settings):
 
 def return_probe(
     settings: Settings,
-    dims: Dimensions,
-    network,
-    reward_model,
+    method: CtmStudent,
     reward_params: Any,
     batch: PlanBatch,
     stored: Mapping[str, Any],
@@ -144,25 +137,23 @@ def return_probe(
 
     Args:
       settings: of the training.
-      dims: of the plans.
-      network: the student's.
-      reward_model: the network of the reward models.
-      reward_params: of all members.
+      method: the student's, with its reward ensemble.
+      reward_params: of the ensemble.
       batch: of the data.
       stored: what :func:`predicted_return_range` found.
     """
     normalizer = MinMaxNormalizer.from_dict(stored["return_normalizer"])
     condition = batch.condition[:_RETURN_STATES]
-    init = _init_noise(network, settings, dims, condition)
-    one_step = _one_step_plans(network, settings)
+    init = _init_noise(method, condition)
+    one_step = _one_step_plans(method)
 
     @jax.jit
     def predicted(params, reward_params, condition, init):
         plans = one_step(params, init, condition)
-        reward_fn = models.make_reward_fn(
-            reward_model, reward_params, settings.student.pessimism
+        plan_return_fn = method.reward.plan_return_fn(
+            reward_params, settings.student.pessimism
         )
-        predicted = models.make_plan_return_fn(reward_fn, dims)(plans, condition)
+        predicted = plan_return_fn(plans, condition)
         quantiles = jnp.quantile(predicted, jnp.array([0.5, 0.99]))
         return normalizer.unnormalize(quantiles)
 

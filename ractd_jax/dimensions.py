@@ -1,0 +1,61 @@
+"""What a plan is, and what it is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Dimensions:
+    """Sizes of plans and conditions.
+
+    A plan of actions [H, A] is conditioned on the h latest observations, flat, behind
+    the rank of a return if there is one. A plan of states [H, O] is conditioned on two,
+    its start and its goal.
+
+    Attributes:
+      observation: O.
+      action: A.
+      horizon: H, steps of a plan.
+      history: h.
+      goal: G, leading components of a state that a goal names; 0 for plans of actions.
+      conditioning: see :class:`ractd_jax.networks.TemporalUNetConfig`.
+      rank: 1 where the rank of a return conditions plans, else 0.
+    """
+
+    observation: int
+    action: int
+    horizon: int
+    history: int
+    goal: int = 0
+    conditioning: str = "film"
+    rank: int = 0
+
+    @property
+    def plans_states(self) -> bool:
+        return self.goal > 0
+
+    @property
+    def condition(self) -> int:
+        states = 2 if self.plans_states else self.history
+        return self.rank + states * self.observation
+
+    @property
+    def plan_shape(self) -> tuple[int, int]:
+        return self.horizon, self.observation if self.plans_states else self.action
+
+    @property
+    def environment_observation(self) -> int:
+        """Size of what an environment shows: the goal stands behind the state."""
+        return self.observation + self.goal
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of what a plan is made from: [h, O] with a history h > 1."""
+        size = self.environment_observation
+        return (size,) if self.history == 1 else (self.history, size)
+
+    @property
+    def reward_inputs(self) -> tuple[int, int]:
+        """Sizes of what a reward model compares: a state with an action or a goal."""
+        return self.observation, self.goal or self.action

@@ -1,0 +1,237 @@
+"""What a method is, and what the methods that make plans share.
+
+A method is everything that one model is: its parameters, the randomness of a training
+step, the loss, and how it samples. Its functions are pure, and know nothing of
+devices: a training draws for the global batch, and slices (:mod:`ractd_jax.training`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ractd_jax import losses
+from ractd_jax.diffusion import EdmNoise
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import ConfigError
+from ractd_jax.networks import (
+    Compute,
+    ResidualMLP,
+    ResidualMLPConfig,
+    TemporalUNet,
+    TemporalUNetConfig,
+    pin_ends,
+)
+from ractd_jax.settings import Diffusion, Network, Plan, Settings
+
+DenoiserNetwork = TemporalUNet | ResidualMLP
+Info = dict[str, jax.Array]
+
+
+class Method(Protocol):
+    """A model that can be trained.
+
+    Attributes:
+      name: of its settings and its checkpoints.
+    """
+
+    name: str
+
+    def init(self, key: jax.Array) -> Any:
+        """Fresh parameters."""
+
+    def draw(self, key: jax.Array, batch_size: int) -> Any:
+        """All randomness of a step, for the global batch.
+
+        Returns:
+          A tree. The first axis of an array is the batch's, of which a replica takes
+          its part; of a key, a replica folds its number in.
+        """
+
+    def loss(
+        self, params: Any, target_params: Any, frozen: Any, batch: Any, draws: Any
+    ) -> tuple[jax.Array, Info]:
+        """(loss, scalars to log).
+
+        Args:
+          params: the trained ones.
+          target_params: their moving average, or None without one.
+          frozen: what the loss reads and does not train.
+          batch: normalised.
+          draws: of :meth:`draw`.
+        """
+
+
+class PlanBatch(NamedTuple):
+    """Normalised windows, see :class:`ractd_jax.dimensions.Dimensions`.
+
+    Attributes:
+      plans: [B, H, D].
+      condition: [B, C].
+    """
+
+    plans: jax.Array
+    condition: jax.Array
+
+
+class Sampler(NamedTuple):
+    """A sampler of normalised plans.
+
+    Attributes:
+      prepare: params -> weights; what is the same for every plan, computed once.
+      sample: (weights, condition [B, C], noises [N, B, H, D]) -> plans [B, H, D].
+      num_noises: N, standard normal draws of a plan's shape that it reads.
+      nfe: network evaluations of a plan, one after the other.
+    """
+
+    prepare: Callable[[Any], Any]
+    sample: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    num_noises: int
+    nfe: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanMethod:
+    """A network that makes plans.
+
+    Attributes:
+      network: with dropout as the training has it.
+      dims: of its plans and conditions.
+    """
+
+    network: DenoiserNetwork
+    dims: Dimensions
+
+    # Whether the network has a second noise input.
+    jumps = False
+
+    def init(self, key: jax.Array) -> Any:
+        x = jnp.zeros((1, *self.dims.plan_shape))
+        level, condition = jnp.zeros(1), jnp.zeros((1, self.dims.condition))
+        stop = level if self.jumps else None
+        return self.network.init(key, x, level, condition, stop)["params"]
+
+    def training_options(self, dropout: jax.Array) -> dict[str, Any]:
+        """Options of ``network.apply`` in a loss, with the key of the dropout."""
+        return {
+            "deterministic": self.network.config.dropout_rate == 0.0,
+            "rngs": {"dropout": dropout},
+        }
+
+    def pin(self, plans: jax.Array, condition: jax.Array) -> jax.Array:
+        """Noisy `plans` with the ends that the condition fixes, if any are fixed."""
+        return pin_ends(plans, condition) if self.network.config.pins_ends else plans
+
+    def pin_clean(self, plans: jax.Array, condition: jax.Array) -> jax.Array:
+        """:meth:`pin` of clean plans, whose next steps move along with the ends."""
+        if not self.network.config.pins_ends:
+            return plans
+        return pin_ends(plans, condition, self.network.config.pin_reach)
+
+
+def check_temperature(temperature: float) -> None:
+    if not temperature >= 0.0:
+        raise ValueError(f"temperature must be at least 0, not {temperature}")
+
+
+def edm_noise(settings: Diffusion) -> EdmNoise:
+    """The levels and factors of these settings."""
+    return EdmNoise(
+        sigma_min=settings.sigma_min,
+        sigma_max=settings.sigma_max,
+        sigma_data=settings.sigma_data,
+        rho=settings.rho,
+        floor=settings.sigma_floor,
+    )
+
+
+def init_noise_scale(settings: Diffusion) -> float:
+    """Standard deviation of x_T."""
+    scale = settings.init_noise_scale
+    return settings.sigma_max if scale is None else scale
+
+
+def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
+    """The distance between plans, with the executed actions' weight in it."""
+    if plan.executed_weight == 1.0:
+        return losses.distance(name)
+    weights = np.ones(plan.horizon)
+    weights[: plan.execute] = plan.executed_weight
+    return losses.distance(name, weights / weights.mean())
+
+
+def make_network(
+    settings: Network, dims: Dimensions, dropout_rate: float = 0.0
+) -> DenoiserNetwork:
+    """The denoiser's network, of the kind that the settings name.
+
+    Raises:
+      ConfigError: the plans do not fit it.
+    """
+    shared = {
+        "embed_dim": settings.embed_dim,
+        "noise_embedding": settings.noise_embedding,
+        "dropout_rate": dropout_rate,
+        "condition_dim": dims.condition,
+        "compute": Compute(settings.conv, settings.dtype),
+    }
+    make = _make_mlp if settings.kind == "mlp" else _make_unet
+    network = make(settings, dims, shared)
+    try:
+        network.config.check_horizon(dims.horizon)
+    except ValueError as error:
+        raise ConfigError(f"config.plan.horizon: {error}") from None
+    return network
+
+
+def _make_mlp(settings: Network, dims: Dimensions, shared: dict) -> ResidualMLP:
+    if dims.conditioning != "film":
+        raise ConfigError(
+            "config.plan.conditioning: expected 'film' with config.network.kind = "
+            f"'mlp', which pins no ends, found {dims.conditioning!r}"
+        )
+    for name in ("patch_size", "fourier_octaves", "pin_reach"):
+        found, plain = getattr(settings, name), getattr(Network(), name)
+        if found != plain:
+            raise ConfigError(
+                f"config.network.{name}: expected {plain} with "
+                f"config.network.kind = 'mlp', which has none, found {found}"
+            )
+    return ResidualMLP(
+        ResidualMLPConfig(
+            plan_shape=dims.plan_shape,
+            width=settings.mlp_width,
+            num_blocks=settings.mlp_blocks,
+            **shared,
+        )
+    )
+
+
+def _make_unet(settings: Network, dims: Dimensions, shared: dict) -> TemporalUNet:
+    return TemporalUNet(
+        TemporalUNetConfig(
+            plan_dim=dims.plan_shape[1],
+            widths=settings.widths,
+            kernel_size=settings.kernel_size,
+            num_groups=settings.num_groups,
+            conditioning=dims.conditioning,
+            patch_size=settings.patch_size,
+            fourier_octaves=settings.fourier_octaves,
+            pin_reach=settings.pin_reach,
+            **shared,
+        )
+    )
+
+
+def of_settings(settings: Settings, dims: Dimensions, section: str) -> dict[str, Any]:
+    """The fields of :class:`PlanMethod` that a section of the settings says."""
+    options = getattr(settings, section)
+    return {
+        "network": make_network(settings.network, dims, options.dropout_rate),
+        "dims": dims,
+    }

@@ -1,0 +1,105 @@
+"""Behaviour cloning: the baseline that a planner has to beat."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ractd_jax import losses
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import ConfigError
+from ractd_jax.methods.base import (
+    Info,
+    PlanBatch,
+    PlanMethod,
+    Sampler,
+    check_temperature,
+    of_settings,
+    plan_distance,
+)
+from ractd_jax.settings import Settings
+
+
+class BehaviourCloningDraws(NamedTuple):
+    """Draws of a step: the key of the dropout."""
+
+    dropout: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviourCloning(PlanMethod):
+    """The teacher's network, which sees no noise, regressed on the data's plans.
+
+    By squared error, so that it learns their mean. With ``dataset.weighting = "top"``
+    it is percentile behaviour cloning.
+
+    Attributes:
+      distance: of plans.
+    """
+
+    distance: losses.DistanceFn
+
+    name = "bc"
+
+    @classmethod
+    def from_settings(cls, settings: Settings, dims: Dimensions) -> BehaviourCloning:
+        """Raises ConfigError for plans of states, between whose ends no mean leads."""
+        if dims.plans_states:
+            raise ConfigError(
+                "config.plan.kind: expected 'actions' for behaviour cloning, found "
+                "'states'"
+            )
+        distance = plan_distance("squared", settings.plan)
+        return cls(**of_settings(settings, dims, "bc"), distance=distance)
+
+    def regression_fn(
+        self, params: Any, **apply_options: Any
+    ) -> Callable[[jax.Array], jax.Array]:
+        """condition [B, C] -> plans [B, H, D]."""
+
+        def regression_fn(condition):
+            # Not len(): of an exported program the number of rows is a symbol.
+            blank = jnp.zeros((condition.shape[0], *self.dims.plan_shape))
+            level = jnp.zeros(condition.shape[0])
+            return self.network.apply(
+                {"params": params}, blank, level, condition, **apply_options
+            )
+
+        return regression_fn
+
+    def draw(self, key: jax.Array, batch_size: int) -> BehaviourCloningDraws:
+        return BehaviourCloningDraws(key)
+
+    def loss(
+        self,
+        params: Any,
+        target_params: Any,
+        frozen: Any,
+        batch: PlanBatch,
+        draws: BehaviourCloningDraws,
+    ) -> tuple[jax.Array, Info]:
+        del target_params, frozen
+        predict = self.regression_fn(params, **self.training_options(draws.dropout))
+        ones = jnp.ones(len(batch.plans))
+        loss = self.distance(predict(batch.condition), batch.plans, ones)
+        return loss, {"loss/mse": loss}
+
+    def sampler(self, num_steps: int, temperature: float = 1.0) -> Sampler:
+        """The mean plan, in one step without noise.
+
+        Raises:
+          ValueError: more than one step, or a temperature below 0.
+        """
+        check_temperature(temperature)
+        if num_steps != 1:
+            raise ValueError(f"num_steps must be 1 for bc, not {num_steps}")
+
+        def sample(params, condition, noises):
+            del noises
+            return jnp.clip(self.regression_fn(params)(condition), -1.0, 1.0)
+
+        return Sampler(lambda params: params, sample, 1, 1)

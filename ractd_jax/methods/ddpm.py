@@ -1,0 +1,138 @@
+"""A discrete-time diffusion over plans, Diffuser's kind (Janner et al. 2022)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ractd_jax import diffusion, losses
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods.base import (
+    Info,
+    PlanBatch,
+    PlanMethod,
+    Sampler,
+    check_temperature,
+    of_settings,
+    plan_distance,
+)
+from ractd_jax.settings import Settings
+
+
+class DdpmDraws(NamedTuple):
+    """Draws of a step.
+
+    Attributes:
+      times: int32 [B] timesteps.
+      noise: [B, H, D] standard normal.
+      dropout: key.
+    """
+
+    times: jax.Array
+    noise: jax.Array
+    dropout: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Ddpm(PlanMethod):
+    """The teacher's network on T timesteps, predicting the clean plan.
+
+    Attributes:
+      num_timesteps: T.
+      distance: of plans.
+    """
+
+    num_timesteps: int
+    distance: losses.DistanceFn
+
+    name = "ddpm"
+
+    @classmethod
+    def from_settings(cls, settings: Settings, dims: Dimensions) -> Ddpm:
+        return cls(
+            **of_settings(settings, dims, "ddpm"),
+            num_timesteps=settings.ddpm.num_timesteps,
+            distance=plan_distance(settings.ddpm.distance, settings.plan),
+        )
+
+    @property
+    def schedule(self) -> diffusion.DdpmSchedule:
+        return diffusion.ddpm_schedule(self.num_timesteps)
+
+    def clean_fn(
+        self, params: Any, condition: jax.Array, **apply_options: Any
+    ) -> diffusion.DdpmCleanFn:
+        """x_0 from (x, timestep) under `condition` [B, C].
+
+        An ``edm`` embedding, which is made for levels, sees 250 ln(noise / signal), the
+        ``released`` one the timestep.
+        """
+        schedule = self.schedule
+        levels = 250.0 * (jnp.log(schedule.noise) - jnp.log(schedule.signal))
+
+        def clean_fn(x, t):
+            edm = self.network.config.noise_embedding == "edm"
+            clean = self.network.apply(
+                {"params": params}, x, levels[t] if edm else t, condition,
+                **apply_options,
+            )  # fmt: skip
+            return self.pin_clean(clean, condition)
+
+        return clean_fn
+
+    def draw(self, key: jax.Array, batch_size: int) -> DdpmDraws:
+        time_key, noise_key, dropout_key = jax.random.split(key, 3)
+        return DdpmDraws(
+            jax.random.randint(time_key, (batch_size,), 0, self.num_timesteps),
+            jax.random.normal(noise_key, (batch_size, *self.dims.plan_shape)),
+            dropout_key,
+        )
+
+    def loss(
+        self,
+        params: Any,
+        target_params: Any,
+        frozen: Any,
+        batch: PlanBatch,
+        draws: DdpmDraws,
+    ) -> tuple[jax.Array, Info]:
+        del target_params, frozen
+        clean_fn = self.clean_fn(
+            params, batch.condition, **self.training_options(draws.dropout)
+        )
+        loss = losses.ddpm_loss(
+            clean_fn,
+            batch.plans,
+            draws.times,
+            draws.noise,
+            self.schedule,
+            distance_fn=self.distance,
+        )
+        return loss, {"loss/ddpm": loss}
+
+    def sampler(self, num_steps: int, temperature: float = 1.0) -> Sampler:
+        """Ancestral steps when there are T of them, else DDIM's.
+
+        Raises:
+          ValueError: an impossible number of steps, or a temperature below 0.
+        """
+        check_temperature(temperature)
+        schedule = self.schedule
+        if not 1 <= num_steps <= self.num_timesteps:
+            raise ValueError(
+                f"num_steps must be in 1..{self.num_timesteps}, not {num_steps}"
+            )
+        ancestral = num_steps == self.num_timesteps
+
+        def sample(params, condition, noises):
+            clean_fn = diffusion.clip_denoised(self.clean_fn(params, condition))
+            noises = temperature * noises
+            if ancestral:
+                return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)
+            return diffusion.sample_ddim(clean_fn, noises[0], schedule, num_steps)
+
+        num_noises = 1 + num_steps if ancestral else 1
+        return Sampler(lambda params: params, sample, num_noises, num_steps)

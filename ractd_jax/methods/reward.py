@@ -1,0 +1,128 @@
+"""The reward ensemble: what plans are predicted to return."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ractd_jax import losses
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods.base import Info
+from ractd_jax.networks import RewardModel, RewardModelConfig
+from ractd_jax.settings import Reward, Settings
+
+# R(observations [B, O], actions [B, A] or goals [B, G]) -> [B]
+RewardFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class RewardBatch(NamedTuple):
+    """Normalised states [..., O], actions [..., A] or goals [..., G], targets [...]."""
+
+    observations: jax.Array
+    actions_or_goals: jax.Array
+    targets: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardEnsemble:
+    """Members with their own initial weights and batches, trained together by vmap.
+
+    Attributes:
+      network: of a member.
+      dims: of the plans.
+      num_members: M, of the parameters' leading axis.
+    """
+
+    network: RewardModel
+    dims: Dimensions
+    num_members: int
+
+    name = "reward"
+
+    @classmethod
+    def from_settings(cls, settings: Settings, dims: Dimensions) -> RewardEnsemble:
+        return cls.from_options(settings.reward, dims)
+
+    @classmethod
+    def from_options(cls, options: Reward, dims: Dimensions) -> RewardEnsemble:
+        """A model of goals and waves sees the way left, too."""
+        of_goals = options.target != "return_to_go"
+        octaves = options.fourier_octaves
+        config = RewardModelConfig(
+            options.kind, options.widths, octaves, bool(octaves) and of_goals
+        )
+        return cls(RewardModel(config), dims, options.num_members)
+
+    def init(self, key: jax.Array) -> Any:
+        def member(member_key):
+            inputs = [jnp.zeros((1, size)) for size in self.dims.reward_inputs]
+            return self.network.init(member_key, *inputs)["params"]
+
+        return jax.vmap(member)(jax.random.split(key, self.num_members))
+
+    def draw(self, key: jax.Array, batch_size: int) -> tuple:
+        return ()
+
+    def loss(
+        self,
+        params: Any,
+        target_params: Any,
+        frozen: Any,
+        batch: RewardBatch,
+        draws: tuple,
+    ) -> tuple[jax.Array, Info]:
+        """Batches have leaves [M, B, ...]."""
+        del target_params, frozen, draws
+
+        def member(params, *inputs):
+            return self.network.apply({"params": params}, *inputs)
+
+        predictions = jax.vmap(member)(
+            params, batch.observations, batch.actions_or_goals
+        )
+        loss = losses.regression_loss(predictions, batch.targets)
+        return loss, {"loss/mse": loss / self.num_members}
+
+    def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
+        """The ensemble's mean - pessimism * std; `params` of any number of members."""
+
+        def reward_fn(observations, actions_or_goals):
+            def member(params):
+                return self.network.apply(
+                    {"params": params}, observations, actions_or_goals
+                )
+
+            return losses.pessimistic_return(jax.vmap(member)(params), pessimism)
+
+        return reward_fn
+
+    def plan_return_fn(
+        self, params: Any, pessimism: jax.typing.ArrayLike
+    ) -> losses.PlanReturnFn:
+        """See :func:`plan_return_fn`."""
+        return plan_return_fn(self.reward_fn(params, pessimism), self.dims)
+
+
+def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
+    """(plans [B, H, D], condition [B, C]) -> [B] what a reward model says of them.
+
+    Of a plan of actions it is R of the current observation and the first action, of a
+    plan of states the sum of R of every state and the goal. Plans are clipped to the
+    data's range first, as the planner clips them: beyond it there is nothing to gain.
+    """
+
+    def of_first_action(plans, condition):
+        observations = condition[:, -dims.observation :]
+        return reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
+
+    def of_all_states(plans, condition):
+        goals = condition[:, dims.observation :][:, : dims.goal]
+        goals = jnp.repeat(goals, dims.horizon, axis=0)
+        states = jnp.clip(plans, -1.0, 1.0).reshape(-1, dims.observation)
+        return reward_fn(states, goals).reshape(-1, dims.horizon).sum(axis=-1)
+
+    return of_all_states if dims.plans_states else of_first_action

@@ -1,0 +1,34 @@
+"""The trainings of methods that learn plans from windows alone."""
+
+from __future__ import annotations
+
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.methods import PLAN_METHODS
+from ractd_jax.settings import Settings
+from ractd_jax.training.stages.base import (
+    Stage,
+    base_metadata,
+    dimensions,
+    plan_sampling,
+)
+
+
+def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
+    """The training of a method by its name: ``teacher``, ``ddpm`` or ``bc``.
+
+    Raises:
+      ConfigError: plans that the method or its network is not made for.
+    """
+    method = PLAN_METHODS[name].from_settings(settings, dimensions(settings, dataset))
+    options = getattr(settings, name)
+    sampling, windows = plan_sampling(name, settings, dataset)
+    return Stage(
+        name=name,
+        method=method,
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        frozen={},
+        metadata=base_metadata(name, settings, dataset) | {"windows": windows},
+        **sampling,
+    )
