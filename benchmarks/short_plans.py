@@ -7,7 +7,6 @@ weights, which change nothing of what is timed.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import jax
@@ -103,13 +102,14 @@ def planning_rows(settings: Settings, dataset: OfflineDataset, calls: int) -> di
 def make_stages(settings: Settings, dataset: OfflineDataset, folder: Path) -> dict:
     """Name -> stage; students build on a teacher and a reward model of two steps."""
 
-    def workdir(name, make_stage):
+    def workdir(name):
         short = few_steps(settings, name)
-        train(make_stage(short, dataset), short.run, 0, folder / name)
+        stage = stages.make_stage(name, short, dataset)
+        train(stage, short.run, 0, folder / name)
         return str(folder / name)
 
-    teacher = workdir("teacher", functools.partial(stages.plan_stage, "teacher"))
-    reward = workdir("reward", stages.reward_stage)
+    teacher = workdir("teacher")
+    reward = workdir("reward")
     ctd = from_mapping({"student": {"reward_weight": 0.0}}, settings)
     return {
         "teacher": stages.plan_stage("teacher", settings, dataset),

@@ -148,13 +148,22 @@ def _ours(record) -> bool:
     return not library or record.levelno >= WARNING
 
 
-def train_stage(make_stage) -> None:
-    """A stage's main: ``make_stage(settings, dataset)`` trained as the flags say."""
+def train_stage(name: str, *needed: str) -> None:
+    """A stage's main: trains it as the flags say.
+
+    Args:
+      name: of the stage.
+      *needed: of a student, the workdirs of its teacher and its reward model.
+    """
     from ractd_jax.data.sources import load_resolved
+    from ractd_jax.training import stages
     from ractd_jax.training.loop import train
 
     settings, dataset = load_resolved(settings_from_flags())
-    stage = make_stage(settings, dataset)
+    if name == "student":
+        stage = stages.student_stage(settings, dataset, *needed)
+    else:
+        stage = stages.make_stage(name, settings, dataset)
     arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
     train(stage, *arguments)
 

@@ -9,7 +9,6 @@ and times them. Restartable: what is finished is not run again.
 """
 
 import dataclasses
-import functools
 import json
 import time
 from collections.abc import Sequence
@@ -43,8 +42,7 @@ from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     dimensions,
-    inverse_dynamics_stage,
-    plan_stage,
+    make_stage,
     student_stage,
 )
 
@@ -138,15 +136,12 @@ def train_maze(
     start = time.perf_counter()
     names = ("teacher", "reward", "ctd", "ractd")
     train_all(names, settings, dataset, workdir)
-    for name, stage in (
-        ("ddpm", functools.partial(plan_stage, "ddpm")),
-        ("inverse_dynamics", inverse_dynamics_stage),
-    ):
-        run(stage(settings, dataset), name)
+    for name in ("ddpm", "inverse_dynamics"):
+        run(make_stage(name, settings, dataset), name)
     for name in conditionings:
         other = from_mapping({"plan": {"conditioning": name}}, settings)
         teacher = workdir / f"teacher_{name}"
-        run(plan_stage("teacher", other, dataset), teacher.name)
+        run(make_stage("teacher", other, dataset), teacher.name)
         student = student_stage(other, dataset, teacher, workdir / "reward")
         run(student, f"ractd_{name}")
     return {"train_seconds": time.perf_counter() - start}

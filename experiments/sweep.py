@@ -28,8 +28,8 @@ from ractd_jax.files import write_json
 from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping, to_dict
+from ractd_jax.training import stages
 from ractd_jax.training.checkpoint import Checkpointer
-from ractd_jax.training.stages import plan_stage, reward_stage, student_stage
 from ractd_jax.training.sweep import (
     make_grid,
     member_settings,
@@ -104,13 +104,11 @@ def make_stage(settings: Settings, dataset):
     Raises:
       ConfigError: values without the model that they need.
     """
-    if FLAGS.stage == "teacher":
-        return plan_stage("teacher", settings, dataset)
-    if FLAGS.stage == "reward":
-        return reward_stage(settings, dataset)
+    if FLAGS.stage != "student":
+        return stages.make_stage(FLAGS.stage, settings, dataset)
     if not FLAGS.teacher:
         raise ConfigError("--teacher: expected the workdir of train_teacher")
-    return student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
+    return stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
 
 
 def main():

@@ -7,14 +7,11 @@ With config.dataset.weighting=top it learns from the best episodes only (percent
 behaviour cloning), with uniform from all.
 """
 
-import functools
-
 from experiments import launch
-from ractd_jax.training.stages import plan_stage
 
 
 def main():
-    launch.train_stage(functools.partial(plan_stage, "bc"))
+    launch.train_stage("bc")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ Its planner takes --num_steps network evaluations: all of config.ddpm.num_timest
 by ancestral sampling, fewer by DDIM.
 """
 
-import functools
-
 from experiments import launch
-from ractd_jax.training.stages import plan_stage
 
 
 def main():
-    launch.train_stage(functools.partial(plan_stage, "ddpm"))
+    launch.train_stage("ddpm")
 
 
 if __name__ == "__main__":

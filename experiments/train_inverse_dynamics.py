@@ -5,11 +5,10 @@
 """
 
 from experiments import launch
-from ractd_jax.training.stages import inverse_dynamics_stage
 
 
 def main():
-    launch.train_stage(inverse_dynamics_stage)
+    launch.train_stage("inverse_dynamics")
 
 
 if __name__ == "__main__":

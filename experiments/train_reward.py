@@ -5,11 +5,10 @@
 """
 
 from experiments import launch
-from ractd_jax.training.stages import reward_stage
 
 
 def main():
-    launch.train_stage(reward_stage)
+    launch.train_stage("reward")
 
 
 if __name__ == "__main__":

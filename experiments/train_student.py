@@ -9,17 +9,12 @@ With --config.student.reward_weight=0 no reward model is needed (CTD).
 from absl import flags
 
 from experiments import launch
-from ractd_jax.training.stages import student_stage
 
 FLAGS = flags.FLAGS
 
 
 def main():
-    launch.train_stage(
-        lambda settings, dataset: student_stage(
-            settings, dataset, FLAGS.teacher, FLAGS.reward
-        )
-    )
+    launch.train_stage("student", FLAGS.teacher, FLAGS.reward)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,11 @@
       --workdir=runs/teacher
 """
 
-import functools
-
 from experiments import launch
-from ractd_jax.training.stages import plan_stage
 
 
 def main():
-    launch.train_stage(functools.partial(plan_stage, "teacher"))
+    launch.train_stage("teacher")
 
 
 if __name__ == "__main__":

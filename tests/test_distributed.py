@@ -14,7 +14,7 @@ import pytest
 
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.parallel import Part
-from ractd_jax.training.stages import reward_stage, teacher_stage
+from ractd_jax.training.stages import make_stage
 from ractd_jax.training.streaming import batches_of_call
 from tests.conftest import CONFIG, ROOT, run_main
 from tests.toys import toy_dataset, toy_settings
@@ -139,10 +139,12 @@ def test_the_others_stop_when_a_process_dies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make_stage", "axis"), [(teacher_stage, 0), (reward_stage, 1)]
+    ("name", "axis"),
+    [("teacher", 0), ("reward", 1)],
 )
-def test_streamed_parts_are_the_whole_batch(make_stage, axis):
-    stage = make_stage(toy_settings(dataset={"streaming": True}), toy_dataset())
+def test_streamed_parts_are_the_whole_batch(name, axis):
+    settings = toy_settings(dataset={"streaming": True})
+    stage = make_stage(name, settings, toy_dataset())
     whole = batches_of_call(stage, 0, 3, 2, [Part(0, 1)])
     parts = batches_of_call(stage, 0, 3, 2, [Part(i, 4) for i in range(4)])
     for leaf, of_parts in zip(

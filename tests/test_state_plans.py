@@ -18,13 +18,11 @@ from ractd_jax.settings import from_mapping
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages import base as stages_base
 from ractd_jax.training.stages import (
-    ddpm_stage,
     dimensions,
     plan_stage,
     reward_stage,
     split_episodes,
     student_stage,
-    teacher_stage,
 )
 from ractd_jax.training.stages import reward as stages_reward
 from ractd_jax.training.stages.stored import check_same_data
@@ -197,9 +195,9 @@ def test_more_rows_than_int32_counts_are_refused(dataset):
 )
 def test_plans_that_cannot_be_are_named(dataset, plan, message):
     settings = state_settings(plan=plan, network={"widths": (8, 8, 8)})
-    for stage in (teacher_stage, ddpm_stage):
+    for name in ("teacher", "ddpm"):
         with pytest.raises(ConfigError, match=message):
-            stage(settings, dataset)
+            plan_stage(name, settings, dataset)
 
 
 # --- rewards of states and goals

@@ -14,10 +14,9 @@ from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
-    plan_stage,
+    make_stage,
     reward_stage,
     student_stage,
-    teacher_stage,
 )
 from ractd_jax.training.sweep import (
     Grid,
@@ -47,16 +46,15 @@ def dataset():
 def folder(dataset, tmp_path_factory):
     """A tiny teacher and reward ensemble."""
     folder = tmp_path_factory.mktemp("trained")
-    for name, stage in (("teacher", teacher_stage), ("reward", reward_stage)):
-        train(stage(settings_of(), dataset), settings_of().run, 0, folder / name)
+    for name in ("teacher", "reward"):
+        stage = make_stage(name, settings_of(), dataset)
+        train(stage, settings_of().run, 0, folder / name)
     return folder
 
 
 def stage_of(name, dataset, folder, settings):
-    if name == "teacher":
-        return plan_stage("teacher", settings, dataset)
-    if name == "reward":
-        return reward_stage(settings, dataset)
+    if name != "student":
+        return make_stage(name, settings, dataset)
     return student_stage(settings, dataset, folder / "teacher", folder / "reward")
 
 

@@ -15,6 +15,7 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.evaluation.members import evaluate_members
 from ractd_jax.evaluation.rollout import ClosedLoop, EpisodeKeys, evaluate_planner
+from ractd_jax.methods import plan_distance
 from ractd_jax.normalizers import (
     MinMaxNormalizer,
     ZScoreNormalizer,
@@ -26,7 +27,6 @@ from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage, student_stage
-from ractd_jax.training.stages.base import plan_distance
 from tests.toys import random_params, toy_dataset, toy_settings
 
 ACTIONS = MinMaxNormalizer(np.full(3, -1.0, np.float32), np.ones(3, np.float32))

@@ -24,11 +24,11 @@ from ractd_jax.training import parallel
 from ractd_jax.training.checkpoint import Checkpointer, StoredModel
 from ractd_jax.training.loop import make_sample_fn, train
 from ractd_jax.training.stages import (
+    make_stage,
     plan_stage,
     reward_stage,
     split_episodes,
     student_stage,
-    teacher_stage,
 )
 from ractd_jax.training.state import create_state, ema_decay, make_optimizer
 from ractd_jax.training.streaming import batches_of_call
@@ -315,8 +315,8 @@ def trained(dataset, tmp_path_factory):
     """A tiny teacher and reward ensemble, for student stages."""
     folder = tmp_path_factory.mktemp("trained")
     settings = small_settings()
-    for name, stage in (("teacher", teacher_stage), ("reward", reward_stage)):
-        train(stage(settings, dataset), settings.run, 0, folder / name)
+    for name in ("teacher", "reward"):
+        train(make_stage(name, settings, dataset), settings.run, 0, folder / name)
     return folder
 
 

@@ -21,8 +21,7 @@ from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     Stage,
-    plan_stage,
-    reward_stage,
+    make_stage,
     student_stage,
 )
 
@@ -57,12 +56,9 @@ class Entry(NamedTuple):
     noise: str | None = None
 
 
-def _teacher(settings, dataset, workdir):
-    return plan_stage("teacher", settings, dataset)
-
-
-def _bc(settings, dataset, workdir):
-    return plan_stage("bc", settings, dataset)
+def _alone(name: str):
+    """A stage that builds on no other."""
+    return lambda settings, dataset, workdir: make_stage(name, settings, dataset)
 
 
 def _ctd(teacher: str):
@@ -92,18 +88,18 @@ _COMMITMENTS = {
 }
 
 TRAININGS: dict[str, Training] = {
-    "teacher": Training(_teacher),
-    "reward": Training(lambda settings, data, _: reward_stage(settings, data)),
+    "teacher": Training(_alone("teacher")),
+    "reward": Training(_alone("reward")),
     "ctd": Training(_ctd("teacher"), needs=("teacher",)),
     "ractd": Training(_ractd, needs=("teacher", "reward")),
-    "ddpm": Training(lambda settings, data, _: plan_stage("ddpm", settings, data)),
-    "bc": Training(_bc, _UNIFORM),
-    "bc_top": Training(_bc, {"dataset": {"weighting": "top"}}),
-    "teacher_uniform": Training(_teacher, _UNIFORM),
+    "ddpm": Training(_alone("ddpm")),
+    "bc": Training(_alone("bc"), _UNIFORM),
+    "bc_top": Training(_alone("bc"), {"dataset": {"weighting": "top"}}),
+    "teacher_uniform": Training(_alone("teacher"), _UNIFORM),
     "ctd_uniform": Training(_ctd("teacher_uniform"), _UNIFORM, ("teacher_uniform",)),
 }
 for _name, _changes in _COMMITMENTS.items():
-    TRAININGS[f"teacher_{_name}"] = Training(_teacher, _changes)
+    TRAININGS[f"teacher_{_name}"] = Training(_alone("teacher"), _changes)
     TRAININGS[f"ctd_{_name}"] = Training(
         _ctd(f"teacher_{_name}"), _changes, (f"teacher_{_name}",)
     )

@@ -1,5 +1,7 @@
 """The stages: what each one trains, on what, with which loss."""
 
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.settings import Settings
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
@@ -12,6 +14,15 @@ from ractd_jax.training.stages.reward import reward_stage, split_episodes
 from ractd_jax.training.stages.stored import load_reward_members, load_stage_model
 from ractd_jax.training.stages.student import predicted_return_range, student_stage
 
+
+def make_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
+    """The training of a method that builds on no other: all but ``student``."""
+    of_their_own = {"reward": reward_stage, "inverse_dynamics": inverse_dynamics_stage}
+    if name in of_their_own:
+        return of_their_own[name](settings, dataset)
+    return plan_stage(name, settings, dataset)
+
+
 __all__ = [
     "Stage",
     "base_metadata",
@@ -20,6 +31,7 @@ __all__ = [
     "inverse_dynamics_stage",
     "load_reward_members",
     "load_stage_model",
+    "make_stage",
     "plan_stage",
     "predicted_return_range",
     "reward_stage",
