@@ -115,7 +115,8 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
     for task, entry in tasks.items():
         data = entry["data"]
         cells = [_score(entry["planners"].get(label)) for label in labels]
-        seeds = {seed for group in entry["planners"].values() for seed in group["seeds"]}
+        groups = entry["planners"].values()
+        seeds = {seed for group in groups for seed in group["seeds"]}
         first = [task, str(len(seeds))]
         first += [f"{data[name]:.1f}" for name in ("score_mean", "score_p90")]
         lines.append(_row(first + cells))
