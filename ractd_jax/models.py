@@ -233,7 +233,8 @@ def make_ddpm_clean_fn(
     levels = 250.0 * (jnp.log(schedule.noise) - jnp.log(schedule.signal))
 
     def clean_fn(x, t):
-        level = levels[t] if network.config.noise_embedding == "edm" else t
+        edm = network.config.noise_embedding == "edm"
+        level = levels[t.astype(jnp.int32)] if edm else t  # t is float32.
         clean = network.apply({"params": params}, x, level, condition, **apply_options)
         return pin_clean(network, clean, condition)
 
