@@ -1,5 +1,7 @@
 """The cosine schedule, the samplers of DDPM and DDIM and the loss, in closed form."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ractd_jax import diffusion, losses
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods import Ddpm
+from ractd_jax.training.stages import make_stage
+from tests.toys import stage_loss, toy_dataset, toy_settings
 
 STD = 0.5
 MODE, SHARE = 0.6, 0.3
@@ -259,3 +265,39 @@ def test_loss_shows_the_network_the_noisy_plan_and_its_time():
     found = losses.ddpm_loss(invert, plans, t, noise, schedule, **options)
     # Cancellation at t = 9, where the signal is 1.6e-3 of the noise.
     assert float(found) < 1e-5
+
+
+@pytest.mark.parametrize("embedding", ["released", "edm"])
+def test_what_the_network_sees_of_a_timestep(embedding):
+    """The timestep itself, or 250 ln(noise / signal), which is a level's c_noise."""
+    schedule, seen = diffusion.ddpm_schedule(10), []
+
+    def apply(params, x, level, condition):
+        seen.append(np.asarray(level))
+        return x
+
+    config = SimpleNamespace(noise_embedding=embedding, pins_ends=False)
+    network = SimpleNamespace(config=config, apply=apply)
+    method = Ddpm(network, Dimensions(2, 1, 2, 1), 10, losses.distance("squared"))
+    clean_fn = method.clean_fn({}, jnp.zeros((3, 2)))
+    times = jnp.array([0.0, 4.0, 9.0])  # As the loss and the samplers give them.
+    clean_fn(jnp.ones((3, 2, 1)), times)
+    levels = 250 * np.log(schedule.noise / schedule.signal)
+    expected = levels[[0, 4, 9]] if embedding == "edm" else times
+    np.testing.assert_allclose(seen[0], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_short_plans_network_learns_and_samples():
+    """The locomotion presets' network: an MLP with an edm embedding."""
+    network = {"kind": "mlp", "noise_embedding": "edm", "mlp_width": 16}
+    options = toy_settings(network=network, ddpm={"num_timesteps": 5})
+    stage = make_stage("ddpm", options, toy_dataset())
+    params = stage.init_params(jax.random.key(0))
+    batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
+    loss, _ = stage_loss(stage)(params, None, {}, batch, jax.random.key(1))
+    assert np.isfinite(loss)
+    for num_steps in (2, 5):
+        sampler = stage.method.sampler(num_steps)
+        noises = jax.random.normal(jax.random.key(2), (sampler.num_noises, 8, 4, 2))
+        plans = sampler.sample(params, batch.condition, noises)
+        assert plans.shape == (8, 4, 2) and np.isfinite(plans).all()

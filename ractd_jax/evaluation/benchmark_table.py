@@ -110,12 +110,15 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
     """Scores and fidelity as Markdown."""
     tasks = summary["tasks"]
     labels = list(dict.fromkeys(n for e in tasks.values() for n in e["planners"]))
-    header = ["task", "data", "data, 90th percentile", *labels]
+    header = ["task", "seeds", "data", "data, 90th percentile", *labels]
     lines = [_row(header), "|---" * len(header) + "|"]
     for task, entry in tasks.items():
         data = entry["data"]
         cells = [_score(entry["planners"].get(label)) for label in labels]
-        first = [task, f"{data['score_mean']:.1f}", f"{data['score_p90']:.1f}"]
+        groups = entry["planners"].values()
+        seeds = {seed for group in groups for seed in group["seeds"]}
+        first = [task, str(len(seeds))]
+        first += [f"{data[name]:.1f}" for name in ("score_mean", "score_p90")]
         lines.append(_row(first + cells))
     if len(tasks) > 1:
         data = [entry["data"] for entry in tasks.values()]
@@ -124,7 +127,9 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
             for name in ("score_mean", "score_p90")
         ]
         cells = [_score(summary["average"].get(label)) for label in labels]
-        lines.append(_row(["**average**", *means, *cells]))
+        common = {len(group["seeds"]) for group in summary["average"].values()}
+        count = str(max(common)) if common else "-"
+        lines.append(_row(["**average**", count, *means, *cells]))
     lines += _cost_lines(tasks, labels)
     text = [about, "", *lines, "", _SCORES_NOTE]
     if summary["fidelity"]:
@@ -147,14 +152,15 @@ def _cost_lines(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
         f"{np.median(times[label]):.2f}" if times[label] else "-" for label in labels
     ]
     return [
-        _row(["NFE", "-", "-", *nfe]),
-        _row(["ms per plan, batch 1, one core", "-", "-", *milliseconds]),
+        _row(["NFE", "-", "-", "-", *nfe]),
+        _row(["ms per plan, batch 1, one core", "-", "-", "-", *milliseconds]),
     ]
 
 
 _SCORES_NOTE = (
     "Scores of true returns: mean over training seeds and half the width of its 95% "
-    "interval (Student's t over seeds); in brackets the lowest seed."
+    "interval (Student's t over seeds); in brackets the lowest seed. The average is of "
+    "the seeds that every task has."
 )
 _FIDELITY = {
     "spread": "spread",

@@ -73,12 +73,13 @@ class Ddpm(PlanMethod):
         schedule = self.schedule
         levels = 250.0 * (jnp.log(schedule.noise) - jnp.log(schedule.signal))
 
+        edm = self.network.config.noise_embedding == "edm"
+
         def clean_fn(x, t):
-            edm = self.network.config.noise_embedding == "edm"
+            level = levels[t.astype(jnp.int32)] if edm else t  # t is float32.
             clean = self.network.apply(
-                {"params": params}, x, levels[t] if edm else t, condition,
-                **apply_options,
-            )  # fmt: skip
+                {"params": params}, x, level, condition, **apply_options
+            )
             return self.pin_clean(clean, condition)
 
         return clean_fn
