@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True)
 class Dimensions:
     """Sizes of plans and conditions.
 
-    A plan of actions [H, A] is conditioned on the h latest observations, flat, behind
-    the rank of a return if there is one. A plan of states [H, O] is conditioned on two,
-    its start and its goal.
+    A plan of actions [H, A] is conditioned on the h latest observations, and on the
+    rank of a return if there is one. A plan of states [H, O] is conditioned on two, its
+    start and its goal. A condition is a mapping, see :attr:`condition_shapes`.
 
     Attributes:
       observation: O.
@@ -36,9 +37,17 @@ class Dimensions:
         return self.goal > 0
 
     @property
+    def condition_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each entry of one plan's condition, in the order networks see."""
+        if self.plans_states:
+            return {"start": (self.observation,), "goal": (self.observation,)}
+        shapes = {"rank": (self.rank,)} if self.rank else {}
+        return {**shapes, "observations": (self.history, self.observation)}
+
+    @property
     def condition(self) -> int:
-        states = 2 if self.plans_states else self.history
-        return self.rank + states * self.observation
+        """Size of a condition, flat."""
+        return sum(map(math.prod, self.condition_shapes.values()))
 
     @property
     def plan_shape(self) -> tuple[int, int]:

@@ -279,9 +279,10 @@ def test_what_the_network_sees_of_a_timestep(embedding):
     config = SimpleNamespace(noise_embedding=embedding, pins_ends=False)
     network = SimpleNamespace(config=config, apply=apply)
     method = Ddpm(network, Dimensions(2, 1, 2, 1), 10, losses.distance("squared"))
-    clean_fn = method.clean_fn({}, jnp.zeros((3, 2)))
+    clean_fn = method.clean_fn({})
     times = jnp.array([0.0, 4.0, 9.0])  # As the loss and the samplers give them.
-    clean_fn(jnp.ones((3, 2, 1)), times)
+    condition = {"observations": jnp.zeros((3, 1, 2))}
+    clean_fn(jnp.ones((3, 2, 1)), times, condition)
     levels = 250 * np.log(schedule.noise / schedule.signal)
     expected = levels[[0, 4, 9]] if embedding == "edm" else times
     np.testing.assert_allclose(seen[0], expected, rtol=1e-4, atol=1e-3)

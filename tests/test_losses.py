@@ -59,7 +59,7 @@ def test_pessimism_takes_standard_deviations_off_the_mean():
 def test_reward_loss_sees_the_first_action_clipped():
     """Of plans of actions, with the current observation, which stands last."""
     plans = jnp.array([[[0.5], [9.0]], [[3.0], [9.0]]])
-    condition = jnp.array([[7.0, 1.0], [7.0, 2.0]])
+    condition = {"observations": jnp.array([[[7.0], [1.0]], [[7.0], [2.0]]])}
     data = jnp.array([[[0.4], [9.0]], [[0.9], [9.0]]])
     plan_return_fn = methods.plan_return_fn(
         lambda o, a: o[:, 0] * a[:, 0],

@@ -15,6 +15,7 @@ from tests.toys import (
     ctm_student,
     edm_teacher,
     ends_of,
+    named_condition,
     random_params,
     state_dimensions,
 )
@@ -94,17 +95,18 @@ def test_known_ends_come_out_as_they_went_in(conditioning):
     x, condition = map(jnp.asarray, some_inputs())
     sigma, stop = np.float32([0.03, 1.0, 70.0]), np.float32([0.02, 0.5, 30.0])
     dims = state_dimensions(conditioning)
+    named = named_condition(condition, dims)
     unet, params = network(conditioning, "teacher")
-    denoised = jax.jit(edm_teacher(unet, dims).denoise_fn(params, condition))(x, sigma)
+    denoised = jax.jit(edm_teacher(unet, dims).denoise_fn(params))(x, sigma, named)
     squared = losses.distance("squared")
-    clean_fn = methods.Ddpm(unet, dims, 3, squared).clean_fn(params, condition)
-    ddpm = jax.jit(clean_fn)(x, np.arange(3))
+    clean_fn = methods.Ddpm(unet, dims, 3, squared).clean_fn(params)
+    ddpm = jax.jit(clean_fn)(x, np.arange(3), named)
     unet, params = network(conditioning, "student")
     clean_fn = jax.jit(ctm_student(unet, dims).clean_fn(params))
-    clean = clean_fn(x, sigma, stop, condition)
+    clean = clean_fn(x, sigma, stop, named)
     jump_fn = jax.jit(ctm_student(unet, dims).jump_fn(params))
-    pinned = ctm_student(unet, dims).pin(x, condition)
-    jumped = jump_fn(pinned, sigma, stop, condition)
+    pinned = ctm_student(unet, dims).pin(x, named)
+    jumped = jump_fn(pinned, sigma, stop, named)
     if conditioning == "film":
         np.testing.assert_array_equal(pinned, x)
         for plans in (denoised, ddpm, clean, jumped):
@@ -122,13 +124,14 @@ def test_folded_jump_is_the_jump(conditioning):
     unet, params = network(conditioning, "student")
     method, edm = ctm_student(unet, state_dimensions(conditioning)), EdmNoise()
     x, condition = some_inputs()
+    named = named_condition(condition, method.dims)
     for sigma in (80.0, 0.9):
         folded = method.fold(params, sigma)
         height = 0 if conditioning == "ends" else 8
         assert folded["films"]["kernel"].shape[0] == height
         found = jax.jit(method.folded_jump_fn(folded))(
-            sigma * x, sigma, edm.sigma_min, condition
+            sigma * x, sigma, edm.sigma_min, named
         )
         full = jax.jit(method.jump_fn(params))
-        expected = full(sigma * x, sigma, edm.sigma_min, condition)
+        expected = full(sigma * x, sigma, edm.sigma_min, named)
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)

@@ -55,7 +55,8 @@ def test_one_step_plan_is_the_jump_of_its_noise(student, observations):
     key = jax.random.key(3)
     keys = jax.random.split(key, 4)
     noise = jax.vmap(lambda k: jax.random.normal(k, (1, 4, 3)))(keys)[:, 0]
-    condition = student.observation_normalizer.normalize(observations)
+    normalized = student.observation_normalizer.normalize(observations)
+    condition = {"observations": normalized[:, None]}
     jump_fn = student.method.jump_fn(student.params)
     x = sample_one_step(
         lambda x, sigma, stop: jump_fn(x, sigma, stop, condition),

@@ -16,7 +16,11 @@ from ractd_jax.networks.noise_embedding import NoiseEmbedding
 from ractd_jax.planning.packed import packed_network
 from ractd_jax.settings import Network
 from ractd_jax.student import warm_start
-from tests.toys import ctm_student, random_params
+from tests.toys import (
+    ctm_student,
+    named_condition,
+    random_params,
+)
 
 DIMS = Dimensions(observation=5, action=2, horizon=4, history=1)
 SETTINGS = Network(
@@ -110,7 +114,8 @@ def test_folded_levels_give_the_same_jump(network):
         assert "noise_embedding" not in folded
         expected = ctm_student(network, DIMS).jump_fn(params)
         found = ctm_student(network, DIMS).folded_jump_fn(folded)
-        arguments = sigma * x, sigma, EDM.sigma_min, cond
+        named = named_condition(cond, DIMS)
+        arguments = sigma * x, sigma, EDM.sigma_min, named
         np.testing.assert_allclose(
             found(*arguments), expected(*arguments), rtol=1e-4, atol=1e-5
         )

@@ -79,17 +79,19 @@ def test_the_condition_is_the_rank_and_then_the_state():
     rows = np.array([0, LENGTH, 3 * LENGTH + 2])
     batch = sampling["gather"](sampling["data"], rows)
     ranks = return_ranks(data.episodes)
-    np.testing.assert_array_equal(batch.condition[:, 0], ranks[[0, 1, 3]])
+    np.testing.assert_array_equal(batch.condition["rank"][:, 0], ranks[[0, 1, 3]])
     states = data.observation_normalizer.normalize(data.episodes.observations[rows])
-    np.testing.assert_allclose(batch.condition[:, 1:], states, rtol=1e-6)
+    found = batch.condition["observations"]
+    np.testing.assert_allclose(found[:, 0], states, rtol=1e-6)
     on_device = jax.jit(sampling["gather"])(sampling["data"], rows)
-    np.testing.assert_allclose(on_device.condition, batch.condition, rtol=1e-6)
+    for name, values in batch.condition.items():
+        np.testing.assert_allclose(on_device.condition[name], values, rtol=1e-6)
 
 
 def test_the_reward_model_sees_no_rank():
     dims = Dimensions(observation=3, action=2, horizon=1, history=1, rank=1)
     seen = methods.plan_return_fn(lambda states, actions: states.sum(axis=1), dims)
-    condition = np.array([[100.0, 1.0, 2.0, 3.0]])
+    condition = {"rank": np.array([[100.0]]), "observations": np.array([[[1.0, 2, 3]]])}
     assert seen(np.zeros((1, 1, 2)), condition) == 6.0
 
 
@@ -100,7 +102,7 @@ def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
     states = data.episodes.observations[20:60]
     for rank, expected in ((None, 0.5), (-1.0, -0.5)):
         planner = ractd_jax.load_planner(tmp_path, target_rank=rank)
-        assert planner.condition(states).shape == (40, 4)
+        assert planner.method.flat(planner.condition(states)).shape == (40, 4)
         actions = planner.act(states, jax.random.key(0))
         np.testing.assert_allclose(actions, expected, atol=0.15)
 

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from ractd_jax import diffusion, methods
+from ractd_jax.diffusion.guidance import bind
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation.latency import plan_latency
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.settings import from_mapping
-from tests.toys import random_params
+from tests.toys import (
+    flat_condition,
+    random_params,
+)
 
 HORIZON = 8
 TIMESTEPS = 4
@@ -59,13 +63,13 @@ def observations_of(kind: str) -> np.ndarray:
     return OBSERVATIONS if kind == "states" else OBSERVATIONS[:, :4]
 
 
-def condition_of(kind: str) -> np.ndarray:
-    """[B, C] normalised: the state alone, or the state and rest in the goal."""
+def condition_of(kind: str) -> dict[str, np.ndarray]:
+    """Normalised: the state alone, or the state and rest in the goal."""
     state, goal = np.split(OBSERVATIONS, [4], axis=1)
     if kind == "actions":
-        return STATES.normalize(state)
+        return {"observations": STATES.normalize(state)[:, None]}
     target = np.concatenate([goal, np.zeros_like(goal)], axis=1)
-    return np.concatenate([STATES.normalize(state), STATES.normalize(target)], axis=1)
+    return {"start": STATES.normalize(state), "goal": STATES.normalize(target)}
 
 
 def noises_of(planner: Planner, keys, num_candidates: int, num_noises: int):
@@ -91,9 +95,11 @@ def to_environment(kind: str, plans):
 @pytest.mark.parametrize("kind", ["actions", "states"])
 def test_condition_is_the_state_and_rest_in_the_goal(kind):
     planner = make_planner(kind=kind)
-    np.testing.assert_allclose(
-        planner.condition(observations_of(kind)), condition_of(kind), atol=1e-6
-    )
+    found, expected = planner.condition(observations_of(kind)), condition_of(kind)
+    assert found.keys() == expected.keys() == planner.dims.condition_shapes.keys()
+    for name, shape in planner.dims.condition_shapes.items():
+        assert found[name].shape == (BATCH, *shape)
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
 
 
 @pytest.mark.slow
@@ -154,15 +160,18 @@ def test_the_candidate_with_the_best_return_is_taken(
         monkeypatch.setattr("ractd_jax.planning.planner._RETURNS_AT_ONCE", BATCH)
 
     def plan_return_fn(plans, condition):
-        seen.append((plans.shape, condition.shape))
-        return plans[:, 3, 1] * jnp.sign(condition[:, 0])
+        flat = planner.method.flat(condition)
+        seen.append((plans.shape, flat.shape))
+        return plans[:, 3, 1] * jnp.sign(flat[:, 0])
 
     planner = make_planner(
         role, num_steps, kind=kind, plan_return_fn=plan_return_fn, num_candidates=4
     )
     keys = jax.random.split(jax.random.key(5), BATCH)
     candidates = sample_by_hand(planner, kind, keys, 4)
-    returns = candidates[:, :, 3, 1] * np.sign(condition_of(kind)[:, 0])
+    returns = candidates[:, :, 3, 1] * np.sign(
+        flat_condition(condition_of(kind), planner.dims)[:, 0]
+    )
     second, first = np.sort(returns, axis=0)[-2:]
     assert (first - second > 1e-3).all(), "a draw"
     assert len(set(returns.argmax(axis=0).tolist())) > 1, "one candidate for all"
@@ -242,7 +251,7 @@ def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps)
     @jax.jit
     def sample(noises):
         clean_fn = diffusion.clip_denoised(
-            planner.method.clean_fn(planner.params, condition_of("states"))
+            bind(planner.method.clean_fn(planner.params), condition_of("states"))
         )
         if ancestral:
             return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)

@@ -29,7 +29,9 @@ from ractd_jax.training.stages.stored import check_same_data
 from tests.toys import (
     HORIZON,
     ends_of,
+    flat_condition,
     merged,
+    named_condition,
     random_params,
     save_untrained,
     stage_loss,
@@ -140,12 +142,13 @@ def test_every_row_is_a_window_and_an_arrival(dataset, goal, stride, split):
     host = sampling["gather"](sampling["data"], rows)
     device = jax.jit(sampling["gather"])(jax.device_put(sampling["data"]), rows)
     for batch, kind in ((host, np.ndarray), (device, jax.Array)):
-        assert isinstance(batch.plans, kind) and isinstance(batch.condition, kind)
-        assert batch.plans.dtype == batch.condition.dtype == np.float32
+        for leaf in (batch.plans, *batch.condition.values()):
+            assert isinstance(leaf, kind) and leaf.dtype == np.float32
+        condition = flat_condition(batch.condition, state_dimensions())
         np.testing.assert_allclose(batch.plans, plans, atol=1e-5)
-        np.testing.assert_allclose(batch.condition, conditions, atol=1e-5)
+        np.testing.assert_allclose(condition, conditions, atol=1e-5)
         ends = np.asarray(batch.plans)[:, [0, -1]].reshape(len(rows), 8)
-        np.testing.assert_allclose(batch.condition, ends, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(condition, ends, rtol=1e-5, atol=1e-6)
 
 
 def test_only_data_with_goals_splits_at_them(dataset):
@@ -367,6 +370,7 @@ def test_return_of_a_plan_of_states_is_that_of_its_states():
     for plan, ends in zip(np.clip(plans, -1, 1), condition, strict=True):
         x, y = ends[4], ends[5]
         expected.append(sum(math.sin(3 * s[0]) * x + s[3] ** 2 * y for s in plan))
+    condition = named_condition(condition, state_dimensions())
     np.testing.assert_allclose(plan_return_fn(plans, condition), expected, rtol=1e-4)
     grad = jax.grad(lambda p: plan_return_fn(p, condition).sum())(plans)
     assert (np.asarray(grad)[np.abs(plans) > 1] == 0).all()
@@ -400,10 +404,11 @@ def test_a_students_known_ends_are_free_of_noise(dataset, trained, monkeypatch):
         stage.init_params(None), None, stage.frozen, batch, jax.random.key(1)
     )
     np.testing.assert_array_equal(plans, batch.plans)
-    np.testing.assert_array_equal(condition, batch.condition)
+    ends = flat_condition(batch.condition, stage.method.dims)
+    np.testing.assert_array_equal(flat_condition(condition, stage.method.dims), ends)
     for noise in (draws.ctm_noise, draws.dsm_noise):
         assert (ends_of(noise) == 0).all() and (np.asarray(noise)[:, 1:-1] != 0).all()
-    np.testing.assert_array_equal(ends_of(draws.init_noise), batch.condition)
+    np.testing.assert_array_equal(ends_of(draws.init_noise), ends)
     assert np.std(draws.init_noise[:, 1:-1]) > 20
 
 

@@ -11,7 +11,12 @@ from ractd_jax import diffusion, methods, student
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import Network
 from tests.test_diffusion import EDM, exact_path, gaussian_denoiser
-from tests.toys import ctm_student, edm_teacher, random_params
+from tests.toys import (
+    ctm_student,
+    edm_teacher,
+    named_condition,
+    random_params,
+)
 
 
 def noisy_network(scaled, c_noise, c_noise_stop):
@@ -114,9 +119,9 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     fresh = random_params(unet, dims, "student")
     assert jax.tree.map(jnp.shape, widened) == jax.tree.map(jnp.shape, fresh)
     x = jax.random.normal(jax.random.key(1), (3, 4, 2))
-    condition = jax.random.normal(jax.random.key(2), (3, 3))
+    condition = named_condition(jax.random.normal(jax.random.key(2), (3, 3)), dims)
     sigma, stop = jnp.array([0.1, 2.0, 70.0]), jnp.array([0.02, 1.0, 30.0])
-    denoised = edm_teacher(unet, dims).denoise_fn(params, condition)(x, sigma)
+    denoised = edm_teacher(unet, dims).denoise_fn(params)(x, sigma, condition)
     jumped = ctm_student(unet, dims).jump_fn(widened)(x, sigma, stop, condition)
     ratio = (stop / sigma)[:, None, None]
     np.testing.assert_allclose(
@@ -133,7 +138,7 @@ def test_folded_jump_is_the_jump(octaves):
     params = random_params(unet, dims, "student")
     method = ctm_student(unet, dims)
     x = jax.random.normal(jax.random.key(1), (5, 4, 2))
-    condition = jax.random.normal(jax.random.key(2), (5, 6))
+    condition = named_condition(jax.random.normal(jax.random.key(2), (5, 6)), dims)
     for sigma in (80.0, 0.9):
         folded = method.fold(params, sigma)
         assert "noise_embedding" not in folded

@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 
 from ractd_jax import diffusion, losses, methods
+from ractd_jax.diffusion.guidance import bind
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import from_mapping
 from ractd_jax.student import PathPoints
 from ractd_jax.student.targets import TimeTriple
-from tests.toys import ctm_student, edm_teacher, random_params
+from tests.toys import (
+    ctm_student,
+    edm_teacher,
+    named_condition,
+    random_params,
+)
 
 torch = pytest.importorskip("torch", reason="a benchmark's peer, not a dependency")
 
@@ -48,6 +54,10 @@ def normal(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
+def named(cond):
+    return named_condition(cond, DIMS)
+
+
 def plans_and_conditions(rng, size=BATCH):
     return normal(rng, size, 4, 3), normal(rng, size, 11)
 
@@ -78,7 +88,7 @@ def test_both_teachers_have_the_same_loss(rng):
     plans, cond = plans_and_conditions(rng)
     sigma, noise = levels(rng), normal(rng, *plans.shape)
     found = losses.dsm_loss(
-        edm_teacher(network, DIMS, EDM).denoise_fn(params, cond),
+        bind(edm_teacher(network, DIMS, EDM).denoise_fn(params), named(cond)),
         plans,
         sigma,
         noise,
@@ -113,7 +123,7 @@ def test_both_students_have_the_same_loss_and_gradient(rng):
     _, teacher_params, their_teacher = pair("teacher", seed=1)
     plans, cond = plans_and_conditions(rng)
     draws = student_draws(rng, plans)
-    grid, options = diffusion.bin_sigmas(20, EDM), SETTINGS.student
+    grid, options, path = diffusion.bin_sigmas(20, EDM), SETTINGS.student, draws.path
 
     @jax.value_and_grad
     def ours(params):
@@ -122,12 +132,12 @@ def test_both_students_have_the_same_loss_and_gradient(rng):
         loss, _ = losses.student_loss(
             losses.StudentFunctions(
                 student.clean_fn(params),
-                lambda x, sigma, stop: frozen(x, sigma, stop, cond),
-                student.teacher.denoise_fn(teacher_params, cond),
+                lambda x, sigma, stop: frozen(x, sigma, stop, named(cond)),
+                bind(student.teacher.denoise_fn(teacher_params), named(cond)),
             ),
             plans,
-            cond,
-            draws,
+            named(cond),
+            draws._replace(path=path._replace(condition=named(path.condition))),
             grid,
             losses.StudentCoefficients(
                 options.ctm_weight,

@@ -263,9 +263,10 @@ def test_streamed_batches_follow_the_resident_law(dataset):
     assert stage.streaming and stage.num_rows == 120
     batch = batches_of_call(stage, 0, 0, 400)
     assert batch.plans.shape == (2, 400, 4, 4, 2)
-    flat = batch.condition.reshape(-1, 3)
+    flat = batch.condition["observations"].reshape(-1, 3)
     everything = stage.gather(stage.data, np.arange(120))
-    matches = (flat[:, None] == everything.condition[None]).all(-1)
+    states = everything.condition["observations"][:, 0]
+    matches = (flat[:, None] == states[None]).all(-1)
     assert (matches.sum(axis=1) == 1).all()
     plans = batch.plans.reshape(-1, 4, 2)
     np.testing.assert_array_equal(plans, everything.plans[matches.argmax(axis=1)])
@@ -295,7 +296,8 @@ def test_gather_on_the_device_equals_gather_on_the_host(dataset):
     ):
         host = stage.gather(stage.data, rows)
         device = jax.jit(stage.gather)(jax.device_put(stage.data), rows)
-        for a, b in zip(host, device, strict=True):
+        leaves = jax.tree.leaves(host), jax.tree.leaves(device)
+        for a, b in zip(*leaves, strict=True):
             assert a.dtype == b.dtype == np.float32
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 

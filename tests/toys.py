@@ -114,6 +114,23 @@ def ctm_student(network, dims, edm: EdmNoise | None = None) -> CtmStudent:
     return CtmStudent(*shared, 80, 20, form, 1.0, 0, 8, teacher)
 
 
+def named_condition(flat, dims) -> dict:
+    """The condition that a network sees as `flat` [B, C]."""
+    found, start = {}, 0
+    for name, shape in dims.condition_shapes.items():
+        size = math.prod(shape)
+        found[name] = flat[:, start : start + size].reshape(-1, *shape)
+        start += size
+    return found
+
+
+def flat_condition(condition, dims) -> np.ndarray:
+    """[B, C] what a network sees of a condition."""
+    names = dims.condition_shapes
+    parts = [np.asarray(condition[name]) for name in names]
+    return np.concatenate([x.reshape(len(x), -1) for x in parts], axis=1)
+
+
 def random_params(network, dims, role, seed: int = 0):
     """Random weights of a planner's network."""
     make = ctm_student if role == "student" else PlanMethod

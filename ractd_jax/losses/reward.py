@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -36,8 +37,8 @@ def pessimistic_return(
 
 
 def reward_loss(
-    plan_return_fn: Callable[[jax.Array, jax.Array], jax.Array],
-    condition: jax.Array,
+    plan_return_fn: Callable[[jax.Array, Any], jax.Array],
+    condition: Any,
     plans: jax.Array,
     data_plans: jax.Array,
     advantage_cap: jax.typing.ArrayLike | None = None,
@@ -50,9 +51,9 @@ def reward_loss(
     running past what the model knows. Without a cap it is the papers' loss.
 
     Args:
-      plan_return_fn: R(plans [B, H, D], condition [B, C]) -> [B], such as that of the
+      plan_return_fn: R(plans [B, H, D], condition) -> [B], such as that of the
         first action.
-      condition: [B, C] what the plans are conditioned on.
+      condition: what the plans are conditioned on.
       plans: [B, H, D] predicted clean plans.
       data_plans: [B, H, D] normalised plans that the data has there.
       advantage_cap: in units of the return that `plan_return_fn` gives; None for none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,10 @@ from ractd_jax.student.jump import JumpFn, move_towards
 from ractd_jax.student.paths import PathPoints
 from ractd_jax.student.targets import TimeTriple, solve_teacher
 
-# g(x, sigma, sigma_stop, condition)
-CleanFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# g(x, sigma, sigma_stop, condition), the condition a tree of arrays [B, ...]
+CleanFn = Callable[[jax.Array, jax.Array, jax.Array, Any], jax.Array]
 # R(plans, condition) -> [B]
-PlanReturnFn = Callable[[jax.Array, jax.Array], jax.Array]
+PlanReturnFn = Callable[[jax.Array, Any], jax.Array]
 
 
 class StudentFunctions(NamedTuple):
@@ -104,7 +104,7 @@ class StudentForm(NamedTuple):
 def student_loss(
     functions: StudentFunctions,
     plans: jax.Array,
-    condition: jax.Array,
+    condition: Any,
     draws: StudentDraws,
     sigmas: jax.Array,
     coefficients: StudentCoefficients,
@@ -116,7 +116,7 @@ def student_loss(
     Args:
       functions: networks as functions.
       plans: [B, H, D] clean normalised plans.
-      condition: [B, C] what the networks are conditioned on.
+      condition: what the networks are conditioned on, a tree of arrays [B, ...].
       draws: the random draws.
       sigmas: [N + 1] noise level of each bin of the triples.
       coefficients: weights of the terms, and the cap.
@@ -213,8 +213,8 @@ def _evaluate(clean_fn, branches):
 
     One wide evaluation is faster than four narrow ones, and its gradient even more so.
     """
-    x, sigma, stop, condition = map(
-        jnp.concatenate, zip(*branches.values(), strict=True)
+    x, sigma, stop, condition = jax.tree.map(
+        lambda *parts: jnp.concatenate(parts), *branches.values()
     )
     clean = clean_fn(x, sigma, stop, condition)
     ends = np.cumsum([len(branch[0]) for branch in branches.values()])[:-1]

@@ -8,6 +8,7 @@ devices: a training draws for the global batch, and slices (:mod:`ractd_jax.trai
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from ractd_jax import losses
 from ractd_jax.diffusion import EdmNoise
+from ractd_jax.diffusion.guidance import Condition
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.networks import (
@@ -72,11 +74,11 @@ class PlanBatch(NamedTuple):
 
     Attributes:
       plans: [B, H, D].
-      condition: [B, C].
+      condition: :attr:`Dimensions.condition_shapes` of each, [B, ...].
     """
 
     plans: jax.Array
-    condition: jax.Array
+    condition: Condition
 
 
 class Sampler(NamedTuple):
@@ -84,13 +86,13 @@ class Sampler(NamedTuple):
 
     Attributes:
       prepare: params -> weights; what is the same for every plan, computed once.
-      sample: (weights, condition [B, C], noises [N, B, H, D]) -> plans [B, H, D].
+      sample: (weights, condition, noises [N, B, H, D]) -> plans [B, H, D].
       num_noises: N, standard normal draws of a plan's shape that it reads.
       nfe: network evaluations of a plan, one after the other.
     """
 
     prepare: Callable[[Any], Any]
-    sample: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    sample: Callable[[Any, Condition, jax.Array], jax.Array]
     num_noises: int
     nfe: int
 
@@ -123,15 +125,27 @@ class PlanMethod:
             "rngs": {"dropout": dropout},
         }
 
-    def pin(self, plans: jax.Array, condition: jax.Array) -> jax.Array:
-        """Noisy `plans` with the ends that the condition fixes, if any are fixed."""
-        return pin_ends(plans, condition) if self.network.config.pins_ends else plans
+    def flat(self, condition: Condition) -> jax.Array:
+        """[B, C] what the network sees of a condition."""
 
-    def pin_clean(self, plans: jax.Array, condition: jax.Array) -> jax.Array:
+        def rows(part):
+            # Not -1: of an exported program the number of rows is a symbol.
+            return part.reshape(part.shape[0], math.prod(part.shape[1:]))
+
+        names = self.dims.condition_shapes
+        return jnp.concatenate([rows(condition[name]) for name in names], axis=-1)
+
+    def pin(self, plans: jax.Array, condition: Condition) -> jax.Array:
+        """Noisy `plans` with the ends that the condition fixes, if any are fixed."""
+        if not self.network.config.pins_ends:
+            return plans
+        return pin_ends(plans, self.flat(condition))
+
+    def pin_clean(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """:meth:`pin` of clean plans, whose next steps move along with the ends."""
         if not self.network.config.pins_ends:
             return plans
-        return pin_ends(plans, condition, self.network.config.pin_reach)
+        return pin_ends(plans, self.flat(condition), self.network.config.pin_reach)
 
 
 def check_temperature(temperature: float) -> None:

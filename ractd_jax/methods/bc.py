@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ractd_jax import losses
+from ractd_jax.diffusion.guidance import Condition
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods.base import (
@@ -58,15 +59,16 @@ class BehaviourCloning(PlanMethod):
 
     def regression_fn(
         self, params: Any, **apply_options: Any
-    ) -> Callable[[jax.Array], jax.Array]:
-        """condition [B, C] -> plans [B, H, D]."""
+    ) -> Callable[[Condition], jax.Array]:
+        """condition -> plans [B, H, D]."""
 
         def regression_fn(condition):
+            seen = self.flat(condition)
             # Not len(): of an exported program the number of rows is a symbol.
-            blank = jnp.zeros((condition.shape[0], *self.dims.plan_shape))
-            level = jnp.zeros(condition.shape[0])
+            blank = jnp.zeros((seen.shape[0], *self.dims.plan_shape))
+            level = jnp.zeros(seen.shape[0])
             return self.network.apply(
-                {"params": params}, blank, level, condition, **apply_options
+                {"params": params}, blank, level, seen, **apply_options
             )
 
         return regression_fn

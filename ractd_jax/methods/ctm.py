@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax import diffusion, losses
-from ractd_jax.diffusion import EdmNoise
+from ractd_jax.diffusion import EdmNoise, guidance
+from ractd_jax.diffusion.guidance import Condition
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.losses import StudentCoefficients, StudentForm
 from ractd_jax.methods.base import (
@@ -44,7 +45,7 @@ from ractd_jax.student import (
 )
 
 # G(x, sigma, sigma_stop, condition)
-ConditionedJumpFn = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+ConditionedJumpFn = Callable[[jax.Array, jax.Array, jax.Array, Condition], jax.Array]
 
 
 class CtmDraws(NamedTuple):
@@ -133,12 +134,14 @@ class CtmStudent(PlanMethod):
         """g(x, sigma, sigma_stop, condition)."""
 
         def clean_fn(x, sigma, sigma_stop, condition):
+            seen = self.flat(condition)
+
             def network_fn(scaled, c_noise, c_noise_stop):
                 return self.network.apply(
                     {"params": params},
                     scaled,
                     c_noise,
-                    condition,
+                    seen,
                     c_noise_stop,
                     **apply_options,
                 )
@@ -170,9 +173,11 @@ class CtmStudent(PlanMethod):
         """:meth:`jump_fn` with the parameters and for the levels of :meth:`fold`."""
 
         def jump_fn(x, sigma, sigma_stop, condition):
+            seen = self.flat(condition)
+
             def network_fn(scaled, c_noise, c_noise_stop):
                 del c_noise, c_noise_stop  # folded into the parameters
-                return self.network.apply({"params": folded}, scaled, None, condition)
+                return self.network.apply({"params": folded}, scaled, None, seen)
 
             clean = clean_estimate(network_fn, x, sigma, sigma_stop, self.edm)
             clean = self.pin_clean(clean, condition)
@@ -252,13 +257,15 @@ class CtmStudent(PlanMethod):
         return losses.StudentFunctions(
             clean=self.clean_fn(params, **self.training_options(dropout)),
             frozen_jump=lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
-            teacher_denoise=self.teacher.denoise_fn(frozen["teacher"], condition),
+            teacher_denoise=guidance.bind(
+                self.teacher.denoise_fn(frozen["teacher"]), condition
+            ),
             plan_return=plan_return,
         )
 
     def _pinned(self, draws, condition, paths) -> losses.StudentDraws:
         """The loss's draws: where the ends of a plan are known, there is no noise."""
-        still = jnp.zeros_like(condition)
+        still = jax.tree.map(jnp.zeros_like, condition)
         path = None
         if draws.path_rows is not None:
             path = jax.tree.map(lambda leaf: leaf[draws.path_rows], paths)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ractd_jax import diffusion, losses
+from ractd_jax.diffusion import guidance
+from ractd_jax.diffusion.guidance import ConditionedDenoiseFn, Guidance
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods.base import (
     Info,
@@ -62,10 +65,8 @@ class Ddpm(PlanMethod):
     def schedule(self) -> diffusion.DdpmSchedule:
         return diffusion.ddpm_schedule(self.num_timesteps)
 
-    def clean_fn(
-        self, params: Any, condition: jax.Array, **apply_options: Any
-    ) -> diffusion.DdpmCleanFn:
-        """x_0 from (x, timestep) under `condition` [B, C].
+    def clean_fn(self, params: Any, **apply_options: Any) -> ConditionedDenoiseFn:
+        """x_0 from (x, timestep, condition), with known ends in place.
 
         An ``edm`` embedding, which is made for levels, sees 250 ln(noise / signal), the
         ``released`` one the timestep.
@@ -75,14 +76,13 @@ class Ddpm(PlanMethod):
 
         edm = self.network.config.noise_embedding == "edm"
 
-        def clean_fn(x, t):
+        def clean_fn(x, t, condition):
             level = levels[t.astype(jnp.int32)] if edm else t  # t is float32.
-            clean = self.network.apply(
-                {"params": params}, x, level, condition, **apply_options
+            return self.network.apply(
+                {"params": params}, x, level, self.flat(condition), **apply_options
             )
-            return self.pin_clean(clean, condition)
 
-        return clean_fn
+        return guidance.inpaint(self.pin_clean)(clean_fn)
 
     def draw(self, key: jax.Array, batch_size: int) -> DdpmDraws:
         time_key, noise_key, dropout_key = jax.random.split(key, 3)
@@ -101,11 +101,9 @@ class Ddpm(PlanMethod):
         draws: DdpmDraws,
     ) -> tuple[jax.Array, Info]:
         del target_params, frozen
-        clean_fn = self.clean_fn(
-            params, batch.condition, **self.training_options(draws.dropout)
-        )
+        clean_fn = self.clean_fn(params, **self.training_options(draws.dropout))
         loss = losses.ddpm_loss(
-            clean_fn,
+            guidance.bind(clean_fn, batch.condition),
             batch.plans,
             draws.times,
             draws.noise,
@@ -114,8 +112,18 @@ class Ddpm(PlanMethod):
         )
         return loss, {"loss/ddpm": loss}
 
-    def sampler(self, num_steps: int, temperature: float = 1.0) -> Sampler:
+    def sampler(
+        self,
+        num_steps: int,
+        temperature: float = 1.0,
+        transforms: Sequence[Guidance] = (),
+    ) -> Sampler:
         """Ancestral steps when there are T of them, else DDIM's.
+
+        Args:
+          num_steps: 1 .. T.
+          temperature: scale of every noise drawn.
+          transforms: guidance that asks for no sigma, such as classifier-free.
 
         Raises:
           ValueError: an impossible number of steps, or a temperature below 0.
@@ -129,7 +137,8 @@ class Ddpm(PlanMethod):
         ancestral = num_steps == self.num_timesteps
 
         def sample(params, condition, noises):
-            clean_fn = diffusion.clip_denoised(self.clean_fn(params, condition))
+            clean_fn = guidance.guided(self.clean_fn(params), transforms)
+            clean_fn = diffusion.clip_denoised(guidance.bind(clean_fn, condition))
             noises = temperature * noises
             if ancestral:
                 return diffusion.sample_ddpm(clean_fn, noises[0], noises[1:], schedule)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ractd_jax import diffusion, losses
-from ractd_jax.diffusion import EdmNoise
-from ractd_jax.diffusion.preconditioning import DenoiseFn
+from ractd_jax.diffusion import EdmNoise, guidance
+from ractd_jax.diffusion.guidance import ConditionedDenoiseFn, Guidance
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods.base import (
     Info,
@@ -69,21 +70,20 @@ class EdmTeacher(PlanMethod):
             distance=plan_distance(settings.teacher.distance, settings.plan),
         )
 
-    def denoise_fn(
-        self, params: Any, condition: jax.Array, **apply_options: Any
-    ) -> DenoiseFn:
-        """D(x, sigma) under `condition` [B, C]."""
+    def denoise_fn(self, params: Any, **apply_options: Any) -> ConditionedDenoiseFn:
+        """D(x, sigma, condition), with known ends in place."""
 
-        def denoise_fn(x, sigma):
+        def denoise_fn(x, sigma, condition):
+            seen = self.flat(condition)
+
             def network_fn(scaled, c_noise):
                 return self.network.apply(
-                    {"params": params}, scaled, c_noise, condition, **apply_options
+                    {"params": params}, scaled, c_noise, seen, **apply_options
                 )
 
-            denoised = diffusion.denoise(network_fn, x, sigma, self.edm)
-            return self.pin_clean(denoised, condition)
+            return diffusion.denoise(network_fn, x, sigma, self.edm)
 
-        return denoise_fn
+        return guidance.inpaint(self.pin_clean)(denoise_fn)
 
     def draw(self, key: jax.Array, batch_size: int) -> EdmDraws:
         sigma_key, noise_key, dropout_key = jax.random.split(key, 3)
@@ -102,11 +102,10 @@ class EdmTeacher(PlanMethod):
         draws: EdmDraws,
     ) -> tuple[jax.Array, Info]:
         del target_params, frozen
-        denoise_fn = self.denoise_fn(
-            params, batch.condition, **self.training_options(draws.dropout)
-        )
+        options = self.training_options(draws.dropout)
+        denoise_fn = self.denoise_fn(params, **options)
         loss = losses.dsm_loss(
-            denoise_fn,
+            guidance.bind(denoise_fn, batch.condition),
             batch.plans,
             draws.sigma,
             draws.noise,
@@ -115,8 +114,18 @@ class EdmTeacher(PlanMethod):
         )
         return loss, {"loss/dsm": loss}
 
-    def sampler(self, num_steps: int, temperature: float = 1.0) -> Sampler:
+    def sampler(
+        self,
+        num_steps: int,
+        temperature: float = 1.0,
+        transforms: Sequence[Guidance] = (),
+    ) -> Sampler:
         """`num_steps` Heun steps over the Karras grid, from noise of this temperature.
+
+        Args:
+          num_steps: S.
+          temperature: scale of the noise that a plan starts from.
+          transforms: guidance (:mod:`ractd_jax.diffusion.guidance`).
 
         Raises:
           ValueError: fewer than one step, or a temperature below 0.
@@ -127,7 +136,8 @@ class EdmTeacher(PlanMethod):
         scale = temperature * self.init_scale
 
         def sample(params, condition, noises):
-            denoise_fn = self.denoise_fn(params, condition)
+            denoise_fn = guidance.guided(self.denoise_fn(params), transforms)
+            denoise_fn = guidance.bind(denoise_fn, condition)
             sigmas = diffusion.karras_sigmas(num_steps + 1, self.edm)
             x_init = self.pin(scale * noises[0], condition)
             plans = diffusion.sample_heun(

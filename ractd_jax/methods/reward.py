@@ -108,7 +108,7 @@ class RewardEnsemble:
 
 
 def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
-    """(plans [B, H, D], condition [B, C]) -> [B] what a reward model says of them.
+    """(plans [B, H, D], condition) -> [B] what a reward model says of them.
 
     Of a plan of actions it is R of the current observation and the first action, of a
     plan of states the sum of R of every state and the goal. Plans are clipped to the
@@ -116,11 +116,11 @@ def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn
     """
 
     def of_first_action(plans, condition):
-        observations = condition[:, -dims.observation :]
-        return reward_fn(observations, jnp.clip(plans[:, 0], -1.0, 1.0))
+        latest = condition["observations"][:, -1]
+        return reward_fn(latest, jnp.clip(plans[:, 0], -1.0, 1.0))
 
     def of_all_states(plans, condition):
-        goals = condition[:, dims.observation :][:, : dims.goal]
+        goals = condition["goal"][:, : dims.goal]
         goals = jnp.repeat(goals, dims.horizon, axis=0)
         states = jnp.clip(plans, -1.0, 1.0).reshape(-1, dims.observation)
         return reward_fn(states, goals).reshape(-1, dims.horizon).sum(axis=-1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax import diffusion
+from ractd_jax.diffusion import guidance
 from ractd_jax.planning.planner import Planner
 
 
@@ -47,7 +48,7 @@ def denoising_path(
         raise ValueError(f"key: expected one key, found shape {list(key.shape)}")
     method = planner.method
     sigmas = diffusion.karras_sigmas(num_points, method.edm)
-    condition = jnp.asarray(planner.condition(np.asarray(observation)[None]))
+    condition = planner.condition(np.asarray(observation)[None])
     # As Planner.plan draws it: a key for each observation, then for its candidates.
     x_init = jax.random.normal(
         jax.random.split(key, 1)[0], (1, *planner.dims.plan_shape)
@@ -81,7 +82,8 @@ def _trajectory(planner, condition, x_init, sigmas):
 
     @jax.jit
     def solve(params):
-        denoise_fn = diffusion.clip_denoised(method.denoise_fn(params, condition))
+        denoise_fn = guidance.bind(method.denoise_fn(params), condition)
+        denoise_fn = diffusion.clip_denoised(denoise_fn)
 
         def body(x, levels):
             x = diffusion.heun_step(denoise_fn, x, *levels)

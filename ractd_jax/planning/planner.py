@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.compilation_cache import use_compilation_cache
+from ractd_jax.diffusion.guidance import Condition
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.losses import PlanReturnFn
@@ -134,13 +135,16 @@ class Planner:
                 state, goal = jnp.split(observations, [dims.observation], axis=-1)
                 # At rest in the goal.
                 goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
-                observations = jnp.stack([state, goal], axis=1)
-            normalized = observation_normalizer.normalize(observations)
-            flat = normalized.reshape(observations.shape[0], -1)
+                return {
+                    "start": observation_normalizer.normalize(state),
+                    "goal": observation_normalizer.normalize(goal),
+                }
+            shape = (observations.shape[0], dims.history, dims.observation)
+            latest = observation_normalizer.normalize(observations).reshape(shape)
             if not dims.rank:
-                return flat
-            rank = jnp.full_like(flat[:, :1], settings.evaluation.target_rank)
-            return jnp.concatenate([rank, flat], axis=1)
+                return {"observations": latest}
+            rank = jnp.full_like(latest[:, 0, :1], settings.evaluation.target_rank)
+            return {"rank": rank, "observations": latest}
 
         def best(plans, condition):
             if len(plans) <= _RETURNS_AT_ONCE:
@@ -149,7 +153,10 @@ class Planner:
             else:
                 # The reward model sees every state: one candidate of each plan at a
                 # time, or its activations would fill the memory.
-                condition = condition.reshape(-1, num_candidates, dims.condition)[:, 0]
+                condition = jax.tree.map(
+                    lambda x: x.reshape(-1, num_candidates, *x.shape[1:])[:, 0],
+                    condition,
+                )
                 plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
                 returns = jax.lax.map(
                     lambda candidate: plan_return_fn(candidate, condition),
@@ -165,7 +172,10 @@ class Planner:
                 noises = jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
                 # [B, N, ...] to [B N, ...]: a plan's candidates lie side by side.
                 noises = jnp.moveaxis(noises.reshape(-1, *shape[1:]), 1, 0)
-                conditions = jnp.repeat(condition(observations), num_candidates, axis=0)
+                conditions = jax.tree.map(
+                    lambda leaf: jnp.repeat(leaf, num_candidates, axis=0),
+                    condition(observations),
+                )
                 plans = sampler.sample(weights, conditions, noises)
                 if num_candidates > 1:
                     plans = best(plans, conditions)
@@ -235,8 +245,8 @@ class Planner:
             jax.block_until_ready(function(zeros, jax.random.key(0)))
         return self
 
-    def condition(self, observations: np.ndarray) -> np.ndarray:
-        """[B, C] what the network is conditioned on; `observations` as :meth:`plan`."""
+    def condition(self, observations: np.ndarray) -> Condition:
+        """What plans are conditioned on; `observations` as :meth:`plan`."""
         return self._condition(self._checked_observations(observations))
 
     def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:

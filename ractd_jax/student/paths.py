@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -19,19 +19,19 @@ class PathPoints(NamedTuple):
       start: [B, H, D] x_t, a point of the path.
       sigma: [B] its level t.
       end: [B, H, D] the plan in which the path ends, at sigma_min.
-      condition: [B, C] what the path is conditioned on.
+      condition: what the path is conditioned on, a tree of arrays [B, ...].
     """
 
     start: jax.Array
     sigma: jax.Array
     end: jax.Array
-    condition: jax.Array
+    condition: Any
 
 
 def solve_paths(
     denoise_fn: DenoiseFn,
     x_init: jax.Array,
-    condition: jax.Array,
+    condition: Any,
     sigmas: jax.Array,
     levels: jax.Array,
 ) -> PathPoints:
@@ -45,7 +45,7 @@ def solve_paths(
     Args:
       denoise_fn: the teacher's D(x, sigma) for `condition`.
       x_init: [B, H, D] noise at ``sigmas[0]``.
-      condition: [B, C].
+      condition: kept with the points.
       sigmas: [S + 1] decreasing levels; S Heun steps.
       levels: [B] int32 in 0 .. S - 1, which point of its path each keeps.
     """

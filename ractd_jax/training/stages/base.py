@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
@@ -221,13 +220,11 @@ def make_gather_actions(
     def gather(data: PlanData, rows) -> PlanBatch:
         plans = window_actions(data.actions, data.index, rows, dims.horizon)
         history = window_history(data.observations, data.index, rows, dims.history)
-        history = observation_normalizer.normalize(history)
-        condition = history.reshape(len(rows), -1)
+        shape = (len(rows), dims.history, dims.observation)
+        history = observation_normalizer.normalize(history).reshape(shape)
+        condition = {"observations": history}
         if dims.rank:
-            # In front: the latest observation stands last.
-            ranks = data.ranks[data.index.episode[rows]][:, None]
-            numpy = jnp if isinstance(ranks, jax.Array) else np
-            condition = numpy.concatenate([ranks, condition], axis=1)
+            condition["rank"] = data.ranks[data.index.episode[rows]][:, None]
         return PlanBatch(action_normalizer.normalize(plans), condition)
 
     return gather
@@ -261,8 +258,7 @@ def make_gather_states(
                 dims.goal,
             )
         plans = observation_normalizer.normalize(states)
-        ends = plans[:, [0, -1]]
-        return PlanBatch(plans, ends.reshape(len(rows), -1))
+        return PlanBatch(plans, {"start": plans[:, 0], "goal": plans[:, -1]})
 
     return gather
 

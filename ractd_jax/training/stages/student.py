@@ -144,7 +144,13 @@ def teacher_paths(
     solve = make_path_solver(settings, method.teacher)
     rng = np.random.default_rng(0)
     size = min(_PATHS_AT_ONCE, options.num_paths)
-    noisy = (np.arange(size) % 4 >= 2)[:, None]
+    noisy = np.arange(size) % 4 >= 2
+
+    def around(leaf):
+        noise = rng.standard_normal(leaf.shape, np.float32)
+        rows = noisy.reshape(-1, *[1] * (leaf.ndim - 1))
+        return leaf + options.path_condition_noise * noise * rows
+
     blocks = []
     for _ in range(-(-options.num_paths // size)):
         rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
@@ -154,9 +160,8 @@ def teacher_paths(
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
-        noise = rng.standard_normal(condition.shape, np.float32)
-        condition = condition + options.path_condition_noise * noise * noisy
-        init = method.pin(jnp.asarray(init), jnp.asarray(condition))
+        condition = jax.tree.map(around, condition)
+        init = method.pin(jnp.asarray(init), jax.tree.map(jnp.asarray, condition))
         within = rng.uniform(size=size) >= options.path_start_share
         levels = within * rng.integers(options.path_steps, size=size)
         points = solve(teacher_params, init, condition, levels.astype(np.int32))
@@ -172,10 +177,8 @@ def predicted_return_range(
     """What the reward model predicts of the data's own plans, in return units."""
     blocks = np.array_split(np.arange(len(batch.plans)), 16)
     predict = jax.jit(plan_return_fn)
-    predictions = [
-        np.asarray(predict(batch.plans[block], batch.condition[block]))
-        for block in blocks
-    ]
+    parts = [jax.tree.map(lambda x, i=block: x[i], batch) for block in blocks]
+    predictions = [np.asarray(predict(*part)) for part in parts]
     returns = normalizer.unnormalize(np.concatenate(predictions))
     q01, median, q99 = np.quantile(returns, (0.01, 0.5, 0.99))
     return {

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from ractd_jax import diffusion
+from ractd_jax.diffusion import guidance
 from ractd_jax.methods import CtmStudent, EdmTeacher, PlanBatch
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings
@@ -52,7 +53,7 @@ def _one_step_plans(method: CtmStudent):
 
 
 def _init_noise(method: CtmStudent, condition):
-    shape = (len(condition), *method.dims.plan_shape)
+    shape = (len(jax.tree.leaves(condition)[0]), *method.dims.plan_shape)
     init = method.init_scale * jax.random.normal(jax.random.key(0), shape)
     return method.pin(init, condition)
 
@@ -74,7 +75,10 @@ def fidelity_probe(
     dims = method.dims
     size = dims.plan_shape[0] * dims.plan_shape[1]
     states = min(_FIDELITY_STATES, max(4, _FIDELITY_NUMBERS // size))
-    condition = jnp.repeat(batch.condition[:states], _FIDELITY_NOISES, axis=0)
+    condition = jax.tree.map(
+        lambda leaf: jnp.repeat(leaf[:states], _FIDELITY_NOISES, axis=0),
+        batch.condition,
+    )
     init = _init_noise(method, condition)
     solve = make_path_solver(settings, method.teacher)
     levels = jnp.zeros(len(init), jnp.int32)
@@ -116,7 +120,8 @@ def make_path_solver(settings: Settings, teacher: EdmTeacher):
 
     @jax.jit
     def solve(params, init, condition, levels):
-        denoise_fn = diffusion.clip_denoised(teacher.denoise_fn(params, condition))
+        denoise_fn = guidance.bind(teacher.denoise_fn(params), condition)
+        denoise_fn = diffusion.clip_denoised(denoise_fn)
         return solve_paths(denoise_fn, init, condition, sigmas, levels)
 
     return solve
@@ -143,7 +148,7 @@ def return_probe(
       stored: what :func:`predicted_return_range` found.
     """
     normalizer = MinMaxNormalizer.from_dict(stored["return_normalizer"])
-    condition = batch.condition[:_RETURN_STATES]
+    condition = jax.tree.map(lambda leaf: leaf[:_RETURN_STATES], batch.condition)
     init = _init_noise(method, condition)
     one_step = _one_step_plans(method)
 
