@@ -136,5 +136,5 @@ def test_an_exported_planner_asks_for_the_same_rank(tmp_path):
     wanted = planner.plan(observations, keys)
     found = exported.plan(observations, keys)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
-    rank = planner.condition(observations)[:, 0]
+    rank = planner.condition(observations)["rank"][:, 0]
     np.testing.assert_array_equal(rank, [0.5, 0.5])
