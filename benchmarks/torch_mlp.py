@@ -232,7 +232,7 @@ def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, role: str):
     if role == "teacher":
         return of_teacher
     teacher = TorchMLP(config, num_levels=1).requires_grad_(False)
-    scales = settings.student.num_scales
+    scales = settings.student.num_scales or noise.num_scales
     grid = diffusion.bin_sigmas(scales, methods.edm_noise(noise))
     grid = torch.tensor(np.asarray(grid))
     paths = _made_up_paths(settings, config.plan_shape, config.condition_dim, grid)

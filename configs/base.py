@@ -159,7 +159,8 @@ def _get_preset(presets: dict, preset: str) -> ConfigDict:
 def _with_optional_fields(section) -> dict:
     """Nested dicts in which flags may give a field of ``X | None`` either.
 
-    A flag of such a field is a Python literal: ``--config.student.advantage_cap=None``.
+    A flag of such a field is a Python literal, after an equals sign:
+    ``--config.student.advantage_cap=None``.
     """
     hints, values = typing.get_type_hints(type(section)), {}
     for field in dataclasses.fields(section):

@@ -20,6 +20,7 @@ from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.planning import PRECISIONS, load_inverse_dynamics
+from ractd_jax.planning.controllers import gain_text
 
 FLAGS = flags.FLAGS
 
@@ -109,7 +110,7 @@ def main():
     arguments = planner, environment, episodes, seed, noise, name
     if planner.dims.plans_states:
         results, about = evaluate_states(*arguments)
-        name += f"_{about['controller']}_gain{about['gain_position'] or 0:g}"
+        name += f"_{about['controller']}_gain{gain_text(about['gain_position'])}"
         name += f"_replan{about['replan_every'] or 0}"
     else:
         results = evaluate_with_progress(*arguments, FLAGS.num_workers)

@@ -38,6 +38,7 @@ from ractd_jax.files import write_json
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
+from ractd_jax.planning.controllers import gain_text
 from ractd_jax.settings import Controller, Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
@@ -71,7 +72,7 @@ class Entry(NamedTuple):
     def file(self) -> str:
         parts = [self.model, f"{self.steps}steps", f"{self.candidates}candidates"]
         options = self.controller
-        parts += [options.kind, f"gain{options.gain_position or 0:g}"]
+        parts += [options.kind, f"gain{gain_text(options.gain_position)}"]
         return "_".join([*parts, f"replan{options.replan_every or 0}"])
 
 

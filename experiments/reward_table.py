@@ -25,7 +25,7 @@ from ractd_jax.files import write_json
 
 FLAGS = flags.FLAGS
 # Name -> (members, pessimism); None is the config's own.
-_MEMBERS = {"one": (1, 0.0), "ensemble": (0, None)}
+_MEMBERS = {"one": (1, 0.0), "ensemble": (None, None)}
 
 
 def cells() -> list[tuple[str, float, str, str]]:

@@ -477,6 +477,10 @@ _RANGES = {
     "holdout_fraction": (0.0, 1.0, True),
     "target_ema": (0.0, 1.0, True),
     "advantage_cap": (0.0, _LARGE, True),
+    **{
+        name: (0.0, _LARGE, True)
+        for name in ("sigma_data", "sigma_floor", "init_noise_scale", "max_grad_norm")
+    },
     "gain_position": (0.0, _LARGE, True),
     "gain_velocity": (0.0, _LARGE, True),
     "lookahead": (0.0, _LARGE, True),

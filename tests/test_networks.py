@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ractd_jax.models import make_reward_fn
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods import RewardEnsemble
 from ractd_jax.networks import (
     Compute,
     RewardModel,
@@ -492,7 +493,8 @@ def test_reward_ensemble_is_its_members(kind):
     value, gradients = pullback(lambda *trees: jnp.stack([*map(one, trees)]), *members)
     gradients = jax.tree.map(lambda *leaves: np.stack(leaves), *gradients)
     assert_trees_close(ours, (value, (gradients,)), rtol=1e-4, atol=1e-5)
-    pessimistic = make_reward_fn(model, stacked, 2.0)(observations, actions)
+    ensemble = RewardEnsemble(model, Dimensions(3, 2, 1, 1), len(members))
+    pessimistic = ensemble.reward_fn(stacked, 2.0)(observations, actions)
     value = np.asarray(value)
     np.testing.assert_allclose(
         pessimistic, value.mean(0) - 2.0 * value.std(0), rtol=1e-4, atol=1e-5

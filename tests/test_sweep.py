@@ -191,6 +191,7 @@ def test_one_program_serves_all_members(dataset, tmp_path):
         ("widths=1,2", "expected each of learning_rate, .* found 'widths'"),
         ("reward_weight=a", "expected numbers .* found 'a'"),
         ("reward_weight=none", "expected numbers .* found 'none'"),
+        ("advantage_cap=0,inf", r"config\.student\.advantage_cap: expected .* inf"),
         ("reward_weight=1,1", "has a value twice"),
         ("reward_weight=1;reward_weight=2", "at most once"),
     ],

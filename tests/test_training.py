@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -163,16 +164,19 @@ def test_replicas_agree_and_average_their_gradients():
     state = parallel.replicate(create_state({"w": jnp.zeros(())}, optimizer, False))
     data = parallel.replicate(jnp.arange(64.0))
 
-    def loss_fn(params, target_params, frozen, batch, key, part):
-        noise = part.normal(key, (4,))
+    def loss_fn(params, target_params, frozen, batch, noise):
         loss = jnp.mean(jnp.square(params["w"] - batch + noise))
         return loss, {"loss/total": loss}
+
+    def draw(key, batch_size):
+        return jax.random.normal(key, (batch_size,))
 
     call = parallel.make_train_call(
         steps_per_call=3,
         seed=0,
         sample_fn=sample_fn,
-        loss_fn=loss_fn,
+        method=SimpleNamespace(draw=draw, loss=loss_fn),
+        batch_size=8,
         optimizer=optimizer,
         settings=settings,
         target_decay=0.0,

@@ -205,7 +205,7 @@ def _origin(dataset: minari.MinariDataset) -> Origin:
     stored = dataset.storage.metadata
     low, high = stored.get("ref_min_score"), stored.get("ref_max_score")
     origin = Origin(spec.id, _spec_json(spec))
-    if low is not None and high is not None:
+    if low is not None and high is not None and high > low:
         origin = origin._replace(
             score_min=float(low),
             score_max=float(high),

@@ -83,6 +83,8 @@ class Member:
 
 def as_text(value) -> str:
     """A JSON value as it stands in tables; equal numbers give equal text."""
+    if value is None:
+        return "none"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value if isinstance(value, str) else json.dumps(value)
     return repr(float(value)).removesuffix(".0")

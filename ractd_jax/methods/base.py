@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -17,8 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax import losses
-from ractd_jax.diffusion import EdmNoise
-from ractd_jax.diffusion.guidance import Condition
+from ractd_jax.diffusion import EdmNoise, guidance
+from ractd_jax.diffusion.guidance import (
+    Condition,
+    ConditionedDenoiseFn,
+    Guidance,
+)
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.networks import (
@@ -88,7 +92,7 @@ class Sampler(NamedTuple):
       prepare: params -> weights; what is the same for every plan, computed once.
       sample: (weights, condition, noises [N, B, H, D]) -> plans [B, H, D].
       num_noises: N, standard normal draws of a plan's shape that it reads.
-      nfe: network evaluations of a plan, one after the other.
+      nfe: network evaluations of a plan, one after the other; guidance may add some.
     """
 
     prepare: Callable[[Any], Any]
@@ -135,6 +139,13 @@ class PlanMethod:
         names = self.dims.condition_shapes
         return jnp.concatenate([rows(condition[name]) for name in names], axis=-1)
 
+    def named(self, flat: jax.Array) -> Condition:
+        """The condition that :meth:`flat` makes [B, C] of."""
+        shapes = self.dims.condition_shapes
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
+        parts = zip(shapes.items(), jnp.split(flat, ends, axis=-1), strict=True)
+        return {name: x.reshape(x.shape[0], *shape) for (name, shape), x in parts}
+
     def pin(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """Noisy `plans` with the ends that the condition fixes, if any are fixed."""
         if not self.network.config.pins_ends:
@@ -146,6 +157,16 @@ class PlanMethod:
         if not self.network.config.pins_ends:
             return plans
         return pin_ends(plans, self.flat(condition), self.network.config.pin_reach)
+
+    def guided(
+        self, denoise_fn: ConditionedDenoiseFn, transforms: Sequence[Guidance]
+    ) -> ConditionedDenoiseFn:
+        """`denoise_fn` under guidance, and with known ends in place after it."""
+        if not transforms:
+            return denoise_fn
+        return guidance.guided(
+            denoise_fn, [*transforms, guidance.inpaint(self.pin_clean)]
+        )
 
 
 def check_temperature(temperature: float) -> None:

@@ -137,7 +137,7 @@ class Ddpm(PlanMethod):
         ancestral = num_steps == self.num_timesteps
 
         def sample(params, condition, noises):
-            clean_fn = guidance.guided(self.clean_fn(params), transforms)
+            clean_fn = self.guided(self.clean_fn(params), transforms)
             clean_fn = diffusion.clip_denoised(guidance.bind(clean_fn, condition))
             noises = temperature * noises
             if ancestral:

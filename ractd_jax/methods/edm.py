@@ -136,7 +136,7 @@ class EdmTeacher(PlanMethod):
         scale = temperature * self.init_scale
 
         def sample(params, condition, noises):
-            denoise_fn = guidance.guided(self.denoise_fn(params), transforms)
+            denoise_fn = self.guided(self.denoise_fn(params), transforms)
             denoise_fn = guidance.bind(denoise_fn, condition)
             sigmas = diffusion.karras_sigmas(num_steps + 1, self.edm)
             x_init = self.pin(scale * noises[0], condition)

@@ -98,6 +98,11 @@ def pursuit(
     return act
 
 
+def gain_text(gain: float | None) -> str:
+    """For names of files."""
+    return "_default" if gain is None else f"{gain:g}"
+
+
 def make_controller(
     settings: Settings, model: InverseDynamicsModel | None = None
 ) -> ControllerFn:

@@ -97,7 +97,8 @@ def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
     ``advantage_cap`` may be ``none``, too.
 
     Raises:
-      ConfigError: a value that no program takes, no number, or one given twice.
+      ConfigError: a value that no program or config takes, no number, or one given
+        twice.
     """
     axes: dict[str, list[float | None]] = {}
     for part in filter(None, sweep.replace(" ", "").split(";")):
@@ -119,7 +120,10 @@ def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
         dict(zip(axes, chosen, strict=True))
         for chosen in itertools.product(*axes.values())
     ]
-    return Grid(range(num_seeds), values)
+    grid = Grid(range(num_seeds), values)
+    for member in grid.members:
+        from_mapping(member_settings(stage, member))  # What a config would refuse.
+    return grid
 
 
 def member_settings(stage: str, member: Member) -> dict:

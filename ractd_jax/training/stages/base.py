@@ -68,7 +68,7 @@ class Stage:
         row without that axis.
       mixes_rows: whether an item of a batch is made of other rows than its own too.
       streaming: gather on the host.
-      first_params: parameters at step 0; None for the method's own.
+      first_params: () -> parameters at step 0; None for the method's own.
       target_decay: decay of the target network; None for no target network.
       probe: gives extra scalars at each log line.
     """
@@ -86,13 +86,13 @@ class Stage:
     draws_per_item: int = 0
     mixes_rows: bool = False
     streaming: bool = False
-    first_params: Any = None
+    first_params: Callable[[], Any] | None = None
     target_decay: float | None = None
     probe: Probe | None = None
 
     def init_params(self, key: jax.Array) -> Any:
         """Parameters at step 0."""
-        return self.method.init(key) if self.first_params is None else self.first_params
+        return self.first_params() if self.first_params else self.method.init(key)
 
     def rows_shape(self, batch_size: int) -> tuple[int, ...]:
         """Shape of the rows of a batch."""

@@ -115,7 +115,7 @@ def student_stage(
     return Stage(
         name="student",
         method=method,
-        first_params=warm_start(frozen["teacher"], settings.network.embed_dim),
+        first_params=lambda: warm_start(frozen["teacher"], settings.network.embed_dim),
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
@@ -144,13 +144,7 @@ def teacher_paths(
     solve = make_path_solver(settings, method.teacher)
     rng = np.random.default_rng(0)
     size = min(_PATHS_AT_ONCE, options.num_paths)
-    noisy = np.arange(size) % 4 >= 2
-
-    def around(leaf):
-        noise = rng.standard_normal(leaf.shape, np.float32)
-        rows = noisy.reshape(-1, *[1] * (leaf.ndim - 1))
-        return leaf + options.path_condition_noise * noise * rows
-
+    noisy = (np.arange(size) % 4 >= 2)[:, None]
     blocks = []
     for _ in range(-(-options.num_paths // size)):
         rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
@@ -160,8 +154,11 @@ def teacher_paths(
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
-        condition = jax.tree.map(around, condition)
-        init = method.pin(jnp.asarray(init), jax.tree.map(jnp.asarray, condition))
+        condition = method.flat(condition)
+        noise = rng.standard_normal(condition.shape, np.float32)
+        condition = condition + options.path_condition_noise * noise * noisy
+        condition = method.named(condition)
+        init = method.pin(jnp.asarray(init), condition)
         within = rng.uniform(size=size) >= options.path_start_share
         levels = within * rng.integers(options.path_steps, size=size)
         points = solve(teacher_params, init, condition, levels.astype(np.int32))
