@@ -150,7 +150,7 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
         if shown[-1] > 2.0:
             axis.set_xscale("symlog", linthresh=1.0)
             axis.set_xlim(shown[0] - 0.1, 1.2 * shown[-1])
-            axis.set_xticks(shown, [f"{value:g}" for value in shown], minor=False)
+            axis.set_xticks(shown, [f"{value:g}" for value in shown])
             axis.minorticks_off()
         axis.set_title(task, fontsize="medium")
         axis.set_xlabel(name)
