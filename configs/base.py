@@ -1,8 +1,6 @@
 """Presets shared by every task; the fields are documented in ractd_jax/settings.py.
 
 * ``cpu`` (default): minutes on two cores; what `make demo` runs.
-* ``large``: the recipe of ``cpu`` with a larger network, larger batches and more
-  steps; wants an accelerator. Locomotion only.
 * ``smoke``: seconds, to see that everything runs; learns nothing.
 * ``paper``: widths and batches of the paper; wants an accelerator.
 * ``released``: every choice as in the released code; wants an accelerator.
@@ -78,29 +76,6 @@ _CPU = {
     "run": {"log_every": 200},
 }
 
-# Small steps keep a GPU waiting: rows and features cost it little, steps much.
-_LARGE_OPTIMIZER = {**_CPU_OPTIMIZER, "warmup_steps": 500}
-_LARGE = {
-    **_CPU,
-    "network": {**_CPU["network"], "mlp_width": 512, "mlp_blocks": 4},
-    "teacher": {
-        **_CPU["teacher"],
-        "num_steps": 16_000,
-        "batch_size": 2_048,
-        "optimizer": _LARGE_OPTIMIZER,
-    },
-    "bc": {"num_steps": 10_000, "batch_size": 2_048, "optimizer": _LARGE_OPTIMIZER},
-    "student": {
-        **_CPU["student"],
-        "num_steps": 12_000,
-        "batch_size": 128,
-        "path_batch_size": 2_048,
-        "num_paths": 262_144,
-        "optimizer": _LARGE_OPTIMIZER,
-    },
-    "run": {"log_every": 1_000, "checkpoint_every": 4_000},
-}
-
 _PAPER = {
     "network": {"widths": (512, 1024, 2048), "embed_dim": 128, "dtype": "bfloat16"},
     "teacher": {
@@ -158,13 +133,7 @@ _ACTIONS_SMOKE = {
     "evaluation": {**_CPU["evaluation"], **_SMOKE["evaluation"]},
 }
 
-PRESETS = {
-    "cpu": _CPU,
-    "large": _LARGE,
-    "smoke": _ACTIONS_SMOKE,
-    "paper": _PAPER,
-    "released": _RELEASED,
-}
+PRESETS = {"cpu": _CPU, "smoke": _ACTIONS_SMOKE, "paper": _PAPER, "released": _RELEASED}
 
 
 def get_preset(preset: str) -> ConfigDict:
@@ -197,8 +166,7 @@ _REWARD_WEIGHTS = {
     "walker2d-medium": (0.4, 0.4),
     "walker2d-medium-expert": (0.2, 0.2),
 }
-# What the kinds of data change in presets cpu and large; docs/results/README.md has
-# the reasons.
+# What the kinds of data change in preset cpu; docs/results/README.md has the reasons.
 # One policy's return-to-go is what its actions bring, and the reward term improves on
 # the policy. In a mixture it says first of all who acted: the best episodes are chosen
 # instead, and the reward term is kept small.
@@ -234,7 +202,7 @@ def get_locomotion(task: str, preset: str) -> ConfigDict:
     config.task = task
     config.dataset.id = f"ractd/{environment}/{kind}-v0"
     config.reward.discount = _DISCOUNTS[environment]
-    if kind == "medium" and (preset or "cpu") in ("cpu", "large"):
+    if kind == "medium" and (preset or "cpu") == "cpu":
         config.update(_ONE_POLICY)
         config.student.update(_ONE_POLICY_REWARD[environment])
     if preset in ("paper", "released"):
@@ -309,13 +277,8 @@ _MAZE_PAPER = {
     "reward": {"target": "goal_return", "discount": 0.99},
     "student": {"advantage_cap": 0.0, "optimizer": {"weight_decay": 1e-6}},
 }
-_MAZE_PRESETS = {
-    "cpu": _MAZE_CPU,
-    "smoke": _MAZE_SMOKE,
-    "paper": _PAPER,
-    "released": _RELEASED,
-}
-# On top of those.
+_MAZE_PRESETS = {"cpu": _MAZE_CPU, "smoke": _MAZE_SMOKE}
+# On top of the presets of plans of actions.
 _MAZE_CHANGES = {
     "paper": _MAZE_PAPER,
     "released": {**_MAZE_PAPER, "plan": {"goal": "last"}},
@@ -352,7 +315,7 @@ def get_maze2d(maze: str, preset: str) -> ConfigDict:
       preset: see the top of this file.
     """
     task = _MAZES[maze]
-    config = _get_preset(_MAZE_PRESETS, preset)
+    config = _get_preset(PRESETS | _MAZE_PRESETS, preset)
     config.task = f"pointmaze-{maze}"
     config.dataset.id = f"ractd/pointmaze/{maze}-v0"
     config.environment.id = task.environment

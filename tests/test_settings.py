@@ -87,10 +87,6 @@ def test_every_task_has_a_config():
 @pytest.mark.parametrize("config", CONFIGS)
 def test_config_becomes_settings(config, preset):
     """Strictly converted, of the task its file is named after, fit to be trained."""
-    if preset == "large" and config in MAZE_CONFIGS:
-        with pytest.raises(ValueError, match="preset must be one of .*not 'large'"):
-            load(config, preset)
-        return
     loaded = load(config, preset)
     settings = from_mapping(loaded.to_dict())
     assert settings == from_mapping(loaded)
