@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from benchmarks.common import (
@@ -16,7 +17,9 @@ from benchmarks.common import (
 )
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training import stages
-from ractd_jax.training.loop import train
+from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.training.loop import init_fn
+from ractd_jax.training.state import make_optimizer
 
 # Network evaluations of a step; a gradient costs two more of its own.
 TEACHER_EVALUATIONS = 3
@@ -37,9 +40,13 @@ def few_steps(settings: Settings, stage: str) -> Settings:
 
 
 def student_stage(settings: Settings, dataset, folder: Path):
-    """CTD's stage, on a teacher that has made two steps."""
-    short = few_steps(settings, "teacher")
-    train(stages.plan_stage("teacher", short, dataset), short.run, 0, folder)
+    """CTD's stage, on a teacher that has made no step."""
+    teacher = stages.plan_stage("teacher", settings, dataset)
+    optimizer = make_optimizer(teacher.optimizer, teacher.num_steps)
+    state = jax.jit(init_fn(teacher, 0, optimizer))()
+    checkpointer = Checkpointer(folder)
+    checkpointer.save(state, teacher.metadata)
+    checkpointer.close()
     return stages.student_stage(settings, dataset, str(folder), None)
 
 

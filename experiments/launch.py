@@ -192,7 +192,7 @@ def run(main) -> None:
         logging.get_absl_handler().addFilter(_ours)
         use_compilation_cache()
         # On a CPU, a program runs in the thread that calls it: handing a small plan to
-        # another takes a fifth of its time (docs/performance.md).
+        # another takes about as long as the plan (docs/performance.md).
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         try:
             if "distributed" in FLAGS:

@@ -138,7 +138,7 @@ class Network:
     fourier_octaves: int = 0
     # Steps of a clean plan that move along with a pinned end; 0 for the end alone.
     pin_reach: int = 0
-    # Convolutions as matmul, lax, or auto (matmul on CPUs).
+    # Convolutions as matmul, lax, or auto (matmul on CPUs and for few plans).
     conv: str = "auto"
     # dtype of the activations, float32 or bfloat16; parameters stay float32.
     dtype: str = "float32"

@@ -303,6 +303,15 @@ def test_an_unusable_folder_is_named(stage, settings, tmp_path):
             train(stage, settings.run, settings.seed, workdir)
 
 
+def test_a_path_in_which_no_checkpoint_is_found_again_is_refused(
+    stage, settings, tmp_path
+):
+    folder = tmp_path / "width [16]"
+    with pytest.raises(WorkdirError, match="without square brackets"):
+        train(stage, settings.run, settings.seed, folder)
+    assert not folder.exists()
+
+
 @pytest.fixture
 def mounted(tmp_path):
     """Mounts a tmpfs of its own with the options that it is called with."""

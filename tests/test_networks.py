@@ -175,11 +175,13 @@ def test_unet_as_products_equals_lax():
     assert_trees_close(found["matmul"], found["lax"], rtol=1e-3, atol=1e-4)
 
 
-def test_auto_convolves_as_products_on_cpus_only(monkeypatch):
-    for backend, expected in (("cpu", True), ("gpu", False), ("tpu", False)):
+def test_auto_convolves_as_products_on_cpus_and_few_plans(monkeypatch):
+    for backend, many in (("cpu", True), ("gpu", False), ("tpu", False)):
         monkeypatch.setattr(jax, "default_backend", lambda name=backend: name)
-        assert Compute().uses_matmul() is expected
-        assert Compute("matmul").uses_matmul() and not Compute("lax").uses_matmul()
+        assert Compute().uses_matmul(1_024) is many
+        assert Compute().uses_matmul(1)
+        assert Compute("matmul").uses_matmul(1_024)
+        assert not Compute("lax").uses_matmul(1)
 
 
 def test_bfloat16_computes_on_float32_params():

@@ -3,6 +3,7 @@
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -25,7 +26,8 @@ from ractd_jax.evaluation.statistics import (
     summarize,
     two_mode_threshold,
 )
-from ractd_jax.settings import Environment
+from ractd_jax.planning import Planner
+from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.student import sample_one_step
 from ractd_jax.training.stages import load_reward_members, load_stage_model
 
@@ -138,6 +140,30 @@ def test_large_observations_are_finite(student):
 def test_wrong_number_of_keys_is_refused(student, observations):
     with pytest.raises(ValueError, match=r"one key or \[4\] keys"):
         student.act(observations, jax.random.split(jax.random.key(0), 3))
+
+
+def test_a_network_that_computes_in_bfloat16_keeps_its_kernels_so(smoke_run):
+    """Half the memory to read at each plan, and the products' factors are the same."""
+    stored = ractd_jax.load_planner(smoke_run / "ctd")
+    settings = from_mapping({"network": {"dtype": "bfloat16"}}, stored.settings)
+    planner = Planner(
+        settings,
+        stored.dims,
+        "student",
+        stored.params,
+        stored.observation_normalizer,
+        stored.action_normalizer,
+        num_steps=1,
+    )
+    kernels = [leaf for leaf in jax.tree.leaves(planner.weights) if leaf.ndim > 1]
+    assert kernels and {leaf.dtype for leaf in kernels} == {jnp.dtype("bfloat16")}
+    x = jnp.ones((1, *stored.dims.plan_shape))
+    levels, condition = jnp.ones(1), jnp.ones((1, stored.dims.condition))
+    once, every_call = (
+        planner.network.apply({"params": params}, x, levels, condition, levels)
+        for params in (planner.params, stored.params)
+    )
+    np.testing.assert_allclose(once, every_call, atol=1e-6)
 
 
 def test_more_steps_of_either_sampler(smoke_run, observations):

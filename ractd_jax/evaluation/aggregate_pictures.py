@@ -146,8 +146,12 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
             entry["data"]["score_mean"], color="grey", linestyle=":", label="data, mean"
         )
         # Weights span decades, and 0 is one of them.
-        if max(map(max, lines.values())) > 2.0:
+        shown = sorted({value for values in lines.values() for value in values})
+        if shown[-1] > 2.0:
             axis.set_xscale("symlog", linthresh=1.0)
+            axis.set_xlim(shown[0] - 0.1, 1.2 * shown[-1])
+            axis.set_xticks(shown, [f"{value:g}" for value in shown])
+            axis.minorticks_off()
         axis.set_title(task, fontsize="medium")
         axis.set_xlabel(name)
         axis.spines[["top", "right"]].set_visible(False)

@@ -215,7 +215,7 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
     seeds = np.array(grid.seeds, np.int32).reshape(devices, -1)
     seeds = parallel.split_over_devices(seeds, devices)
     values, frozen, data = parallel.replicate(
-        (_stacked_values(stage, grid), stage.frozen, stage.data), devices
+        (stacked_values(stage, grid), stage.frozen, stage.data), devices
     )
     writers = [
         MetricWriter(workdir / "members" / member.name, step) for member in members
@@ -282,8 +282,8 @@ def _first_states(stage, members, workdir, checkpointer) -> tuple[TrainState, in
     return states, step
 
 
-def _stacked_values(stage: Stage, grid: Grid) -> dict:
-    """What `parallel.make_members_call` takes, leaves [V]."""
+def stacked_values(stage: Stage, grid: Grid) -> dict:
+    """The `values` of :func:`parallel.make_members_call`, leaves [V]."""
 
     def stacked(name, default):
         """[V]; None where no member has a number."""

@@ -23,12 +23,20 @@ _HELD = (errno.EAGAIN, errno.EACCES)
 def training_folder(workdir: Path) -> Iterator[None]:
     """Makes `workdir` and keeps other trainings out of it.
 
+    A path with square brackets is refused: orbax saves checkpoints there, and its
+    store does not find them again.
+
     The lock belongs to the process: however it ends, the kernel releases it.
 
     Raises:
-      WorkdirError: it cannot be made or written to, its disk is full, or another
-        training runs in it.
+      WorkdirError: its path has square brackets, it cannot be made or written to, its
+        disk is full, or another training runs in it.
     """
+    if set("[]") & set(os.path.abspath(workdir)):
+        raise WorkdirError(
+            f"{workdir}: expected a path without square brackets, in which no "
+            "checkpoint could be read again"
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = _lock(workdir) if is_first_process() else None
