@@ -330,7 +330,7 @@ def test_groups_are_in_order_and_found(tmp_path):
 
 def test_values_as_text():
     values = (0, 0.0, 1e-5, True, None, "a_b", [1, 2], 1234567, -0.25)
-    expected = "0|0|1e-05|true|null|a_b|[1, 2]|1234567|-0.25"
+    expected = "0|0|1e-05|true|none|a_b|[1, 2]|1234567|-0.25"
     assert "|".join(map(as_text, values)) == expected
 
 

@@ -160,7 +160,7 @@ def test_a_network_that_computes_in_bfloat16_keeps_its_kernels_so(smoke_run):
     x = jnp.ones((1, *stored.dims.plan_shape))
     levels, condition = jnp.ones(1), jnp.ones((1, stored.dims.condition))
     once, every_call = (
-        planner.network.apply({"params": params}, x, levels, condition, levels)
+        planner.method.network.apply({"params": params}, x, levels, condition, levels)
         for params in (planner.params, stored.params)
     )
     np.testing.assert_allclose(once, every_call, atol=1e-6)
