@@ -7,7 +7,6 @@ import time
 import numpy as np
 
 from benchmarks.precision import with_packed_kernels
-from ractd_jax.evaluation.environments import as_vector, make_vector_env
 from ractd_jax.evaluation.rollout import (
     ClosedLoop,
     EpisodeKeys,
@@ -16,6 +15,7 @@ from ractd_jax.evaluation.rollout import (
 )
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
+from ractd_jax.tasks.environments import as_vector, make_vector_env
 
 
 class _Recorder:

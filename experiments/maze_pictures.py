@@ -16,7 +16,6 @@ from absl import flags
 import ractd_jax
 from experiments import launch
 from experiments.maze_table import samplers
-from ractd_jax.data.maze_map import MAZES, maze_map
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import DataError
 from ractd_jax.evaluation.maze_pictures import (
@@ -27,6 +26,8 @@ from ractd_jax.evaluation.maze_pictures import (
 )
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Settings
+from ractd_jax.tasks.maze_map import maze_map
+from ractd_jax.tasks.point_maze import MAZES
 
 FLAGS = flags.FLAGS
 _COLUMNS = {"DDPM": "ddpm", "EDM teacher": "teacher", "CTD": "ctd", "RACTD": "ractd"}

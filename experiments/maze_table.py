@@ -22,10 +22,8 @@ from tqdm import tqdm
 import ractd_jax
 from configs import base
 from experiments import launch
-from ractd_jax.data.maze_map import MAZES, maze_map, maze_of_environment
 from ractd_jax.data.point_maze import WaypointController
 from ractd_jax.data.sources import load_resolved
-from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.maze_report import format_tables
 from ractd_jax.evaluation.rollout import run_episodes, save_results
@@ -40,6 +38,9 @@ from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
 from ractd_jax.planning.controllers import gain_text
 from ractd_jax.settings import Controller, Settings, from_mapping
+from ractd_jax.tasks.environments import check_environment
+from ractd_jax.tasks.maze_map import maze_map
+from ractd_jax.tasks.point_maze import MAZES, maze_of_environment
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     dimensions,

@@ -19,7 +19,6 @@ from experiments import launch
 from experiments.evaluate import evaluate_with_progress
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.report import (
     build_report,
@@ -36,6 +35,7 @@ from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
 from ractd_jax.pipelines.trainings import Entry
 from ractd_jax.settings import Settings
+from ractd_jax.tasks.environments import check_environment
 from ractd_jax.training.parallel import is_first_process, wait_for_all
 from ractd_jax.training.stages import dimensions
 

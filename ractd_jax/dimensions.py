@@ -22,6 +22,7 @@ class Dimensions:
       goal: G, leading components of a state that a goal names; 0 for plans of actions.
       conditioning: see :class:`ractd_jax.networks.TemporalUNetConfig`.
       rank: 1 where the rank of a return conditions plans, else 0.
+      family: name of the environment family, see :func:`ractd_jax.tasks.get_task`.
     """
 
     observation: int
@@ -31,6 +32,7 @@ class Dimensions:
     goal: int = 0
     conditioning: str = "film"
     rank: int = 0
+    family: str = ""
 
     @property
     def plans_states(self) -> bool:

@@ -76,7 +76,7 @@ def ours(*parts: str) -> list[str]:
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
     parts = ours("networks", "diffusion", "student", "losses", "data", "methods",
-                 "training", "planning", "evaluation", "interop", "errors",
+                 "tasks", "training", "planning", "evaluation", "interop", "errors",
                  "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
@@ -135,6 +135,12 @@ def test_student_and_losses_know_no_training():
 def test_methods_know_no_data_and_no_devices():
     above = ours("training", "planning", "evaluation", "data", "interop")
     assert offenders(ours("methods"), forbidden=above) == []
+
+
+def test_tasks_know_what_is_true_of_environments_and_nothing_else():
+    tasks = ours("tasks")
+    below = [*tasks, *ours("settings", "errors", "files", "dimensions")]
+    assert offenders(tasks, allowed=below) == []
 
 
 def test_data_knows_no_network():

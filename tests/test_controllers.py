@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.environments import make_environment
 from ractd_jax.planning.controllers import (
     inverse_dynamics,
     make_controller,
@@ -17,6 +15,8 @@ from ractd_jax.planning.controllers import (
 )
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Controller, Environment, Settings
+from ractd_jax.tasks.environments import make_environment
+from ractd_jax.tasks.point_maze import MAZE2D
 
 
 def straight_plans(*starts, step=(0.1, 0.0), horizon=5):

@@ -12,15 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ractd_jax.data.episodes import build_episodes
-from ractd_jax.data.maze_map import (
-    MAZE2D,
-    MAZES,
-    MazeMap,
-    check_free,
-    maze_map,
-    maze_of_environment,
-)
-from ractd_jax.data.origin import D4RL_REFERENCE, Origin, with_reference
+from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.data.sources import (
     RAW_SCORES,
     make_dataset,
@@ -28,10 +20,12 @@ from ractd_jax.data.sources import (
     with_environment_id,
 )
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation import maze2d
-from ractd_jax.evaluation.environments import make_environment, make_vector_env
-from ractd_jax.evaluation.maze2d import maze2d_reward, register_maze2d
 from ractd_jax.settings import Environment, Settings
+from ractd_jax.tasks import D4RL_RETURNS, maze2d
+from ractd_jax.tasks.environments import make_environment, make_vector_env
+from ractd_jax.tasks.maze2d import maze2d_reward, register_maze2d
+from ractd_jax.tasks.maze_map import MazeMap, check_free, maze_map
+from ractd_jax.tasks.point_maze import MAZE2D, MAZES, maze_of_environment
 
 pytest.importorskip("gymnasium_robotics")
 
@@ -295,6 +289,7 @@ def test_starts_are_uniform_over_the_free_cells(name, env):
 
 def test_ball_is_point_mazes(name):
     """From the same state, the same actions give the same states, walls included."""
+    register_maze2d()
     ours = gymnasium.make(MAZE2D[name]).unwrapped
     theirs = gymnasium.make(MAZES[name]).unwrapped
     observation, _ = ours.reset(seed=2)
@@ -364,7 +359,7 @@ def test_missing_extra_is_named(monkeypatch):
 
 
 def test_references_are_d4rls(name):
-    low, high = D4RL_REFERENCE[f"maze2d-{name}"]
+    low, high = D4RL_RETURNS[f"maze2d-{name}"]
     origin = with_reference(Origin(MAZE2D[name]))
     assert (origin.score_min, origin.score_max) == (low, high)
     assert origin.score_source == f"D4RL's reference returns of maze2d-{name}"
@@ -381,7 +376,7 @@ def data_of(environment_id: str, **references):
 
 def test_named_protocol_brings_its_references(name):
     """Over those of PointMaze data, which is paid otherwise; not over the user's."""
-    low, high = D4RL_REFERENCE[f"maze2d-{name}"]
+    low, high = D4RL_RETURNS[f"maze2d-{name}"]
     ours = Environment(MAZE2D[name])
     theirs = {"score_min": 1.0, "score_max": 2.0, "score_source": "the data"}
     for references in ({}, theirs):
@@ -397,7 +392,7 @@ def test_named_protocol_brings_its_references(name):
 
 
 def test_another_environment_for_a_checkpoint(name):
-    low, high = D4RL_REFERENCE[f"maze2d-{name}"]
+    low, high = D4RL_RETURNS[f"maze2d-{name}"]
     before = Environment("PointMaze_UMaze-v3", "{}", "all", 0.0, 100.0, RAW_SCORES)
     after = with_environment_id(before, MAZE2D[name])
     assert (after.id, after.spec, after.flatten) == (MAZE2D[name], "", "all")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import ractd_jax
-from ractd_jax.data.maze_map import maze_map
 from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.planning import load_inverse_dynamics
 from ractd_jax.settings import Controller
+from ractd_jax.tasks.maze_map import maze_map
 from tests.conftest import MAZE_STAGES
 
 pytest.importorskip("gymnasium_robotics")

@@ -12,7 +12,6 @@ from PIL import Image
 
 from ractd_jax import methods
 from ractd_jax.data.episodes import build_episodes
-from ractd_jax.data.maze_map import MazeMap
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation import maze_cells
 from ractd_jax.evaluation.maze_pictures import (
@@ -25,6 +24,7 @@ from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Diffusion, Network, Settings
+from ractd_jax.tasks.maze_map import MazeMap
 from tests.toys import random_params
 
 WALLS = ["#####", "#..##", "##..#", "#...#", "#####"]

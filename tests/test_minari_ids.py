@@ -5,15 +5,15 @@ import minari
 import numpy as np
 import pytest
 
-from ractd_jax.data import flatten
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.rollouts import RecordedEpisode
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.evaluation.environments import check_environment, make_environment
 from ractd_jax.settings import Environment, from_mapping
+from ractd_jax.tasks import flatten
+from ractd_jax.tasks.environments import check_environment, make_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

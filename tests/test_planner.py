@@ -12,7 +12,6 @@ import ractd_jax
 from benchmarks.common import made_up_dataset, random_planner
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
-from ractd_jax.evaluation.environments import make_vector_env
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.rollout import (
     EpisodeResults,
@@ -29,6 +28,7 @@ from ractd_jax.evaluation.statistics import (
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.student import sample_one_step
+from ractd_jax.tasks.environments import make_vector_env
 from ractd_jax.training.stages import load_reward_members, load_stage_model
 
 

@@ -1,5 +1,7 @@
 """Plans of states, followed: walls, replanning, changing goals, the real maze."""
 
+import functools
+
 import gymnasium
 import jax
 import numpy as np
@@ -8,14 +10,16 @@ from gymnasium.spaces import Box
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ractd_jax.data.maze_map import MAZE2D, MazeMap, maze_map
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.environments import make_environment
 from ractd_jax.evaluation.rollout import evaluate_planner
-from ractd_jax.evaluation.state_rollout import crosses_wall, evaluate_state_planner
+from ractd_jax.evaluation.state_rollout import evaluate_state_planner
 from ractd_jax.planning.controllers import make_controller, position_velocity
 from ractd_jax.settings import Environment, Settings
+from ractd_jax.tasks import Task, register
+from ractd_jax.tasks.environments import make_environment
+from ractd_jax.tasks.maze_map import MazeMap, crosses_wall, maze_map
+from ractd_jax.tasks.point_maze import MAZE2D
 from tests.test_state_planner import make_planner
 
 # A U: from (-1, 1) over (1, 1) and (1, -1) to (-1, -1).
@@ -106,6 +110,20 @@ for change_at in (0, 5):
     gymnasium.register(
         f"ractd-tests/Walk{change_at}-v0", Walk, kwargs={"change_at": change_at}
     )
+gymnasium.register("ractd-tests/WalledWalk-v0", Walk)
+
+
+class WalledWalk(Task):
+    """The walk, in the U-shaped maze."""
+
+    name = "walled_walk"
+    pattern = "ractd-tests/WalledWalk-v0"
+
+    def blocked(self, environment_id):
+        return functools.partial(crosses_wall, U_MAZE)
+
+
+register(WalledWalk())
 
 
 class NumberedPlanner:
@@ -123,7 +141,7 @@ class NumberedPlanner:
         return np.full((len(observations), 3, 4), number, np.float32)
 
 
-def walk(change_at=0, num_episodes=3, seed=20, **options):
+def walk(name="Walk0", num_episodes=3, seed=20, **options):
     """(results, planner, [plan's number, steps since it was made] of each step)."""
     planner, followed = NumberedPlanner(), []
 
@@ -131,7 +149,7 @@ def walk(change_at=0, num_episodes=3, seed=20, **options):
         followed.append((plans[:, 0, 0].astype(int).tolist(), steps.tolist()))
         return np.float32([[0.5, 0.0]] * len(states))
 
-    environment = Environment(f"ractd-tests/Walk{change_at}-v0")
+    environment = Environment(f"ractd-tests/{name}-v0")
     results = evaluate_state_planner(
         planner, controller, environment, num_episodes, seed, **options
     )
@@ -160,7 +178,7 @@ def test_one_plan_is_followed_to_the_end():
 
 @pytest.mark.parametrize("replan_every", [1, 3, 8, 20])
 def test_plans_are_made_anew_every_so_many_steps(replan_every):
-    results, planner, followed = walk(replan_every=replan_every, maze=U_MAZE)
+    results, planner, followed = walk("WalledWalk", replan_every=replan_every)
     made = [-(-length // replan_every) for length in (8, 11, 8)]
     assert len(planner.observations) == max(made)
     for step, (numbers, since) in enumerate(followed):
@@ -181,7 +199,7 @@ def test_plans_are_made_anew_every_so_many_steps(replan_every):
 
 def test_a_new_goal_is_planned_for_at_once():
     """And is the new plan's beginning: the next one is due as long after it."""
-    results, planner, followed = walk(change_at=5, num_episodes=2)
+    results, planner, followed = walk("Walk5", num_episodes=2)
     assert len(planner.observations) == 2
     np.testing.assert_array_equal(planner.observations[1][:, 4:], np.full((2, 2), 9.0))
     assert followed[4:6] == [([1, 1], [4, 4]), ([2, 2], [0, 0])]
@@ -189,7 +207,7 @@ def test_a_new_goal_is_planned_for_at_once():
     np.testing.assert_array_equal(results.goals, np.full((2, 2), 5.0))
     assert (results.first_plans == 1).all()
 
-    _, planner, followed = walk(change_at=5, num_episodes=2, replan_every=4)
+    _, planner, followed = walk("Walk5", num_episodes=2, replan_every=4)
     numbers = [numbers[-1] for numbers, _ in followed]
     assert numbers == [1] * 4 + [2] + [3] * 4 + [4] * 2
 
@@ -225,7 +243,6 @@ def in_the_maze(planner, num_episodes, seed=SEED, **options):
         UMAZE,
         num_episodes,
         seed,
-        maze=maze_map("umaze"),
         **options,
     )
 

@@ -16,7 +16,6 @@ from gymnasium.envs.registration import EnvSpec
 from ractd_jax.data import point_maze
 from ractd_jax.data.behaviour import load_packaged_snapshots
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
-from ractd_jax.data.maze_map import MAZES, evaluation_spec
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.data.rollouts import (
@@ -27,6 +26,8 @@ from ractd_jax.data.rollouts import (
 )
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
+from ractd_jax.tasks.maze_map import evaluation_spec
+from ractd_jax.tasks.point_maze import MAZES
 
 
 class _Recipe(NamedTuple):

@@ -19,10 +19,11 @@ from ractd_jax.data.episodes import (
     concatenate,
     empty_aligned,
 )
-from ractd_jax.data.flatten import desired_goals, flatten_observations
 from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import DataError
+from ractd_jax.tasks import Task, task_of
+from ractd_jax.tasks.flatten import desired_goals, flatten_observations
 
 _RELEASE_EVERY = 200
 
@@ -36,7 +37,7 @@ def load_minari(
       dataset_ids: such as ``ractd/hopper/medium-expert-v0``, or several ids with
         commas, such as ``mujoco/hopper/medium-v0,mujoco/hopper/expert-v0``.
       root: folder of Minari datasets; empty for Minari's own default.
-      flatten: rule for Dict observations, see :mod:`ractd_jax.data.flatten`.
+      flatten: rule for Dict observations, see :mod:`ractd_jax.tasks.flatten`.
       download: whether to fetch a dataset that is not in the root.
 
     Raises:
@@ -49,8 +50,9 @@ def load_minari(
             source = f"Minari dataset '{dataset_id}'"
             try:
                 dataset = minari.load_dataset(dataset_id)
-                fields = _read(dataset, flatten, source)
-                origins.append(_origin(dataset))
+                origin = _origin(dataset)
+                fields = _read(dataset, flatten, source, task_of(origin.environment_id))
+                origins.append(origin)
             except DataError:
                 raise
             except Exception as error:
@@ -118,7 +120,7 @@ def _check_fits(parts: list[Episodes], origins: list[Origin], source: str) -> No
         )
 
 
-def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
+def _read(dataset: minari.MinariDataset, flatten: str, source: str, task: Task) -> dict:
     """Flat fields, filled episode by episode into arrays of the final size."""
     total = int(dataset.total_steps)
     fields, begin = {}, 0
@@ -146,7 +148,7 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
         timeouts[-1:] = not terminals[-1]
         parts = {
             "observations": observations[:length],
-            "actions": _flat_actions(episode.actions, source),
+            "actions": _flat_actions(task.encode_actions(episode.actions), source),
             "rewards": np.asarray(episode.rewards),
             "terminals": terminals,
             "timeouts": timeouts,

@@ -6,31 +6,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-# Returns of D4RL's random and expert policies (Fu et al. 2020).
-D4RL_REFERENCE = {
-    "hopper": (-20.272305, 3234.3),
-    "halfcheetah": (-280.178953, 12135.0),
-    "walker2d": (1.629008, 4592.3),
-    "maze2d-umaze": (23.85, 161.86),
-    "maze2d-medium": (13.13, 277.39),
-    "maze2d-large": (6.7, 273.99),
-    "kitchen": (0.0, 4.0),
-    "antmaze": (0.0, 1.0),
-}
+from ractd_jax.tasks import D4RL_RETURNS, d4rl_reference, task_of
+
 # The environments that D4RL-v2 data pairs with, and the time limit of a D4RL episode.
 _D4RL_ENVIRONMENTS = {
     "hopper": ("Hopper-v4", 1000),
     "halfcheetah": ("HalfCheetah-v4", 1000),
     "walker2d": ("Walker2d-v4", 1000),
-}
-_REFERENCED_IDS = {
-    "Hopper": "hopper",
-    "HalfCheetah": "halfcheetah",
-    "Walker2d": "walker2d",
-    "FrankaKitchen": "kitchen",
-    "Maze2d-UMaze": "maze2d-umaze",
-    "Maze2d-Medium": "maze2d-medium",
-    "Maze2d-Large": "maze2d-large",
 }
 
 
@@ -57,7 +39,7 @@ def d4rl_family(name: str) -> str:
     stem = Path(name).name.lower().replace("_", "-")
     if "kitchen" in stem:
         return "kitchen"
-    for family in D4RL_REFERENCE:
+    for family in D4RL_RETURNS:
         if re.match(rf"{family}(-|$|\.)", stem):
             return family
     return ""
@@ -83,17 +65,19 @@ def with_reference(origin: Origin, family: str = "") -> Origin:
 
     Args:
       origin: of the dataset.
-      family: key of :data:`D4RL_REFERENCE`; by default the environment's.
+      family: key of :data:`ractd_jax.tasks.D4RL_RETURNS`; by default the environment's.
     """
     if origin.score_max is not None:
         return origin
-    name = origin.environment_id.split("/")[-1].rpartition("-v")[0]
-    family = family or _REFERENCED_IDS.get(name, "")
-    if family not in D4RL_REFERENCE:
+    if family:
+        reference = d4rl_reference(family)
+    else:
+        task = task_of(origin.environment_id)
+        reference = task.reference(origin.environment_id)
+    if reference is None:
         return origin
-    low, high = D4RL_REFERENCE[family]
     return origin._replace(
-        score_min=low,
-        score_max=high,
-        score_source=f"D4RL's reference returns of {family}",
+        score_min=reference.low,
+        score_max=reference.high,
+        score_source=reference.source,
     )

@@ -9,7 +9,6 @@ import numpy as np
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
@@ -20,6 +19,7 @@ from ractd_jax.normalizers import (
     fit_zscore,
 )
 from ractd_jax.settings import Environment, Settings
+from ractd_jax.tasks import task_of
 
 _UNKNOWN = Origin()
 RAW_SCORES = "none: scores are raw returns"
@@ -103,8 +103,8 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
     """`settings` with what they leave to the dataset filled in from it."""
     given, origin = settings.environment, dataset.origin
     found = given
-    if given.id in MAZE2D.values():
-        # It pays as D4RL's does, whatever the data's environment paid.
+    reference = task_of(given.id).reference(given.id)
+    if reference is not None and reference.replaces:
         origin = with_reference(Origin(given.id))
     if not given.id:
         found = dataclasses.replace(
@@ -146,16 +146,16 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
 
 
 def with_environment_id(environment: Environment, environment_id: str) -> Environment:
-    """`environment` by another id; the references stay, but for a maze2d id's own."""
+    """`environment` by another id; its references stay, unless the id has its own."""
     found = dataclasses.replace(environment, id=environment_id, spec="")
-    if environment_id not in MAZE2D.values():
+    reference = task_of(environment_id).reference(environment_id)
+    if reference is None or not reference.replaces:
         return found
-    origin = with_reference(Origin(environment_id))
     return dataclasses.replace(
         found,
-        score_min=origin.score_min,
-        score_max=origin.score_max,
-        score_source=origin.score_source,
+        score_min=reference.low,
+        score_max=reference.high,
+        score_source=reference.source,
     )
 
 

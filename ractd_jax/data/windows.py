@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from ractd_jax.data.episodes import Episodes
 from ractd_jax.errors import DataError
 
 PADDINGS = ("repeat_last", "drop")
+# (states [B, H, O], [B, H] whether each has arrived) -> states as they then are.
+ArriveFn = Callable[[Any, Any], Any]
 
 
 class WindowIndex(NamedTuple):
@@ -79,7 +82,9 @@ def window_states(observations, index: WindowIndex, rows, horizon: int, stride: 
     Past the end the last one repeats. Of numpy arrays a numpy array, of JAX arrays a
     JAX array.
     """
-    return window_arrivals(observations, index, rows, horizon, horizon, stride, None)
+    return window_arrivals(
+        observations, index, rows, horizon, horizon, stride, lambda states, _: states
+    )
 
 
 def window_arrivals(
@@ -89,12 +94,11 @@ def window_arrivals(
     lags,
     horizon: int,
     stride: int,
-    goal_size: int | None,
+    arrive: ArriveFn,
 ):
     """[B, H, O] as :func:`window_states`, staying in the state that each arrives in.
 
-    From its state `lags` on, a window repeats that one, with the components behind the
-    first `goal_size` (the velocities) zero: it is at rest.
+    From its state `lags` on, a window repeats that one, as it is when it has arrived.
 
     Args:
       observations: [N, O], environment units.
@@ -103,17 +107,14 @@ def window_arrivals(
       lags: [B] states of a window before the arrival.
       horizon: H.
       stride: transitions between two states of a window.
-      goal_size: components that say where a state is; None for all of them.
+      arrive: (states [B, H, O], [B, H] which have arrived) -> states.
     """
     offsets = stride * np.arange(horizon, dtype=np.int32)
     steps = index.start[rows][:, None] + offsets
     last = index.bounds[index.episode[rows] + 1] - 1
     arrival = (index.start[rows] + stride * lags).clip(max=last)[:, None]
     states = observations[steps.clip(max=arrival)]
-    if goal_size is None:
-        return states
-    position = np.arange(states.shape[-1]) < goal_size
-    return states * (position | (steps < arrival)[..., None])
+    return arrive(states, steps >= arrival)
 
 
 def window_history(observations, index: WindowIndex, rows, history: int):

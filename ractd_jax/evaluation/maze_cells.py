@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ractd_jax.data.maze_map import MazeMap
+from ractd_jax.tasks.maze_map import MazeMap
 
 GAP = 0.08
 LINE = 0.17  # of text

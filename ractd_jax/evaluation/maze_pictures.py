@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.maze_map import MazeMap
 from ractd_jax.evaluation import maze_cells as cells
 from ractd_jax.evaluation.maze_cells import GAP, LINE
-from ractd_jax.evaluation.state_rollout import crosses_wall
+from ractd_jax.tasks.maze_map import MazeMap, crosses_wall
 
 _WIDTH = 9.0
 _LARGEST_CELL = 2.4
@@ -58,7 +57,7 @@ def draw_plans(
 
     Planned states are dots, coloured along time, on red where they lie in a wall; the
     executed path is a line. Below a plan that crosses a wall
-    (:func:`ractd_jax.evaluation.state_rollout.crosses_wall`) stands that it does. A
+    (:func:`ractd_jax.tasks.maze_map.crosses_wall`) stands that it does. A
     cell with neither plan nor path has the start of another one of its row.
 
     Args:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.data.maze_map import MazeMap, maze_map, maze_of_environment
 from ractd_jax.evaluation.rollout import (
     EpisodeKeys,
     EpisodeResults,
@@ -21,8 +20,7 @@ from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import ControllerFn, make_controller
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Controller, Environment
-
-_POINTS_PER_STEP = 4
+from ractd_jax.tasks import Task, get_task, task_of
 
 
 class StateResults(NamedTuple):
@@ -33,9 +31,9 @@ class StateResults(NamedTuple):
       paths: [E, T, O] float32 states that were passed; NaN after an episode's end.
       first_plans: [E, H, O] float32, the plan that each episode began with.
       goals: [E, G] float32, the goal that it was made for.
-      reached: [E] bool, whether a reward was paid.
-      collided: [P] bool of each plan made, whether it crosses a wall; empty where the
-        environment has no known walls.
+      reached: [E] bool, whether the goal was reached, as the environment family says.
+      collided: [P] bool of each plan made, whether something is in its way; empty where
+        the family does not know.
       seconds_per_plan: of the calls to the planner, the first of each batch size left
         out; NaN when there was none.
     """
@@ -47,19 +45,6 @@ class StateResults(NamedTuple):
     reached: np.ndarray
     collided: np.ndarray
     seconds_per_plan: float
-
-
-def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
-    """[P] bool, whether the way along positions [P, H, 2 or more] enters a wall.
-
-    Looked at 4 points between each two planned positions.
-    """
-    positions = plans[..., :2]
-    shares = np.arange(_POINTS_PER_STEP) / _POINTS_PER_STEP
-    steps = np.diff(positions, axis=1)[:, :, None] * shares[:, None]
-    points = positions[:, :-1, None] + steps
-    inside = maze.is_wall(points).any(axis=(1, 2))
-    return inside | maze.is_wall(positions[:, -1])
 
 
 class FollowPlans:
@@ -76,16 +61,17 @@ class FollowPlans:
         replan_every: int | None,
         keys: EpisodeKeys,
         num_episodes: int,
-        maze: MazeMap | None,
+        task: Task,
+        environment_id: str,
     ):
         self._planner, self._controller, self._keys = planner, controller, keys
+        self._task, self._blocked = task, task.blocked(environment_id)
         never = np.iinfo(np.int32).max
         self._replan_every = never if replan_every is None else replan_every
         dims = planner.dims
         self._plans = np.zeros((num_episodes, *dims.plan_shape), np.float32)
         self._goals = np.full((num_episodes, dims.goal), np.nan, np.float32)
         self._made = np.zeros(num_episodes, np.int64)
-        self._maze = maze
         self._sizes: set[int] = set()
         self._seconds: list[float] = []
         self.compile_seconds = 0.0
@@ -101,8 +87,7 @@ class FollowPlans:
         self, observations: np.ndarray, episodes: np.ndarray, step: int
     ) -> np.ndarray:
         observations = observations[:, -1]
-        size = self._planner.dims.observation
-        states, goals = observations[:, :size], observations[:, size:]
+        states, goals = self._task.split(observations, self._planner.dims.goal)
         due = step - self._made[episodes] >= self._replan_every
         due |= (goals != self._goals[episodes]).any(axis=-1)
         if due.any():
@@ -126,11 +111,12 @@ class FollowPlans:
             self._sizes.add(size)
             self.compile_seconds += seconds
         plans = plans[: len(episodes)]
-        if self._maze is not None:
-            self.collided.append(crosses_wall(self._maze, plans))
+        if self._blocked is not None:
+            self.collided.append(self._blocked(plans))
         self._plans[episodes] = plans
         self._made[episodes] = step
-        self._goals[episodes] = observations[:, self._planner.dims.observation :]
+        goals = self._task.split(observations, self._planner.dims.goal)[1]
+        self._goals[episodes] = goals
         if step == 0:
             self.first_plans[episodes] = plans
             self.first_goals[episodes] = self._goals[episodes]
@@ -145,7 +131,6 @@ def evaluate_state_planner(
     *,
     replan_every: int | None = None,
     noise: str = "each_step",
-    maze: MazeMap | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> StateResults:
     """Episodes of a planner of states, from the state and the goal that it sees.
@@ -158,22 +143,23 @@ def evaluate_state_planner(
       seed: first reset's seed.
       replan_every: steps between plans; None for one plan an episode.
       noise: ``each_step`` or ``each_episode``.
-      maze: walls to check plans against.
       on_step: called with (step, episodes still running).
     """
     keys = EpisodeKeys(num_episodes, seed, noise)
-    policy = FollowPlans(planner, controller, replan_every, keys, num_episodes, maze)
-    size = planner.dims.observation
+    task, dims = task_of(environment.id), planner.dims
+    policy = FollowPlans(
+        planner, controller, replan_every, keys, num_episodes, task, environment.id
+    )
     passed: list[np.ndarray] = []
 
     def on_observations(observations, episodes, step):
-        states = np.full((num_episodes, size), np.nan, np.float32)
-        states[episodes] = observations[:, :size]
+        states = np.full((num_episodes, dims.observation), np.nan, np.float32)
+        states[episodes] = task.split(observations, dims.goal)[0]
         passed.append(states)
 
     episodes = run_episodes(
         policy,
-        planner.dims,
+        dims,
         environment,
         seed + np.arange(num_episodes),
         on_step,
@@ -184,7 +170,7 @@ def evaluate_state_planner(
         np.stack(passed, axis=1),
         policy.first_plans,
         policy.first_goals,
-        episodes.returns > 0,
+        task.success(episodes.returns),
         np.concatenate(policy.collided) if policy.collided else np.zeros(0, bool),
         policy.seconds_per_plan,
     )
@@ -201,12 +187,12 @@ def evaluate_controlled(
     noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
 ) -> StateResults:
-    """:func:`evaluate_state_planner` with the controller and walls that settings name.
+    """:func:`evaluate_state_planner` with the controller that settings name.
 
     Args:
       planner: its plans are of states.
       options: the controller and how often to plan.
-      environment: what to make; a maze's walls are checked when it is of one.
+      environment: what to make.
       num_episodes: E.
       seed: first reset's seed.
       model: for the controller ``inverse_dynamics``.
@@ -216,17 +202,15 @@ def evaluate_controlled(
     Raises:
       ConfigError: the controller needs a model and there is none.
     """
-    name = maze_of_environment(environment.id)
     settings = dataclasses.replace(planner.settings, controller=options)
     return evaluate_state_planner(
         planner,
-        make_controller(settings, model),
+        make_controller(settings, model, get_task(planner.dims.family)),
         environment,
         num_episodes,
         seed,
         replan_every=options.replan_every,
         noise=noise,
-        maze=maze_map(name) if name else None,
         on_step=on_step,
     )
 

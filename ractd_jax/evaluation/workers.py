@@ -10,12 +10,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ractd_jax.dimensions import Dimensions
-from ractd_jax.evaluation.environments import (
+from ractd_jax.settings import Environment
+from ractd_jax.tasks.environments import (
     as_vector,
     check_spaces,
     make_vector_env,
 )
-from ractd_jax.settings import Environment
 
 
 class Outcome(NamedTuple):

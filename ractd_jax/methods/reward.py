@@ -14,6 +14,7 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods.base import Info
 from ractd_jax.networks import RewardModel, RewardModelConfig
 from ractd_jax.settings import Reward, Settings
+from ractd_jax.tasks import get_task
 
 # R(observations [B, O], actions [B, A] or goals [B, G]) -> [B]
 RewardFn = Callable[[jax.Array, jax.Array], jax.Array]
@@ -120,7 +121,7 @@ def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn
         return reward_fn(latest, jnp.clip(plans[:, 0], -1.0, 1.0))
 
     def of_all_states(plans, condition):
-        goals = condition["goal"][:, : dims.goal]
+        goals = get_task(dims.family).goal_of(condition["goal"], dims.goal)
         goals = jnp.repeat(goals, dims.horizon, axis=0)
         states = jnp.clip(plans, -1.0, 1.0).reshape(-1, dims.observation)
         return reward_fn(states, goals).reshape(-1, dims.horizon).sum(axis=-1)

@@ -15,9 +15,11 @@ import numpy as np
 from ractd_jax.errors import ConfigError
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Settings
+from ractd_jax.tasks import Task
 
 ControllerFn = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
+_ANY = Task()
 _GAINS = {"position_velocity": (1.0, 1.0), "pursuit": (10.0, 1.0)}
 
 
@@ -35,9 +37,12 @@ def planned_states(plans: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def position_velocity(
-    gain_position: float, gain_velocity: float, stride: int = 1
+    gain_position: float,
+    gain_velocity: float,
+    stride: int = 1,
+    task: Task = _ANY,
 ) -> ControllerFn:
-    """Diffuser's controller for point masses: states are (x, y, vx, vy).
+    """Diffuser's controller for point masses.
 
     a = kp (position of the next planned state - position) + kv (its velocity -
     velocity), clipped to [-1, 1]; Diffuser has kp = 1 per m and kv = 1 s per m.
@@ -46,11 +51,13 @@ def position_velocity(
       gain_position: kp.
       gain_velocity: kv.
       stride: environment steps between two planned states.
+      task: which parts of a state are the position and the velocity.
     """
 
     def act(states, plans, steps):
         error = planned_states(plans, (steps + 1) / stride) - states
-        action = gain_position * error[:, :2] + gain_velocity * error[:, 2:4]
+        action = gain_position * task.position(error)
+        action = action + gain_velocity * task.velocity(error)
         return np.clip(action, -1.0, 1.0)
 
     return act
@@ -72,7 +79,7 @@ def inverse_dynamics(model: InverseDynamicsModel, stride: int = 1) -> Controller
 
 
 def pursuit(
-    lookahead: float, gain_position: float, gain_velocity: float
+    lookahead: float, gain_position: float, gain_velocity: float, task: Task = _ANY
 ) -> ControllerFn:
     """Follows the way that a plan takes, at the ball's own speed (pure pursuit).
 
@@ -83,16 +90,18 @@ def pursuit(
       lookahead: in the units of the positions.
       gain_position: per unit of length.
       gain_velocity: damping.
+      task: which parts of a state are the position and the velocity.
     """
 
     def act(states, plans, steps):
-        gap = np.linalg.norm(plans[:, :, :2] - states[:, None, :2], axis=-1)
+        position = task.position(states)
+        gap = np.linalg.norm(task.position(plans) - position[:, None], axis=-1)
         nearest = gap.argmin(axis=1)
         ahead = np.arange(plans.shape[1]) >= nearest[:, None]
         far = ahead & (gap >= lookahead)
         aim = np.where(far.any(axis=1), far.argmax(axis=1), plans.shape[1] - 1)
-        error = planned_states(plans, aim)[:, :2] - states[:, :2]
-        action = gain_position * error - gain_velocity * states[:, 2:4]
+        error = task.position(planned_states(plans, aim)) - position
+        action = gain_position * error - gain_velocity * task.velocity(states)
         return np.clip(action, -1.0, 1.0)
 
     return act
@@ -104,7 +113,9 @@ def gain_text(gain: float | None) -> str:
 
 
 def make_controller(
-    settings: Settings, model: InverseDynamicsModel | None = None
+    settings: Settings,
+    model: InverseDynamicsModel | None = None,
+    task: Task = _ANY,
 ) -> ControllerFn:
     """The controller of these settings.
 
@@ -112,6 +123,7 @@ def make_controller(
       settings: of the planner; their section ``controller`` says which one.
       model: of :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`,
         which ``inverse_dynamics`` needs.
+      task: the environment family.
 
     Raises:
       ConfigError: it needs a model and there is none.
@@ -130,5 +142,5 @@ def make_controller(
         for gain, default in zip(given, _GAINS[options.kind], strict=True)
     ]
     if options.kind == "pursuit":
-        return pursuit(options.lookahead, *gains)
-    return position_velocity(*gains, stride)
+        return pursuit(options.lookahead, *gains, task)
+    return position_velocity(*gains, stride, task)

@@ -22,6 +22,7 @@ from ractd_jax.normalizers import Normalizer, normalizer_from_dict
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
 from ractd_jax.policy import check_keys, checked_observations
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.tasks import get_task
 from ractd_jax.training.checkpoint import StoredModel
 from ractd_jax.training.stages.stored import (
     check_same_data,
@@ -138,11 +139,12 @@ class Planner:
             observation_normalizer if dims.plans_states else action_normalizer
         )
 
+        task = get_task(dims.family) if dims.plans_states else None
+
         def condition(observations):
             if dims.plans_states:
-                state, goal = jnp.split(observations, [dims.observation], axis=-1)
-                # At rest in the goal.
-                goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
+                state, goal = task.split(observations, dims.goal)
+                goal = task.goal_state(goal, dims.observation)
                 return {
                     "start": observation_normalizer.normalize(state),
                     "goal": observation_normalizer.normalize(goal),

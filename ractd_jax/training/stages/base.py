@@ -26,6 +26,7 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method, PlanBatch
 from ractd_jax.normalizers import Normalizer
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
+from ractd_jax.tasks import get_task, task_of
 from ractd_jax.training.parallel import Part
 from ractd_jax.training.state import TrainState
 
@@ -124,6 +125,7 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         goal=settings.plan.goal_size if settings.plan.kind == "states" else 0,
         conditioning=settings.plan.conditioning,
         rank=int(settings.plan.return_condition),
+        family=task_of(settings.environment.id).name,
     )
 
 
@@ -241,6 +243,10 @@ def make_gather_states(
     """
     goal, stride = options.goal, options.stride
     lags = dims.horizon - 1
+    task = get_task(dims.family)
+
+    def arrive(states, arrived):
+        return task.arrive(states, arrived, dims.goal)
 
     def gather(data: PlanData, rows) -> PlanBatch:
         if goal == "last":
@@ -255,7 +261,7 @@ def make_gather_states(
                 1 + rows % lags,
                 dims.horizon,
                 stride,
-                dims.goal,
+                arrive,
             )
         plans = observation_normalizer.normalize(states)
         return PlanBatch(plans, {"start": plans[:, 0], "goal": plans[:, -1]})

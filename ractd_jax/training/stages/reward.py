@@ -15,6 +15,7 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.methods import RewardBatch, RewardEnsemble
 from ractd_jax.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.settings import Settings
+from ractd_jax.tasks import task_of
 from ractd_jax.training.stages.base import (
     Gather,
     Stage,
@@ -112,12 +113,12 @@ def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
 
 
 def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
-    """Pairs of a state and a goal, the position that the ball has some steps later.
+    """Pairs of a state and a goal, one that the episode reaches some steps later.
 
-    Row r is the state that training window r // H begins with, and the position of its
-    state r % H; steps are those of a plan. Of ``goal_indicator`` every second goal is
-    one of another row, so that pairs which lie far apart are seen too. With
-    ``off_data_every`` a goal's return falls to 0 where there is no data.
+    Row r is the state that training window r // H begins with, and the goal that its
+    state r % H has reached; steps are those of a plan. Of ``goal_indicator`` every
+    second goal is one of another row, so that pairs which lie far apart are seen too.
+    With ``off_data_every`` a goal's return falls to 0 where there is no data.
     """
     options, plan = settings.reward, settings.plan
     episodes, horizon, size = dataset.episodes, plan.horizon, plan.goal_size
@@ -133,27 +134,30 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             f"config.plan.horizon: expected at most 2^31 pairs of a state and a lag, "
             f"found {num_train}; take fewer transitions"
         )
-    position_normalizer = MinMaxNormalizer(
-        *(bound[:size] for bound in dataset.observation_normalizer)
+    task = task_of(settings.environment.id)
+    goal_normalizer = MinMaxNormalizer(
+        *(task.goal_of(bound, size) for bound in dataset.observation_normalizer)
     )
 
-    def positions(data, windows, lags):
+    def goals_reached(data, windows, lags):
         last = data.index.bounds[data.index.episode[windows] + 1] - 1
         steps = (data.index.start[windows] + plan.stride * lags).clip(max=last)
-        return data.observations[steps][..., :size]
+        return task.goal_of(data.observations[steps], size)
 
     def gather(data: GoalData, rows, window_rows) -> RewardBatch:
         windows = window_rows[rows // horizon]
         goal_rows = rows
         if options.target == "goal_indicator":
             goal_rows = rows + (rows[..., ::-1] - rows) * (rows % 2)
-        goals = positions(data, window_rows[goal_rows // horizon], goal_rows % horizon)
+        goals = goals_reached(
+            data, window_rows[goal_rows // horizon], goal_rows % horizon
+        )
         if options.target == "goal_indicator":
-            gap = positions(data, windows, 0) - goals
+            gap = goals_reached(data, windows, 0) - goals
             targets = (gap**2).sum(axis=-1) < options.goal_radius**2
         else:
             lags = np.arange(horizon, dtype=np.int32)
-            path = positions(data, windows[..., None], lags)
+            path = goals_reached(data, windows[..., None], lags)
             gap = path - goals[..., None, :]
             arrived = (gap**2).sum(axis=-1) < options.goal_radius**2
             targets = options.discount ** arrived.argmax(axis=-1)
@@ -169,7 +173,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             targets = targets * ~moved
         return RewardBatch(
             dataset.observation_normalizer.normalize(states),
-            position_normalizer.normalize(goals),
+            goal_normalizer.normalize(goals),
             targets.astype(np.float32),
         )
 

@@ -15,13 +15,9 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
 
-from ractd_jax.data.maze_map import (
-    MAZE2D,
-    check_free,
-    evaluation_spec,
-    maze_map,
-)
 from ractd_jax.errors import ConfigError
+from ractd_jax.tasks.maze_map import check_free, evaluation_spec, maze_map
+from ractd_jax.tasks.point_maze import MAZE2D
 
 GOAL_CELLS = {"umaze": (1, 1), "medium": (6, 6), "large": (7, 9)}
 TIME_LIMITS = {"umaze": 300, "medium": 600, "large": 800}

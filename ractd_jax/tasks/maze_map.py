@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
-import re
 from typing import NamedTuple
 
 import gymnasium
@@ -14,23 +13,10 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.tasks.point_maze import MAZES
 
-MAZES = {
-    "umaze": "PointMaze_UMaze-v3",
-    "medium": "PointMaze_Medium-v3",
-    "large": "PointMaze_Large-v3",
-}
-# D4RL's protocol in the same mazes: ractd_jax.evaluation.maze2d.
-MAZE2D = {
-    "umaze": "ractd/Maze2d-UMaze-v0",
-    "medium": "ractd/Maze2d-Medium-v0",
-    "large": "ractd/Maze2d-Large-v0",
-}
 _WALL = 1
-# The suffixes change goals and rewards, and no wall.
-_ID = re.compile(
-    r"(ractd/Maze2d-|PointMaze_)(UMaze|Medium|Large)(_Diverse_GR?)?(Dense)?-v\d+"
-)
+_POINTS_PER_STEP = 4
 
 
 def _pair(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,10 +104,17 @@ def maze_map(name: str) -> MazeMap:
     return MazeMap(np.array([[cell == _WALL for cell in row] for row in cells]), name)
 
 
-def maze_of_environment(environment_id: str) -> str | None:
-    """Which of :data:`MAZES` a Gymnasium id plays in; None of other environments."""
-    match = _ID.fullmatch(environment_id)
-    return match[2].lower() if match else None
+def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
+    """[P] bool, whether the way along positions [P, H, 2 or more] enters a wall.
+
+    Looks at 4 points between each two planned positions.
+    """
+    positions = plans[..., :2]
+    shares = np.arange(_POINTS_PER_STEP) / _POINTS_PER_STEP
+    steps = np.diff(positions, axis=1)[:, :, None] * shares[:, None]
+    points = positions[:, :-1, None] + steps
+    inside = maze.is_wall(points).any(axis=(1, 2))
+    return inside | maze.is_wall(positions[:, -1])
 
 
 def check_free(maze: MazeMap, xy: ArrayLike, name: str) -> np.ndarray:

@@ -8,16 +8,24 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ractd_jax.data.flatten import FlattenObservation
-from ractd_jax.data.maze_map import MAZE2D
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.maze2d import register_maze2d
 from ractd_jax.settings import Environment
+from ractd_jax.tasks import task_of
+from ractd_jax.tasks.flatten import FlattenObservation
 
 
 def make_environment(settings: Environment) -> gymnasium.Env:
-    """One environment, with flat observations.
+    """One environment, with flat observations, as its family makes it.
+
+    Raises:
+      ConfigError: see :func:`make_registered`.
+    """
+    return task_of(settings.id).make(settings)
+
+
+def make_registered(settings: Environment) -> gymnasium.Env:
+    """One environment that Gymnasium or gymnasium-robotics knows.
 
     Raises:
       ConfigError: no environment is named, Gymnasium cannot make it, or it needs
@@ -28,9 +36,7 @@ def make_environment(settings: Environment) -> gymnasium.Env:
             "config.environment.id: expected a Gymnasium id, as the dataset names no "
             "environment, found nothing"
         )
-    if settings.id in MAZE2D.values():
-        register_maze2d()
-    elif settings.id not in gymnasium.registry:
+    if settings.id not in gymnasium.registry:
         with contextlib.suppress(ImportError):
             import gymnasium_robotics
 
