@@ -33,6 +33,13 @@ PLAN_METHODS: dict[str, type[PlanMethod]] = {
     method.name: method for method in (EdmTeacher, Ddpm, CtmStudent, BehaviourCloning)
 }
 
+
+
+def register_plan_method(method: type[PlanMethod]) -> None:
+    """Makes a method known to this process, so that it is trained and planned with."""
+    PLAN_METHODS[method.name] = method
+
+
 __all__ = [
     "PLAN_METHODS",
     "BehaviourCloning",
@@ -53,5 +60,6 @@ __all__ = [
     "make_network",
     "plan_distance",
     "plan_return_fn",
+    "register_plan_method",
     "student_coefficients",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -113,8 +113,24 @@ class PlanMethod:
     network: DenoiserNetwork
     dims: Dimensions
 
+    # Name of its checkpoints.
+    name: ClassVar[str]
+    # Section of the settings with the options of its training; "" for its name.
+    section: ClassVar[str] = ""
     # Whether the network has a second noise input.
-    jumps = False
+    jumps: ClassVar[bool] = False
+    # Whether its sampler takes transforms of the denoiser.
+    takes_guidance: ClassVar[bool] = False
+
+    @classmethod
+    def options(cls, settings: Settings) -> Any:
+        """The options of its training."""
+        return getattr(settings, cls.section or cls.name)
+
+    @classmethod
+    def default_steps(cls, settings: Settings) -> int:
+        """Steps of its sampler, if a planner's user names none."""
+        return 1
 
     def init(self, key: jax.Array) -> Any:
         x = jnp.zeros((1, *self.dims.plan_shape))

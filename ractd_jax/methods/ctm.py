@@ -104,6 +104,10 @@ class CtmStudent(PlanMethod):
     jumps = True
 
     @classmethod
+    def default_steps(cls, settings: Settings) -> int:
+        return settings.evaluation.student_steps
+
+    @classmethod
     def from_settings(
         cls, settings: Settings, dims: Dimensions, reward: RewardEnsemble | None = None
     ) -> CtmStudent:

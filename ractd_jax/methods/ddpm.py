@@ -52,6 +52,11 @@ class Ddpm(PlanMethod):
     distance: losses.DistanceFn
 
     name = "ddpm"
+    takes_guidance = True
+
+    @classmethod
+    def default_steps(cls, settings: Settings) -> int:
+        return settings.ddpm.num_timesteps
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> Ddpm:

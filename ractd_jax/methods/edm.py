@@ -58,6 +58,11 @@ class EdmTeacher(PlanMethod):
     distance: losses.DistanceFn
 
     name = "teacher"
+    takes_guidance = True
+
+    @classmethod
+    def default_steps(cls, settings: Settings) -> int:
+        return settings.evaluation.teacher_steps
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> EdmTeacher:

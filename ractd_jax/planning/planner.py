@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.compilation_cache import use_compilation_cache
-from ractd_jax.diffusion.guidance import Condition
+from ractd_jax.diffusion.guidance import Condition, Guidance
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.losses import PlanReturnFn
@@ -81,6 +81,7 @@ class Planner:
       role: ``teacher``, ``ddpm``, ``student`` or ``bc``.
       num_steps: steps of the sampler.
       temperature: scale of the noise that plans start from.
+      guidance: transforms of the denoiser.
       execute: actions of a plan to execute before the next.
       num_candidates: N, plans of which the best is taken.
       plan_return_fn: predicts what they return; None with one candidate.
@@ -109,7 +110,14 @@ class Planner:
         num_candidates: int = 1,
         precision: str = "float32",
         temperature: float = 1.0,
+        guidance: Sequence[Guidance] = (),
     ):
+        if guidance and not PLAN_METHODS[role].takes_guidance:
+            raise ValueError(
+                f"guidance: expected none with a {role}, which does not denoise step "
+                f"by step, found {len(guidance)} transforms"
+            )
+        self.guidance = tuple(guidance)
         if precision not in PRECISIONS:
             raise ValueError(
                 f"precision: expected one of {', '.join(PRECISIONS)}, found "
@@ -206,7 +214,9 @@ class Planner:
     def sampler_of(self, network) -> Sampler:
         """This planner's sampler with another form of its network."""
         method = dataclasses.replace(self.method, network=network)
-        return method.sampler(self.num_steps, self.temperature)
+        if not self.guidance:
+            return method.sampler(self.num_steps, self.temperature)
+        return method.sampler(self.num_steps, self.temperature, self.guidance)
 
     def _program(self, batch_size: int):
         if not self._packs:
@@ -308,6 +318,7 @@ def load_planner(
     precision: str = "float32",
     temperature: float | None = None,
     target_rank: float | None = None,
+    guidance: Sequence[Guidance] = (),
 ) -> Planner:
     """Loads the planner trained in `directory`.
 
@@ -330,20 +341,23 @@ def load_planner(
       target_rank: in [-1, 1], the rank of the return that plans of
         ``plan.return_condition`` are asked for; by default ``evaluation.target_rank``
         of its settings.
+      guidance: transforms of a teacher's or DDPM model's denoiser of normalised plans
+        (:mod:`ractd_jax.diffusion.guidance`), the last one outermost.
 
     Raises:
       ConfigError: a rank out of its range, or of plans without that condition.
       CheckpointError: no readable checkpoint of a planner, or of its reward model, is
         there.
-      ValueError: an impossible number of steps or candidates, or another precision.
+      ValueError: an impossible number of steps or candidates, another precision, or
+        guidance of a method that takes none.
     """
     use_compilation_cache()
     stored = StoredModel(directory)
     role = stored.metadata["stage"]
     if role not in PLAN_METHODS:
         raise CheckpointError(
-            f"{directory}: expected a teacher, ddpm, student or bc checkpoint, found a "
-            f"{role} checkpoint"
+            f"{directory}: expected a checkpoint of one of {', '.join(PLAN_METHODS)}, "
+            f"found one of {role!r}"
         )
     settings = from_mapping(stored.metadata["settings"])
     dims = Dimensions(**stored.metadata["dimensions"])
@@ -357,12 +371,7 @@ def load_planner(
     method = PLAN_METHODS[role].from_settings(settings, dims)
     template = jax.eval_shape(method.init, jax.random.key(0))
     if num_steps is None:
-        num_steps = {
-            "teacher": settings.evaluation.teacher_steps,
-            "ddpm": settings.ddpm.num_timesteps,
-            "student": settings.evaluation.student_steps,
-            "bc": 1,
-        }[role]
+        num_steps = method.default_steps(settings)
     if temperature is None:
         temperature = settings.evaluation.temperature
     if num_candidates is None:
@@ -394,6 +403,7 @@ def load_planner(
         num_candidates,
         precision,
         temperature,
+        guidance,
     )
 
 

@@ -14,13 +14,14 @@ from ractd_jax.training.stages.base import (
 
 
 def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
-    """The training of a method by its name: ``teacher``, ``ddpm`` or ``bc``.
+    """The training of a method by its name: ``teacher``, ``ddpm``, ``bc``, or one that
+    :func:`ractd_jax.methods.register_plan_method` has made known.
 
     Raises:
       ConfigError: plans that the method or its network is not made for.
     """
     method = PLAN_METHODS[name].from_settings(settings, dimensions(settings, dataset))
-    options = getattr(settings, name)
+    options = method.options(settings)
     sampling, windows = plan_sampling(name, settings, dataset)
     return Stage(
         name=name,
