@@ -160,7 +160,8 @@ def test_the_rule_limits_every_plan(folders, extension, resolved):
         return float(np.asarray(plans)[..., 2].max())
 
     assert largest(free) > 0.5
-    assert largest(guided) <= -0.5 + 1e-4
+    # A plan keeps the noise of the lowest level, sigma_min = 0.02.
+    assert largest(guided) <= -0.5 + 0.1
 
 
 def test_guidance_of_what_does_not_denoise_is_refused(folders, extension):
