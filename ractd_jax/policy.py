@@ -77,6 +77,7 @@ class PolicyDimensions(NamedTuple):
         actions.
       conditioning: how start and goal enter the network.
       rank: 1 where the program asks for plans of a certain return, else 0.
+      family: name of the environment family that the planner was trained for.
     """
 
     observation: int
@@ -86,6 +87,7 @@ class PolicyDimensions(NamedTuple):
     goal: int = 0
     conditioning: str = "film"
     rank: int = 0
+    family: str = ""
 
     @property
     def plans_states(self) -> bool:
