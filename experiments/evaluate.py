@@ -195,6 +195,6 @@ if __name__ == "__main__":
         lower_bound=0,
     )
     flags.DEFINE_string(
-        "inverse_dynamics", None, "Workdir of train_inverse_dynamics, for that one."
+        "inverse_dynamics", None, "Workdir of inverse dynamics, for that one."
     )
     launch.run(main)

@@ -18,6 +18,8 @@ from ractd_jax.training.interruption import Interrupted
 
 FLAGS = flags.FLAGS
 
+STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
+
 # The others of a job are told within a minute that a process died.
 _HEARTBEAT_SECONDS = 20
 _JOIN_SECONDS = 300
@@ -148,24 +150,47 @@ def _ours(record) -> bool:
     return not library or record.levelno >= WARNING
 
 
-def train_stage(name: str, *needed: str) -> None:
-    """A stage's main: trains it as the flags say.
+def define_stage_flags() -> None:
+    """Those of :func:`train_stage`: of the config, the training and its models."""
+    define_config_flags()
+    define_training_flags()
+    flags.DEFINE_string("teacher", None, "Of a student: workdir of the teacher.")
+    flags.DEFINE_string("reward", None, "Of a student: workdir of the reward models.")
 
-    Args:
-      name: of the stage.
-      *needed: of a student, the workdirs of its teacher and its reward model.
+
+def train_stage(name: str) -> None:
+    """Trains one of :data:`STAGES` as the flags say.
+
+    Raises:
+      ConfigError: a flag that the stage needs is missing, or belongs to another stage.
     """
     from ractd_jax.data.sources import load_resolved
     from ractd_jax.training import stages
     from ractd_jax.training.loop import train
 
+    _check_model_flags(name)
     settings, dataset = load_resolved(settings_from_flags())
     if name == "student":
-        stage = stages.student_stage(settings, dataset, *needed)
+        stage = stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
     else:
         stage = stages.make_stage(name, settings, dataset)
     arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
     train(stage, *arguments)
+
+
+def _check_model_flags(stage: str) -> None:
+    if stage == "student" and not FLAGS.teacher:
+        raise ConfigError(
+            "--teacher: expected the workdir of a teacher for stage 'student', found "
+            "none"
+        )
+    for name in ("teacher", "reward"):
+        value = FLAGS[name].value
+        if stage != "student" and value is not None:
+            raise ConfigError(
+                f"--{name}: expected none for stage {stage!r}, which builds on no "
+                f"other model, found {value!r}"
+            )
 
 
 def _parse_flags(argv):

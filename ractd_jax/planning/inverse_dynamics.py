@@ -40,7 +40,7 @@ def load_inverse_dynamics(
     """Loads the inverse dynamics trained in `directory`.
 
     Args:
-      directory: workdir of train_inverse_dynamics.
+      directory: workdir of a training with ``--stage=inverse_dynamics``.
       weights: ``ema`` or ``raw``.
 
     Raises:
