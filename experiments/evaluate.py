@@ -15,7 +15,8 @@ from tqdm import tqdm
 import ractd_jax
 from experiments import launch
 from ractd_jax.data.sources import with_environment_id
-from ractd_jax.evaluation.rollout import evaluate_planner, save_results
+from ractd_jax.evaluation.results import save_results
+from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json

@@ -28,7 +28,8 @@ from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.maze_report import format_tables
-from ractd_jax.evaluation.rollout import run_episodes, save_results
+from ractd_jax.evaluation.results import save_results
+from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.evaluation.state_rollout import (
     evaluate_controlled,
     save_state_results,

@@ -35,8 +35,8 @@ from ractd_jax.files import write_json
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
 from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.processes import is_first_process, wait_for_all
 from ractd_jax.settings import Settings
-from ractd_jax.training.parallel import is_first_process, wait_for_all
 from ractd_jax.training.stages import dimensions
 
 FLAGS = flags.FLAGS

@@ -9,7 +9,7 @@ what is there now, which may not be what was saved: look at what it plans.
 from absl import flags, logging
 
 from experiments import launch
-from ractd_jax.training.checkpoint import seal
+from ractd_jax.storage.checkpoint import seal
 
 FLAGS = flags.FLAGS
 

@@ -28,8 +28,8 @@ from ractd_jax.files import write_json
 from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping, to_dict
+from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.training import stages
-from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.sweep import (
     make_grid,
     member_settings,

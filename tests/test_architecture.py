@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import ractd_jax
+from ractd_jax.training.stages import plan_stage, reward_stage
+from tests.toys import save_untrained, toy_dataset, toy_settings
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ractd_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -76,7 +80,7 @@ def ours(*parts: str) -> list[str]:
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
     parts = ours("networks", "diffusion", "student", "losses", "data", "methods",
-                 "training", "planning", "evaluation", "interop", "errors",
+                 "storage", "training", "planning", "evaluation", "interop", "errors",
                  "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
@@ -121,25 +125,31 @@ def test_networks_stand_alone():
 
 
 def test_diffusion_knows_no_student_and_no_training():
-    above = ours("student", "losses", "methods", "training", "planning", "evaluation",
-                 "data", "interop")  # fmt: skip
+    above = ours("student", "losses", "methods", "storage", "training", "planning",
+                 "evaluation", "data", "interop")  # fmt: skip
     assert offenders(ours("diffusion"), forbidden=above) == []
 
 
 def test_student_and_losses_know_no_training():
-    above = ours("methods", "training", "planning", "evaluation", "data", "interop")
+    above = ours("methods", "storage", "training", "planning", "evaluation", "data",
+                 "interop")  # fmt: skip
     assert offenders(ours("student", "losses"), forbidden=above) == []
     assert offenders(ours("student"), forbidden=ours("losses")) == []
 
 
 def test_methods_know_no_data_and_no_devices():
-    above = ours("training", "planning", "evaluation", "data", "interop")
+    above = ours("storage", "training", "planning", "evaluation", "data", "interop")
     assert offenders(ours("methods"), forbidden=above) == []
 
 
+def test_storage_knows_no_data_and_no_training():
+    above = ours("training", "planning", "evaluation", "data", "interop")
+    assert offenders(ours("storage"), forbidden=above) == []
+
+
 def test_data_knows_no_network():
-    above = ours("networks", "diffusion", "student", "losses", "methods", "training",
-                 "planning", "evaluation", "interop")  # fmt: skip
+    above = ours("networks", "diffusion", "student", "losses", "methods", "storage",
+                 "training", "planning", "evaluation", "interop")  # fmt: skip
     assert offenders(ours("data"), forbidden=above) == []
 
 
@@ -162,15 +172,16 @@ def test_a_policy_needs_jax_and_numpy_only():
 
 
 def test_only_pipelines_put_trainings_and_evaluations_together():
-    below = ours("networks", "diffusion", "student", "losses", "methods", "data",
-                 "training", "planning", "evaluation", "interop")  # fmt: skip
+    below = ours("networks", "diffusion", "student", "losses", "methods", "storage",
+                 "data", "training", "planning", "evaluation", "interop")  # fmt: skip
     assert offenders(below, forbidden=ours("pipelines")) == []
 
 
-def test_training_knows_no_planner_and_planning_no_evaluation():
+def test_training_knows_no_planner_and_planning_no_training():
     above = ours("planning", "evaluation")
     assert offenders(ours("training", "methods"), forbidden=above) == []
-    assert offenders(ours("planning"), forbidden=ours("evaluation")) == []
+    beside = ours("evaluation", "training", "data")
+    assert offenders(ours("planning"), forbidden=beside) == []
 
 
 @pytest.mark.parametrize("outside", ["configs", "experiments", "benchmarks", "tests"])
@@ -186,7 +197,7 @@ def test_orbax_is_known_to_one_module():
     users = {
         m for m, names in IMPORTS.items() if any(is_below(n, ["orbax"]) for n in names)
     }
-    assert users == {"ractd_jax.training.checkpoint"}
+    assert users == {"ractd_jax.storage.checkpoint"}
 
 
 def test_pmap_is_known_to_one_module():
@@ -194,15 +205,46 @@ def test_pmap_is_known_to_one_module():
     assert users == {"ractd_jax.training.parallel"}
 
 
-def test_import_of_the_package_does_not_import_jax():
-    """``import ractd_jax`` is free: no backend starts, not even jax is loaded."""
-    heavy = ("jax", "flax", "optax", "orbax", "minari", "gymnasium", "ml_collections")
+def imported_by(program: str, *watched: str) -> str:
+    """Those of the `watched` modules that a program imports in a fresh process."""
     program = (
-        "import sys, ractd_jax; assert ractd_jax.__version__; "
-        f"print([name for name in {heavy} if name in sys.modules])"
+        f"import sys\n{program}\n"
+        f"print(*[name for name in {watched} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_import_of_the_package_does_not_import_jax():
+    """``import ractd_jax`` is free: no backend starts, not even jax is loaded."""
+    heavy = ("jax", "flax", "optax", "orbax", "minari", "gymnasium", "ml_collections")
+    program = "import ractd_jax; assert ractd_jax.__version__"
+    assert imported_by(program, *heavy) == ""
+
+
+def test_a_planner_needs_no_environments_datasets_or_optimisers(tmp_path):
+    """Neither to load it, with a reward model to choose by, nor to plan."""
+    settings, dataset = toy_settings(), toy_dataset()
+    save_untrained(plan_stage("teacher", settings, dataset), tmp_path / "teacher")
+    save_untrained(reward_stage(settings, dataset), tmp_path / "reward")
+    assert ractd_jax.load_planner(tmp_path / "teacher").dims.observation == 3
+    program = f"""
+import jax, numpy, ractd_jax
+planner = ractd_jax.load_planner(
+    {str(tmp_path / "teacher")!r}, num_candidates=2, reward={str(tmp_path / "reward")!r}
+)
+planner.act(numpy.zeros((1, 3), numpy.float32), jax.random.key(0))
+"""
+    training = ("minari", "h5py", "gymnasium", "optax", "ractd_jax.training")
+    assert imported_by(program, "jax", *training) == "jax"
+
+
+def test_results_are_read_without_jax():
+    """Of sweeps and of benchmarks, and what statistics are made of them."""
+    modules = ours("evaluation.results_table", "evaluation.aggregate_summary",
+                   "evaluation.benchmark_table")  # fmt: skip
+    heavy = ("jax", "flax", "orbax", "minari", "gymnasium", "ml_collections")
+    assert imported_by(f"import {', '.join(modules)}", "numpy", *heavy) == "numpy"

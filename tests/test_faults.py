@@ -31,13 +31,13 @@ from benchmarks.corruptions import (
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import CheckpointError, ConfigError, WorkdirError
 from ractd_jax.files import write_json
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.trained import check_same_data
+from ractd_jax.storage.workdir import training_folder
 from ractd_jax.training.interruption import Interrupted, interruptible
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage, reward_stage
 from ractd_jax.training.stages.base import base_metadata
-from ractd_jax.training.stages.stored import check_same_data
-from ractd_jax.training.workdir import training_folder
 from tests.conftest import ROOT, run_main
 
 CALLS = 6
@@ -204,7 +204,7 @@ def test_one_training_in_a_folder_at_a_time(stage, settings, tmp_path):
     """The kernel frees it with the process, however that ends."""
     program = (
         "import sys, time, pathlib; sys.path.insert(0, sys.argv[1])\n"
-        "from ractd_jax.training.workdir import training_folder\n"
+        "from ractd_jax.storage.workdir import training_folder\n"
         "with training_folder(pathlib.Path(sys.argv[2])):\n"
         "    print('held', flush=True); time.sleep(600)"
     )

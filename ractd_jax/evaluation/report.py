@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ractd_jax.evaluation.rollout import EpisodeResults
+from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.evaluation.statistics import (
     bootstrap_interval,
     normalized_score,

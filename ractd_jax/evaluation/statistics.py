@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ractd_jax.evaluation.rollout import EpisodeResults
+from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.settings import Environment
 
 

@@ -14,8 +14,8 @@ from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.evaluation.benchmark_table import Cell
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
+from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
-from ractd_jax.evaluation.rollout import EpisodeResults
 from ractd_jax.evaluation.statistics import normalized_score, summarize
 from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine

@@ -15,7 +15,7 @@ from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.rollout import EpisodeResults, load_results, save_results
+from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train

@@ -11,7 +11,7 @@ import jax
 from ractd_jax.errors import CheckpointError
 from ractd_jax.methods import InverseDynamicsMethod
 from ractd_jax.normalizers import normalizer_from_dict
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The only place that knows orbax: saving, resuming and reading checkpoints.
 
 A checkpoint is a folder ``checkpoints/STEP`` that gets this name when everything in it
-is on the disk, its manifest of digests included (:mod:`ractd_jax.training.manifest`).
+is on the disk, its manifest of digests included (:mod:`ractd_jax.storage.manifest`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ractd_jax.errors import CheckpointError
-from ractd_jax.training.manifest import find_damage, has_manifest, write_manifest
-from ractd_jax.training.parallel import is_first_process
-from ractd_jax.training.state import TrainState
+from ractd_jax.processes import is_first_process
+from ractd_jax.storage.manifest import find_damage, has_manifest, write_manifest
+from ractd_jax.storage.state import TrainState
 
 FOLDER = "checkpoints"
 # What lies in the folder besides steps is on its way in or out.

@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import logging
 
 from ractd_jax.errors import CheckpointError, WorkdirError
-from ractd_jax.training.parallel import is_first_process
+from ractd_jax.processes import is_first_process
 
 _LOCK = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)

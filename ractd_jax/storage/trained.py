@@ -11,8 +11,8 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError
 from ractd_jax.methods import RewardEnsemble
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.training.checkpoint import StoredModel
-from ractd_jax.training.workdir import check_same_dataset
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.workdir import check_same_dataset
 
 
 def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
