@@ -154,6 +154,11 @@ def define_stage_flags() -> None:
     """Those of :func:`train_stage`: of the config, the training and its models."""
     define_config_flags()
     define_training_flags()
+    define_model_flags()
+
+
+def define_model_flags() -> None:
+    """``--teacher`` and ``--reward``, what a student builds on."""
     flags.DEFINE_string("teacher", None, "Of a student: workdir of the teacher.")
     flags.DEFINE_string("reward", None, "Of a student: workdir of the reward models.")
 
@@ -165,20 +170,26 @@ def train_stage(name: str) -> None:
       ConfigError: a flag that the stage needs is missing, or belongs to another stage.
     """
     from ractd_jax.data.sources import load_resolved
-    from ractd_jax.training import stages
     from ractd_jax.training.loop import train
 
-    _check_model_flags(name)
+    check_model_flags(name)
     settings, dataset = load_resolved(settings_from_flags())
-    if name == "student":
-        stage = stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
-    else:
-        stage = stages.make_stage(name, settings, dataset)
+    stage = make_stage(name, settings, dataset)
     arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
     train(stage, *arguments)
 
 
-def _check_model_flags(stage: str) -> None:
+def make_stage(name: str, settings: Settings, dataset):
+    """One of :data:`STAGES`; a student of the models that the flags name."""
+    from ractd_jax.training import stages
+
+    if name == "student":
+        return stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
+    return stages.make_stage(name, settings, dataset)
+
+
+def check_model_flags(stage: str) -> None:
+    """Raises ConfigError when ``--teacher`` and ``--reward`` do not fit the stage."""
     if stage == "student" and not FLAGS.teacher:
         raise ConfigError(
             "--teacher: expected the workdir of a teacher for stage 'student', found "

@@ -9,7 +9,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.aggregate import write_comparison
 from ractd_jax.errors import ConfigError, DataError, RactdError
 from ractd_jax.evaluation import aggregate
 from ractd_jax.evaluation.aggregate import (
@@ -26,6 +25,7 @@ from ractd_jax.evaluation.aggregate_report import format_latex
 from ractd_jax.evaluation.aggregate_summary import summarize_groups
 from ractd_jax.evaluation.member_groups import find_group, group_members
 from ractd_jax.evaluation.results_table import as_text, read_results
+from ractd_jax.reports.comparison import write_comparison
 from tests.conftest import run_main
 from tests.sweep_files import TASK, member_rows, write_members, write_sweep
 

@@ -189,6 +189,17 @@ def test_package_imports_nothing_around_it(outside):
     assert offenders(["ractd_jax"], forbidden=[outside]) == []
 
 
+def test_mains_are_short_and_import_no_other():
+    """But for the module of the flags that they share."""
+    for path in sorted((ROOT / "experiments").glob("*.py")):
+        source = path.read_text()
+        found = {n for n in imports_of(source) if is_below(n, ["experiments"])}
+        assert found <= {"experiments.launch"}, path.name
+        code = source.partition('if __name__ == "__main__":')[0]
+        body = code.removeprefix(f'"""{ast.get_docstring(ast.parse(source), False)}"""')
+        assert path.stem == "launch" or body.count("\n") < 60, path.name
+
+
 def test_no_config_dict_in_the_package():
     assert offenders(["ractd_jax"], forbidden=["ml_collections"]) == []
 
