@@ -11,6 +11,7 @@ import numpy as np
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.inspection import Inspection
 from ractd_jax.data.inspection_checks import Spread, column_range
+from ractd_jax.tables import markdown_table
 
 _QUANTILES = ("min", "5%", "25%", "median", "75%", "95%", "max", "mean")
 # More constant dimensions than this are listed without their values.
@@ -34,9 +35,9 @@ def format_inspection(found: Inspection) -> str:
         "",
         *_verdict(found.warnings),
         "",
-        *_table(("", *_QUANTILES), _spread_rows(found)),
+        markdown_table(("", *_QUANTILES), _spread_rows(found), rule=" --- "),
         "",
-        *_table(("check", "found"), _check_rows(found)),
+        markdown_table(("check", "found"), _check_rows(found), rule=" --- "),
     ]
     return "\n".join(lines)
 
@@ -46,11 +47,6 @@ def _verdict(warnings: Sequence[str]) -> list[str]:
         return ["Verdict: no problems found."]
     things = "1 thing" if len(warnings) == 1 else f"{len(warnings)} things"
     return [f"Verdict: {things} to look at.", "", *(f"* {w}" for w in warnings)]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(map(str, cells)) + " |" for cells in lines]
 
 
 def _spread_rows(found: Inspection) -> list[list[str]]:

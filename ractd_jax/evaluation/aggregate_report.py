@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ractd_jax.tables import latex_row, latex_text, markdown_table
+
 _HEADINGS = {"offline": "offline: last checkpoint", "online": "online: best checkpoint"}
 _STATISTICS = {"mean": "mean", "iqm": "IQM", "median": "median"}
 _FEW_RUNS = 10
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        **{symbol: "\\" + symbol for symbol in "&%$#_{}"},
-    }
-)
 
 
 def format_markdown(summary: Mapping, command: str) -> str:
@@ -25,17 +17,8 @@ def format_markdown(summary: Mapping, command: str) -> str:
     joined = [
         f"{span} {name}".strip() for span, name in zip(spans, header, strict=True)
     ]
-    lines = [joined, ["---"] * len(joined), *_rows(summary)]
-    table = [
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |"
-        for line in lines
-    ]
-    return (
-        "\n".join(table)
-        + "\n\n"
-        + "\n\n".join([*notes(summary), f"Made by: `{command}`"])
-        + "\n"
-    )
+    table = markdown_table(joined, _rows(summary), rule=" --- ")
+    return "\n\n".join([table, *notes(summary), f"Made by: `{command}`"]) + "\n"
 
 
 def format_latex(summary: Mapping, command: str) -> str:
@@ -58,15 +41,15 @@ def format_latex(summary: Mapping, command: str) -> str:
         r"\toprule",
         " & ".join(["", *top]) + r" \\",
         "".join(rules),
-        " & ".join(map(_escaped, header)) + r" \\",
+        latex_row(header),
         r"\midrule",
-        *("{}" + " & ".join(map(_escaped, row)) + r" \\" for row in _rows(summary)),
+        *("{}" + latex_row(row) for row in _rows(summary)),
         r"\bottomrule",
         r"\end{tabular}",
         "",
     ]
-    made = rf"Made by: \texttt{{{_escaped(command)}}}"
-    text = "\n\n".join([*map(_escaped, notes(summary)), made])
+    made = rf"Made by: \texttt{{{latex_text(command)}}}"
+    text = "\n\n".join([*map(latex_text, notes(summary)), made])
     return "\n".join(lines) + "\n{\\footnotesize\n" + text + "\n\n}\n"
 
 
@@ -176,7 +159,3 @@ def _ranges(numbers: Sequence[int]) -> str:
     if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(map(str, numbers))
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_LATEX)

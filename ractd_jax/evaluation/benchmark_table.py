@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ractd_jax.evaluation.statistics import seed_interval
+from ractd_jax.tables import markdown_table
 
 # task -> planner -> a score for each training seed
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
@@ -111,7 +112,7 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
     tasks = summary["tasks"]
     labels = list(dict.fromkeys(n for e in tasks.values() for n in e["planners"]))
     header = ["task", "seeds", "data", "data, 90th percentile", *labels]
-    lines = [_row(header), "|---" * len(header) + "|"]
+    rows = []
     for task, entry in tasks.items():
         data = entry["data"]
         cells = [_score(entry["planners"].get(label)) for label in labels]
@@ -119,7 +120,7 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
         seeds = {seed for group in groups for seed in group["seeds"]}
         first = [task, str(len(seeds))]
         first += [f"{data[name]:.1f}" for name in ("score_mean", "score_p90")]
-        lines.append(_row(first + cells))
+        rows.append(first + cells)
     if len(tasks) > 1:
         data = [entry["data"] for entry in tasks.values()]
         means = [
@@ -129,15 +130,15 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
         cells = [_score(summary["average"].get(label)) for label in labels]
         common = {len(group["seeds"]) for group in summary["average"].values()}
         count = str(max(common)) if common else "-"
-        lines.append(_row(["**average**", count, *means, *cells]))
-    lines += _cost_lines(tasks, labels)
-    text = [about, "", *lines, "", _SCORES_NOTE]
+        rows.append(["**average**", count, *means, *cells])
+    table = markdown_table(header, rows + _cost_rows(tasks, labels))
+    text = [about, "", table, "", _SCORES_NOTE]
     if summary["fidelity"]:
-        text += ["", "## Fidelity of CTD", "", *_fidelity_lines(summary["fidelity"])]
+        text += ["", "## Fidelity of CTD", "", _fidelity_text(summary["fidelity"])]
     return "\n".join(text) + "\n"
 
 
-def _cost_lines(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+def _cost_rows(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[list[str]]:
     """NFE and, where it was measured, the median milliseconds of a plan."""
     groups = {
         label: [e["planners"][label] for e in tasks.values() if label in e["planners"]]
@@ -152,8 +153,8 @@ def _cost_lines(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
         f"{np.median(times[label]):.2f}" if times[label] else "-" for label in labels
     ]
     return [
-        _row(["NFE", "-", "-", "-", *nfe]),
-        _row(["ms per plan, batch 1, one core", "-", "-", "-", *milliseconds]),
+        ["NFE", "-", "-", "-", *nfe],
+        ["ms per plan, batch 1, one core", "-", "-", "-", *milliseconds],
     ]
 
 
@@ -179,20 +180,16 @@ _FIDELITY_NOTE = (
 )
 
 
-def _fidelity_lines(fidelity: Mapping[str, Any]) -> list[str]:
-    header = ["task", *_FIDELITY.values()]
-    lines = [_row(header), "|---" * len(header) + "|"]
+def _fidelity_text(fidelity: Mapping[str, Any]) -> str:
+    rows = []
     for task, names in fidelity.items():
         cells = []
         for name in _FIDELITY:
             worst = names[name]["lowest" if "spread" in name else "highest"]
             cells.append(f"{names[name]['mean']:.3f} ({worst:.3f})")
-        lines.append(_row([task, *cells]))
-    return [*lines, "", _FIDELITY_NOTE]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        rows.append([task, *cells])
+    table = markdown_table(["task", *_FIDELITY.values()], rows)
+    return f"{table}\n\n{_FIDELITY_NOTE}"
 
 
 def _score(group: Mapping[str, Any] | None) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ractd_jax.tables import markdown_table
+
 # Three-maze averages: RACTD, CTD, EDM and DDPM of the thesis (table 3.2), Diffuser
 # (Janner et al. 2022) and Diffusion Veteran (Lu et al. 2025).
 PUBLISHED = {
@@ -36,8 +38,7 @@ def _share(value: float | None) -> str:
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(header, rows, rule=" --- ")
 
 
 def _labels(results: Mapping[str, Mapping], section: str) -> list[str]:

@@ -18,6 +18,7 @@ from ractd_jax.evaluation.statistics import (
     two_mode_threshold,
 )
 from ractd_jax.settings import Environment
+from ractd_jax.tables import markdown_table
 
 _COLUMNS = ("planner", "NFE", "score", "95% interval", "median", "upper mode",
             "ms per action", "(p95)", "running_max_score")  # fmt: skip
@@ -97,8 +98,7 @@ def table_rows(report: dict) -> list[tuple[str, ...]]:
 def format_table(rows: Sequence[Sequence[str]]) -> str:
     """A header and rows as a Markdown table."""
     header, *rows = rows
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return markdown_table(header, rows)
 
 
 def explain_report(report: dict, temperature: float) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from absl import logging
 
 from ractd_jax.files import write_json
+from ractd_jax.tables import markdown_table
 
 # Name -> (members, pessimism); None is the config's own.
 _MEMBERS = {"one": (1, 0.0), "ensemble": (None, None)}
@@ -153,10 +154,8 @@ def format_rows(rows: list[dict]) -> str:
     """Markdown: a line per reward input and model, a column per weight."""
     weights = sorted({row["weight"] for row in rows if row["weight"]})
     ctd = [row for row in rows if not row["weight"]]
-    lines = [
-        "| reward input | reward model | 0 | " + " | ".join(f"{w:g}" for w in weights)
-    ]
-    lines = [lines[0] + " |", "|---" * (3 + len(weights)) + "|"]
+    header = ["reward input", "reward model", "0", *(f"{w:g}" for w in weights)]
+    lines = []
     groups = dict.fromkeys((r["input"], r["members"]) for r in rows if r["weight"])
     for kind, members in groups:
         line = [kind, members, _cell(ctd)]
@@ -167,8 +166,8 @@ def format_rows(rows: list[dict]) -> str:
                     [r for r in rows if (r["input"], r["members"], r["weight"]) == key]
                 )
             )
-        lines.append("| " + " | ".join(line) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append(line)
+    return markdown_table(header, lines) + "\n"
 
 
 def _cell(rows: list[dict]) -> str:
