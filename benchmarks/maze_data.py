@@ -12,8 +12,8 @@ from absl import app, flags
 
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.data.maze_map import MAZES
-from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.data.point_maze import record_maze, recording_spec
+from ractd_jax.recording.minari_writer import save_minari
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("maze", "umaze", list(MAZES), "Which maze.")

@@ -15,10 +15,10 @@ from absl import flags, logging
 from configs import base
 from experiments import launch
 from ractd_jax.data.maze_map import MAZES
-from ractd_jax.evaluation.maze_report import format_tables
 from ractd_jax.files import write_json
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.pipelines.maze import run_maze
+from ractd_jax.reports.maze_report import format_tables
 from ractd_jax.settings import Settings, from_mapping
 
 FLAGS = flags.FLAGS

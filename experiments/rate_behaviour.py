@@ -1,6 +1,6 @@
 """Rates the snapshots of a behaviour policy file on fresh seeds, in place.
 
-  python -m experiments.rate_behaviour --path=ractd_jax/data/assets/hopper.npz
+  python -m experiments.rate_behaviour --path=ractd_jax/recording/assets/hopper.npz
 
 The returns that a training chose its snapshots by are biased upwards: the expert is
 the best of many noisy means. These are not: other seeds, more episodes.

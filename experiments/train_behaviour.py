@@ -2,7 +2,7 @@
 
   pip install -e .[behaviour]
   python -m experiments.train_behaviour --env=Hopper-v5 --total_steps=400000 \
-      --workdir=/tmp/behaviour/hopper --output=ractd_jax/data/assets/hopper.npz
+      --workdir=/tmp/behaviour/hopper --output=ractd_jax/recording/assets/hopper.npz
 
 Only needed to make new behaviour policies: those for Hopper are shipped.
 """

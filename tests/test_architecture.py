@@ -79,8 +79,9 @@ def ours(*parts: str) -> list[str]:
 
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
-    parts = ours("networks", "diffusion", "student", "losses", "data", "methods",
-                 "storage", "training", "planning", "evaluation", "interop", "errors",
+    parts = ours("networks", "diffusion", "student", "losses", "data", "recording",
+                 "inspection", "methods", "storage", "training", "planning",
+                 "evaluation", "reports", "pipelines", "interop", "errors",
                  "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
@@ -147,10 +148,28 @@ def test_storage_knows_no_data_and_no_training():
     assert offenders(ours("storage"), forbidden=above) == []
 
 
-def test_data_knows_no_network():
+def test_data_recording_and_inspection_know_no_network():
+    """And data neither who recorded it nor who looks at it, but for one recorder."""
     above = ours("networks", "diffusion", "student", "losses", "methods", "storage",
-                 "training", "planning", "evaluation", "interop")  # fmt: skip
-    assert offenders(ours("data"), forbidden=above) == []
+                 "training", "planning", "evaluation", "reports",
+                 "interop")  # fmt: skip
+    wings = ours("recording", "inspection")
+    assert offenders([*ours("data"), *wings], forbidden=above) == []
+    found = offenders(ours("data"), forbidden=wings)
+    assert [line for line in found if "data.point_maze imports" not in line] == []
+    assert offenders(ours("recording"), forbidden=ours("inspection")) == []
+    assert offenders(ours("inspection"), forbidden=ours("recording")) == []
+
+
+def test_reports_are_made_of_results_alone():
+    """Pictures of mazes know their walls, too."""
+    allowed = ours("reports", "evaluation.results", "errors", "files", "settings",
+                   "tables")  # fmt: skip
+    found = offenders(ours("reports"), allowed=allowed)
+    assert [line for line in found if "reports.maze_" not in line] == []
+    above = ours("training", "storage", "methods", "planning", "pipelines", "recording")
+    assert offenders(ours("reports"), forbidden=above) == []
+    assert offenders(ours("evaluation"), forbidden=ours("reports")) == []
 
 
 def test_errors_and_settings_are_at_the_bottom():
@@ -173,12 +192,13 @@ def test_a_policy_needs_jax_and_numpy_only():
 
 def test_only_pipelines_put_trainings_and_evaluations_together():
     below = ours("networks", "diffusion", "student", "losses", "methods", "storage",
-                 "data", "training", "planning", "evaluation", "interop")  # fmt: skip
+                 "data", "recording", "inspection", "training", "planning",
+                 "evaluation", "reports", "interop")  # fmt: skip
     assert offenders(below, forbidden=ours("pipelines")) == []
 
 
 def test_training_knows_no_planner_and_planning_no_training():
-    above = ours("planning", "evaluation")
+    above = ours("planning", "evaluation", "reports")
     assert offenders(ours("training", "methods"), forbidden=above) == []
     beside = ours("evaluation", "training", "data")
     assert offenders(ours("planning"), forbidden=beside) == []
@@ -255,7 +275,7 @@ planner.act(numpy.zeros((1, 3), numpy.float32), jax.random.key(0))
 
 def test_results_are_read_without_jax():
     """Of sweeps and of benchmarks, and what statistics are made of them."""
-    modules = ours("evaluation.results_table", "evaluation.aggregate_summary",
-                   "evaluation.benchmark_table")  # fmt: skip
+    modules = ours("reports.results_table", "reports.aggregate_summary",
+                   "reports.benchmark_table")  # fmt: skip
     heavy = ("jax", "flax", "orbax", "minari", "gymnasium", "ml_collections")
     assert imported_by(f"import {', '.join(modules)}", "numpy", *heavy) == "numpy"

@@ -16,13 +16,13 @@ from ractd_jax.evaluation.environments import make_vector_env
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
 from ractd_jax.evaluation.rollout import evaluate_planner
-from ractd_jax.evaluation.statistics import (
+from ractd_jax.planning import Planner
+from ractd_jax.reports.statistics import (
     bootstrap_interval,
     normalized_score,
     summarize,
     two_mode_threshold,
 )
-from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.storage.trained import load_reward_members, load_stage_model
 from ractd_jax.student import sample_one_step

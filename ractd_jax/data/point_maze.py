@@ -18,7 +18,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from ractd_jax.data.maze_map import MazeMap, evaluation_spec, maze_map, shortest_path
-from ractd_jax.data.rollouts import RecordedEpisode, worker_pool
+from ractd_jax.data.recorded import RecordedEpisode
+from ractd_jax.recording.rollouts import worker_pool
 
 RUN_STEPS = 10_000
 # The motors accelerate the ball by 23.9 m/s^2 at most. With these gains it is damped

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import gymnasium
 
-from ractd_jax.data.inspection import inspect_episodes
-from ractd_jax.data.inspection_report import draw_inspection, format_inspection
 from ractd_jax.data.maze_map import maze_map, maze_of_environment
 from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
+from ractd_jax.inspection.episodes import inspect_episodes
+from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
 
 

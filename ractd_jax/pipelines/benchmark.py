@@ -11,16 +11,16 @@ import numpy as np
 
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.evaluation.benchmark_table import Cell
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
-from ractd_jax.evaluation.statistics import normalized_score, summarize
 from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
 from ractd_jax.planning import Planner
+from ractd_jax.reports.benchmark_table import Cell
+from ractd_jax.reports.results_writer import ResultsWriter, result_row
+from ractd_jax.reports.statistics import normalized_score, summarize
 from ractd_jax.settings import Settings, differences, to_dict
 
 _FIDELITY_STATES = 128

@@ -12,8 +12,6 @@ from absl import logging
 
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.aggregate_pictures import draw_values
-from ractd_jax.evaluation.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.files import write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import (
@@ -23,6 +21,8 @@ from ractd_jax.pipelines.benchmark import (
     read_cells,
     run_cell,
 )
+from ractd_jax.reports.aggregate_pictures import draw_values
+from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.settings import Settings
 
 TASKS = tuple(

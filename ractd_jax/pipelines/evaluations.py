@@ -11,11 +11,11 @@ from tqdm import tqdm
 from ractd_jax.evaluation.results import EpisodeResults, save_results
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import StateResults, evaluate_controlled
-from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import gain_text
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
+from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Controller, Environment
 
 

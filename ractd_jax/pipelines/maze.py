@@ -18,12 +18,12 @@ from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import save_results
 from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.evaluation.state_rollout import save_state_results
-from ractd_jax.evaluation.statistics import summarize
 from ractd_jax.files import write_json
 from ractd_jax.pipelines.evaluations import evaluate_states
 from ractd_jax.pipelines.maze_entries import MazeEntry, additions, samplers
 from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
+from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import dimensions, make_stage, student_stage

@@ -11,15 +11,15 @@ import ractd_jax
 from ractd_jax.data.maze_map import maze_map
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import DataError
-from ractd_jax.evaluation.maze_pictures import (
+from ractd_jax.pipelines.maze_entries import samplers
+from ractd_jax.planning import Planner
+from ractd_jax.planning.denoising import denoising_path
+from ractd_jax.reports.maze_pictures import (
     DrawnPlan,
     data_plans,
     draw_denoising,
     draw_plans,
 )
-from ractd_jax.pipelines.maze_entries import samplers
-from ractd_jax.planning import Planner
-from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Settings
 
 _COLUMNS = {"DDPM": "ddpm", "EDM teacher": "teacher", "CTD": "ctd", "RACTD": "ractd"}

@@ -10,7 +10,12 @@ from ractd_jax.data.sources import OfflineDataset, load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.environments import check_environment
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.evaluation.report import (
+from ractd_jax.files import write_json
+from ractd_jax.pipelines import trainings
+from ractd_jax.pipelines.benchmark import measure_fidelity
+from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.processes import is_first_process, wait_for_all
+from ractd_jax.reports.report import (
     build_report,
     draw_curves,
     draw_returns,
@@ -20,11 +25,6 @@ from ractd_jax.evaluation.report import (
     format_table,
     table_rows,
 )
-from ractd_jax.files import write_json
-from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.benchmark import measure_fidelity
-from ractd_jax.pipelines.trainings import Entry
-from ractd_jax.processes import is_first_process, wait_for_all
 from ractd_jax.settings import Settings
 from ractd_jax.training.stages import dimensions
 

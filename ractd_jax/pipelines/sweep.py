@@ -12,10 +12,10 @@ from absl import logging
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members, member_params
-from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
 from ractd_jax.files import write_json
 from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning import Planner
+from ractd_jax.reports.results_writer import ResultsWriter, result_row
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.training.stages import Stage

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from absl import logging
 
 import ractd_jax
-from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
 from ractd_jax.pipelines.evaluations import evaluate_actions
 from ractd_jax.planning import Planner
+from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (

@@ -10,8 +10,12 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from ractd_jax.data.behaviour import PolicySnapshots, load_snapshots, save_snapshots
-from ractd_jax.data.rollouts import record_episode
+from ractd_jax.recording.behaviour import (
+    PolicySnapshots,
+    load_snapshots,
+    save_snapshots,
+)
+from ractd_jax.recording.rollouts import record_episode
 
 
 def rate_snapshots(

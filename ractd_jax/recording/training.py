@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from absl import logging
 
-from ractd_jax.data import behaviour
+from ractd_jax.recording import behaviour
 
 
 @dataclasses.dataclass(frozen=True)

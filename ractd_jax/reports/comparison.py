@@ -6,16 +6,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ractd_jax.evaluation.aggregate_pictures import (
+from ractd_jax.files import check_writable, write_bytes, write_json
+from ractd_jax.reports.aggregate_pictures import (
     draw_intervals,
     draw_profiles,
     draw_training,
 )
-from ractd_jax.evaluation.aggregate_report import format_latex, format_markdown
-from ractd_jax.evaluation.aggregate_summary import summarize_groups
-from ractd_jax.evaluation.member_groups import find_group, group_members, parameters_of
-from ractd_jax.evaluation.results_table import read_results
-from ractd_jax.files import check_writable, write_bytes, write_json
+from ractd_jax.reports.aggregate_report import format_latex, format_markdown
+from ractd_jax.reports.aggregate_summary import summarize_groups
+from ractd_jax.reports.member_groups import find_group, group_members, parameters_of
+from ractd_jax.reports.results_table import read_results
 
 
 def write_comparison(

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ractd_jax.evaluation import aggregate
-from ractd_jax.evaluation.aggregate_summary import Groups, scores_of, task_names
-from ractd_jax.evaluation.member_groups import label_of
-from ractd_jax.evaluation.results_table import Member
+from ractd_jax.reports import aggregate
+from ractd_jax.reports.aggregate_summary import Groups, scores_of, task_names
+from ractd_jax.reports.member_groups import label_of
+from ractd_jax.reports.results_table import Member
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":", "-.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.results_table import Member, as_text
+from ractd_jax.reports.results_table import Member, as_text
 
 
 def group_members(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ractd_jax.evaluation.statistics import seed_interval
+from ractd_jax.reports.statistics import seed_interval
 from ractd_jax.tables import markdown_table
 
 # task -> planner -> a score for each training seed
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
       task: its name.
       seed: of every training.
       data: ``score_mean`` and ``score_p90`` over the data's episodes.
-      planners: label -> summary of :func:`ractd_jax.evaluation.statistics.summarize`.
+      planners: label -> summary of :func:`ractd_jax.reports.statistics.summarize`.
       fidelity: of CTD, see :func:`ractd_jax.student.fidelity`.
       about: hardware, versions, ``commit`` and ``seconds`` of each training.
     """

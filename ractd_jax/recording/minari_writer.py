@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from minari.data_collector import EpisodeBuffer
 
 from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
 
 
 def _goal_observations(episode: RecordedEpisode):

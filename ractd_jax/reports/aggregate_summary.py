@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ractd_jax.evaluation import aggregate
-from ractd_jax.evaluation.aggregate import Estimate
-from ractd_jax.evaluation.member_groups import label_of, parameters_of
-from ractd_jax.evaluation.results_table import Checkpoint, Member
+from ractd_jax.reports import aggregate
+from ractd_jax.reports.aggregate import Estimate
+from ractd_jax.reports.member_groups import label_of, parameters_of
+from ractd_jax.reports.results_table import Checkpoint, Member
 
 Groups = Mapping[tuple[str, ...], Sequence[Member]]
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.maze_map import MazeMap
-from ractd_jax.evaluation import maze_cells as cells
-from ractd_jax.evaluation.maze_cells import GAP, LINE
 from ractd_jax.evaluation.state_rollout import crosses_wall
+from ractd_jax.reports import maze_cells as cells
+from ractd_jax.reports.maze_cells import GAP, LINE
 
 _WIDTH = 9.0
 _LARGEST_CELL = 2.4

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ractd_jax.data import inspection_checks as checks
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.jumps import JUMP_DIMENSIONS, JUMP_FACTOR, Jumps, find_jumps
 from ractd_jax.data.windows import PADDINGS, index_windows
 from ractd_jax.errors import DataError
+from ractd_jax.inspection import checks as checks
+from ractd_jax.inspection.jumps import JUMP_DIMENSIONS, JUMP_FACTOR, Jumps, find_jumps
 
 _MANY_SATURATED = 0.9
 

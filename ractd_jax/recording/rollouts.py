@@ -7,37 +7,15 @@ import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import gymnasium
 import numpy as np
 
-from ractd_jax.data.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError
+from ractd_jax.recording.behaviour import BehaviourPolicy, PolicySnapshots
 
 DATASET_KINDS = ("medium", "medium-replay", "medium-expert")
-
-
-class RecordedEpisode(NamedTuple):
-    """One episode of T steps as the environment gave it.
-
-    Attributes:
-      observations: [T + 1, O] float32, the last one after the final step.
-      actions: [T, A] float32.
-      rewards: [T] float32.
-      terminated: whether the environment ended it.
-      truncated: whether the time limit ended it.
-      seed: seed of the reset and of the policy's noise.
-      goals: [T + 1, G] float32 goal in force at each observation, or None.
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    terminated: bool
-    truncated: bool
-    seed: int
-    goals: np.ndarray | None = None
 
 
 _worker_env: gymnasium.Env | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ractd_jax.evaluation.results import EpisodeResults
-from ractd_jax.evaluation.statistics import (
+from ractd_jax.reports.statistics import (
     bootstrap_interval,
     normalized_score,
     summarize,

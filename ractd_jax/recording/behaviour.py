@@ -112,7 +112,7 @@ def load_packaged_snapshots(environment: str) -> PolicySnapshots:
     Raises:
       DataError: none are shipped under that name.
     """
-    resource = importlib.resources.files("ractd_jax.data") / "assets"
+    resource = importlib.resources.files("ractd_jax.recording") / "assets"
     with importlib.resources.as_file(resource / f"{environment}.npz") as path:
         return load_snapshots(path)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ractd_jax.errors import DataError
-from ractd_jax.evaluation.statistics import normalized_score
+from ractd_jax.reports.statistics import normalized_score
 from ractd_jax.settings import Environment
 
 ROWS, RETURNS = "results.jsonl", "returns.npz"

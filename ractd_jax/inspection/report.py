@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.inspection import Inspection
-from ractd_jax.data.inspection_checks import Spread, column_range
+from ractd_jax.inspection.checks import Spread, column_range
+from ractd_jax.inspection.episodes import Inspection
 from ractd_jax.tables import markdown_table
 
 _QUANTILES = ("min", "5%", "25%", "median", "75%", "95%", "max", "mean")

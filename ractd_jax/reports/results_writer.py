@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ractd_jax.evaluation.results import save_arrays
-from ractd_jax.evaluation.results_table import RETURNS, ROWS
-from ractd_jax.evaluation.statistics import normalized_score
 from ractd_jax.files import write_text
+from ractd_jax.reports.results_table import RETURNS, ROWS
+from ractd_jax.reports.statistics import normalized_score
 from ractd_jax.settings import Settings
 
 
