@@ -12,7 +12,7 @@ setup(
     # 3.11 and 3.12 are the versions that the tests and the accelerator runs use.
     python_requires=">=3.11",
     packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
-    package_data={"ractd_jax.data": ["assets/*.npz"]},
+    package_data={"ractd_jax.recording": ["assets/*.npz"]},
     install_requires=[
         # pmap on top of jit and shard_map, and the key types used here: 0.8. The
         # next minor versions may drop pmap, so an upper bound.

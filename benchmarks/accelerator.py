@@ -46,6 +46,7 @@ from ractd_jax.files import write_json, write_text
 from ractd_jax.machine import commit, machine
 from ractd_jax.methods import EdmTeacher
 from ractd_jax.settings import from_mapping
+from ractd_jax.tables import markdown_table
 from ractd_jax.training import parallel, stages
 from ractd_jax.training.loop import init_fn, make_sample_fn
 from ractd_jax.training.state import make_optimizer
@@ -240,14 +241,16 @@ def format_table(output: Path) -> str:
             f"{found['dtype']}; commit {found['commit']}; {found['seconds']:.0f} s.",
             *([f"({found['note']})"] if "note" in found else []),
             "",
-            "| | figures |",
-            "|---|---|",
+            markdown_table(("", "figures"), map(_shown, found["rows"].items())),
+            "",
         ]
-        for row, figures in found["rows"].items():
-            text = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
-            lines.append(f"| {row} | {text} |")
-        lines.append("")
     return "\n".join(lines)
+
+
+def _shown(item: tuple[str, dict[str, float]]) -> tuple[str, str]:
+    """The two cells of a row."""
+    row, figures = item
+    return row, ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
 
 
 def run_section(name: str, dataset, widths, output: Path) -> None:

@@ -31,7 +31,7 @@ from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
-from ractd_jax.training.checkpoint import FOLDER
+from ractd_jax.storage.checkpoint import FOLDER
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage
 

@@ -10,7 +10,7 @@ from absl import flags
 
 from experiments import launch
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train

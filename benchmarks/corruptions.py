@@ -14,7 +14,7 @@ import numpy as np
 
 from ractd_jax.errors import CheckpointError
 from ractd_jax.settings import Settings
-from ractd_jax.training.checkpoint import FOLDER, StoredModel
+from ractd_jax.storage.checkpoint import FOLDER, StoredModel
 from ractd_jax.training.interruption import Interrupted
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import Stage

@@ -14,10 +14,11 @@ import numpy as np
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.files import write_json
+from ractd_jax.recording.generate import dataset_id, generate_dataset
+from ractd_jax.tables import markdown_table
 
 FLAGS = flags.FLAGS
 _KINDS = ("medium", "medium-replay", "medium-expert")
@@ -45,19 +46,21 @@ def describe(task: str, root: str) -> dict:
 
 
 def format_rows(rows: list[dict]) -> str:
-    lines = [
-        "| dataset | episodes | transitions | return: min | 25% | median | 75% | max "
-        "| mean | score | falls |",
-        "|---" * 11 + "|",
-    ]
-    for row in rows:
-        quantiles = " | ".join(f"{value:.0f}" for value in row["return_quantiles"])
-        lines.append(
-            f"| `{dataset_id(row['task'])}` | {row['episodes']} | {row['transitions']} "
-            f"| {quantiles} | {row['return_mean']:.0f} | {row['score_mean']:.1f} "
-            f"| {100 * row['ended_by_terminal']:.0f}% |"
+    header = ["dataset", "episodes", "transitions", "return: min", "25%", "median"]
+    header += ["75%", "max", "mean", "score", "falls"]
+    cells = [
+        (
+            f"`{dataset_id(row['task'])}`",
+            row["episodes"],
+            row["transitions"],
+            *(f"{value:.0f}" for value in row["return_quantiles"]),
+            f"{row['return_mean']:.0f}",
+            f"{row['score_mean']:.1f}",
+            f"{100 * row['ended_by_terminal']:.0f}%",
         )
-    return "\n".join(lines) + "\n"
+        for row in rows
+    ]
+    return markdown_table(header, cells) + "\n"
 
 
 def main():

@@ -71,8 +71,8 @@ def write_hdf5(path: Path, size: int, dtype) -> None:
 
 
 def write_minari(root: Path, size: int) -> None:
-    from ractd_jax.data.minari_writer import save_minari
-    from ractd_jax.data.rollouts import RecordedEpisode
+    from ractd_jax.data.recorded import RecordedEpisode
+    from ractd_jax.recording.minari_writer import save_minari
 
     rng = np.random.default_rng(0)
     episodes = [

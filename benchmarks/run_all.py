@@ -33,6 +33,7 @@ from benchmarks.common import (
 from experiments import launch
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
+from ractd_jax.tables import markdown_table
 from ractd_jax.training.loop import train
 
 FLAGS = flags.FLAGS
@@ -48,14 +49,14 @@ def small_student(dataset, folder: Path) -> Path:
 
 def format_table(found: dict) -> str:
     """Markdown: one row for each figure."""
-    lines = ["| what | figure |", "|---|---|"]
+    rows = []
 
     def add(what, values):
         shown = ", ".join(
             f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in values.items()
         )
-        lines.append(f"| {what} | {shown} |")
+        rows.append((what, shown))
 
     for section in ("sampling", "precision", "training", "short_plans", "latency"):
         loose = {}
@@ -71,7 +72,7 @@ def format_table(found: dict) -> str:
     if "evaluation" in found:
         add("evaluation, 100 Hopper episodes", found["evaluation"])
     add("machine", found["machine"])
-    return "\n".join(lines) + "\n"
+    return markdown_table(("what", "figure"), rows) + "\n"
 
 
 def _sampling(dataset, folder, cores):

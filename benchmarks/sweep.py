@@ -27,7 +27,7 @@ from ractd_jax.files import write_json
 from ractd_jax.machine import machine
 from ractd_jax.methods import CtmStudent
 from ractd_jax.settings import from_mapping
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.training.sweep import make_grid
 
 FLAGS = flags.FLAGS

@@ -16,8 +16,8 @@ from benchmarks.common import (
     torch_is_here,
 )
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.training import stages
-from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.loop import init_fn
 from ractd_jax.training.state import make_optimizer
 

@@ -8,7 +8,7 @@
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data.generate import generate_dataset
+from ractd_jax.recording.generate import generate_dataset
 
 FLAGS = flags.FLAGS
 

@@ -18,6 +18,8 @@ from ractd_jax.training.interruption import Interrupted
 
 FLAGS = flags.FLAGS
 
+STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
+
 # The others of a job are told within a minute that a process died.
 _HEARTBEAT_SECONDS = 20
 _JOIN_SECONDS = 300
@@ -148,24 +150,58 @@ def _ours(record) -> bool:
     return not library or record.levelno >= WARNING
 
 
-def train_stage(name: str, *needed: str) -> None:
-    """A stage's main: trains it as the flags say.
+def define_stage_flags() -> None:
+    """Those of :func:`train_stage`: of the config, the training and its models."""
+    define_config_flags()
+    define_training_flags()
+    define_model_flags()
 
-    Args:
-      name: of the stage.
-      *needed: of a student, the workdirs of its teacher and its reward model.
+
+def define_model_flags() -> None:
+    """``--teacher`` and ``--reward``, what a student builds on."""
+    flags.DEFINE_string("teacher", None, "Of a student: workdir of the teacher.")
+    flags.DEFINE_string("reward", None, "Of a student: workdir of the reward models.")
+
+
+def train_stage(name: str) -> None:
+    """Trains one of :data:`STAGES` as the flags say.
+
+    Raises:
+      ConfigError: a flag that the stage needs is missing, or belongs to another stage.
     """
     from ractd_jax.data.sources import load_resolved
-    from ractd_jax.training import stages
     from ractd_jax.training.loop import train
 
+    check_model_flags(name)
     settings, dataset = load_resolved(settings_from_flags())
-    if name == "student":
-        stage = stages.student_stage(settings, dataset, *needed)
-    else:
-        stage = stages.make_stage(name, settings, dataset)
+    stage = make_stage(name, settings, dataset)
     arguments = settings.run, settings.seed, FLAGS.workdir, FLAGS.allow_config_change
     train(stage, *arguments)
+
+
+def make_stage(name: str, settings: Settings, dataset):
+    """One of :data:`STAGES`; a student of the models that the flags name."""
+    from ractd_jax.training import stages
+
+    if name == "student":
+        return stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
+    return stages.make_stage(name, settings, dataset)
+
+
+def check_model_flags(stage: str) -> None:
+    """Raises ConfigError when ``--teacher`` and ``--reward`` do not fit the stage."""
+    if stage == "student" and not FLAGS.teacher:
+        raise ConfigError(
+            "--teacher: expected the workdir of a teacher for stage 'student', found "
+            "none"
+        )
+    for name in ("teacher", "reward"):
+        value = FLAGS[name].value
+        if stage != "student" and value is not None:
+            raise ConfigError(
+                f"--{name}: expected none for stage {stage!r}, which builds on no "
+                f"other model, found {value!r}"
+            )
 
 
 def _parse_flags(argv):

@@ -1,53 +1,23 @@
 """Rates the snapshots of a behaviour policy file on fresh seeds, in place.
 
-  python -m experiments.rate_behaviour --path=ractd_jax/data/assets/hopper.npz
+  python -m experiments.rate_behaviour --path=ractd_jax/recording/assets/hopper.npz
 
 The returns that a training chose its snapshots by are biased upwards: the expert is
 the best of many noisy means. These are not: other seeds, more episodes.
 """
 
-import concurrent.futures
-import dataclasses
-import os
-
-import gymnasium
-import numpy as np
 from absl import flags
 
 from experiments import launch
-from ractd_jax.data import behaviour
-from ractd_jax.data.rollouts import record_episode
+from ractd_jax.recording.rating import rate_snapshots
 
 FLAGS = flags.FLAGS
 
 
-def returns_of(job) -> list[float]:
-    """True returns of stochastic episodes."""
-    environment_id, policy, seeds = job
-    env = gymnasium.make(environment_id)
-    return [float(record_episode(env, policy, seed).rewards.sum()) for seed in seeds]
-
-
 def main():
-    stored = behaviour.load_snapshots(FLAGS.path)
-    environment_id = stored.metadata["environment"]
-    seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.num_episodes)
-    jobs = [(environment_id, policy, seeds) for policy in stored.policies.values()]
-    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
-        rated = dict(zip(stored.policies, pool.map(returns_of, jobs), strict=True))
-    snapshots = {
-        name: {
-            "env_steps": about["env_steps"],
-            "return_mean": float(np.mean(rated[name])),
-            "return_std": float(np.std(rated[name])),
-            "episodes": FLAGS.num_episodes,
-        }
-        for name, about in stored.metadata["snapshots"].items()
-    }
-    metadata = {**stored.metadata, "snapshots": snapshots, "rating_seed": FLAGS.seed}
-    behaviour.save_snapshots(FLAGS.path, dataclasses.replace(stored, metadata=metadata))
+    metadata = rate_snapshots(FLAGS.path, FLAGS.num_episodes, FLAGS.seed).metadata
     roles = {name: role for role, name in metadata["roles"].items()}
-    for name, about in snapshots.items():
+    for name, about in metadata["snapshots"].items():
         print(
             f"{name}: {about['return_mean']:.0f} +- {about['return_std']:.0f} "
             f"{roles.get(name, '')}"

@@ -6,20 +6,13 @@
 With --config.student.reward_weight=0 no reward model is needed (CTD).
 """
 
-from absl import flags
-
 from experiments import launch
-
-FLAGS = flags.FLAGS
 
 
 def main():
-    launch.train_stage("student", FLAGS.teacher, FLAGS.reward)
+    launch.train_stage("student")
 
 
 if __name__ == "__main__":
-    launch.define_config_flags()
-    launch.define_training_flags()
-    flags.DEFINE_string("teacher", None, "Workdir of train_teacher.", required=True)
-    flags.DEFINE_string("reward", None, "Workdir of train_reward.")
+    launch.define_stage_flags()
     launch.run(main)

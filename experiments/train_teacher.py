@@ -12,6 +12,5 @@ def main():
 
 
 if __name__ == "__main__":
-    launch.define_config_flags()
-    launch.define_training_flags()
+    launch.define_stage_flags()
     launch.run(main)

@@ -83,7 +83,8 @@ def make_maze_run(folder: Path) -> Path:
     for stage in MAZE_STAGES:
         built_on = [f"--{name}={folder / name}" for name in ("teacher", "reward")]
         run_main(
-            f"train_{stage}",
+            "train",
+            f"--stage={stage}",
             "--config=configs/maze2d_umaze.py:smoke",
             "--config.network.widths=(8,)",
             f"--config.dataset.root={root}",

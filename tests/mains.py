@@ -76,7 +76,7 @@ def _run(module, flags, environment, printed) -> None:
 
 
 if __name__ == "__main__":
-    for name in ("maze_table", "pipeline", "sweep"):
+    for name in ("evaluate", "maze_table", "pipeline", "sweep"):
         importlib.import_module(f"experiments.{name}")
     importlib.import_module("matplotlib.figure")
     for name in [name for name in sys.modules if name.startswith("experiments")]:

@@ -9,10 +9,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.aggregate import write_comparison
 from ractd_jax.errors import ConfigError, DataError, RactdError
-from ractd_jax.evaluation import aggregate
-from ractd_jax.evaluation.aggregate import (
+from ractd_jax.reports import aggregate
+from ractd_jax.reports.aggregate import (
     as_tasks,
     estimate,
     iqm,
@@ -21,11 +20,12 @@ from ractd_jax.evaluation.aggregate import (
     performance_profile,
     probability_of_improvement,
 )
-from ractd_jax.evaluation.aggregate_pictures import training_curve
-from ractd_jax.evaluation.aggregate_report import format_latex
-from ractd_jax.evaluation.aggregate_summary import summarize_groups
-from ractd_jax.evaluation.member_groups import find_group, group_members
-from ractd_jax.evaluation.results_table import as_text, read_results
+from ractd_jax.reports.aggregate_pictures import training_curve
+from ractd_jax.reports.aggregate_report import format_latex
+from ractd_jax.reports.aggregate_summary import summarize_groups
+from ractd_jax.reports.comparison import write_comparison
+from ractd_jax.reports.member_groups import find_group, group_members
+from ractd_jax.reports.results_table import as_text, read_results
 from tests.conftest import run_main
 from tests.sweep_files import TASK, member_rows, write_members, write_sweep
 

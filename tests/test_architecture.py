@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import ractd_jax
+from ractd_jax.training.stages import plan_stage, reward_stage
+from tests.toys import save_untrained, toy_dataset, toy_settings
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ractd_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -75,8 +79,9 @@ def ours(*parts: str) -> list[str]:
 
 def test_the_parts_are_there():
     """The rules below speak of modules that exist and import something."""
-    parts = ours("networks", "diffusion", "student", "losses", "data", "methods",
-                 "tasks", "training", "planning", "evaluation", "interop", "errors",
+    parts = ours("networks", "diffusion", "student", "losses", "data", "recording",
+                 "inspection", "methods", "tasks", "storage", "training", "planning",
+                 "evaluation", "reports", "pipelines", "interop", "errors",
                  "policy")  # fmt: skip
     for part in parts:
         assert any(is_below(module, [part]) for module in IMPORTS), part
@@ -121,19 +126,20 @@ def test_networks_stand_alone():
 
 
 def test_diffusion_knows_no_student_and_no_training():
-    above = ours("student", "losses", "methods", "training", "planning", "evaluation",
-                 "data", "interop")  # fmt: skip
+    above = ours("student", "losses", "methods", "storage", "training", "planning",
+                 "evaluation", "data", "interop")  # fmt: skip
     assert offenders(ours("diffusion"), forbidden=above) == []
 
 
 def test_student_and_losses_know_no_training():
-    above = ours("methods", "training", "planning", "evaluation", "data", "interop")
+    above = ours("methods", "storage", "training", "planning", "evaluation", "data",
+                 "interop")  # fmt: skip
     assert offenders(ours("student", "losses"), forbidden=above) == []
     assert offenders(ours("student"), forbidden=ours("losses")) == []
 
 
 def test_methods_know_no_data_and_no_devices():
-    above = ours("training", "planning", "evaluation", "data", "interop")
+    above = ours("storage", "training", "planning", "evaluation", "data", "interop")
     assert offenders(ours("methods"), forbidden=above) == []
 
 
@@ -143,14 +149,37 @@ def test_tasks_know_what_is_true_of_environments_and_nothing_else():
     assert offenders(tasks, allowed=below) == []
 
 
-def test_data_knows_no_network():
-    above = ours("networks", "diffusion", "student", "losses", "methods", "training",
-                 "planning", "evaluation", "interop")  # fmt: skip
-    assert offenders(ours("data"), forbidden=above) == []
+def test_storage_knows_no_data_and_no_training():
+    above = ours("training", "planning", "evaluation", "data", "interop")
+    assert offenders(ours("storage"), forbidden=above) == []
+
+
+def test_data_recording_and_inspection_know_no_network():
+    """And data neither who recorded it nor who looks at it, but for one recorder."""
+    above = ours("networks", "diffusion", "student", "losses", "methods", "storage",
+                 "training", "planning", "evaluation", "reports",
+                 "interop")  # fmt: skip
+    wings = ours("recording", "inspection")
+    assert offenders([*ours("data"), *wings], forbidden=above) == []
+    found = offenders(ours("data"), forbidden=wings)
+    assert [line for line in found if "data.point_maze imports" not in line] == []
+    assert offenders(ours("recording"), forbidden=ours("inspection")) == []
+    assert offenders(ours("inspection"), forbidden=ours("recording")) == []
+
+
+def test_reports_are_made_of_results_alone():
+    """Pictures of mazes know their walls, too."""
+    allowed = ours("reports", "evaluation.results", "errors", "files", "settings",
+                   "tables")  # fmt: skip
+    found = offenders(ours("reports"), allowed=allowed)
+    assert [line for line in found if "reports.maze_" not in line] == []
+    above = ours("training", "storage", "methods", "planning", "pipelines", "recording")
+    assert offenders(ours("reports"), forbidden=above) == []
+    assert offenders(ours("evaluation"), forbidden=ours("reports")) == []
 
 
 def test_errors_and_settings_are_at_the_bottom():
-    bottom = ours("errors", "settings", "files")
+    bottom = ours("errors", "settings", "files", "tables")
     assert offenders(bottom, allowed=ours("errors")) == []
 
 
@@ -168,20 +197,33 @@ def test_a_policy_needs_jax_and_numpy_only():
 
 
 def test_only_pipelines_put_trainings_and_evaluations_together():
-    below = ours("networks", "diffusion", "student", "losses", "methods", "data",
-                 "training", "planning", "evaluation", "interop")  # fmt: skip
+    below = ours("networks", "diffusion", "student", "losses", "methods", "storage",
+                 "data", "recording", "inspection", "training", "planning",
+                 "evaluation", "reports", "interop")  # fmt: skip
     assert offenders(below, forbidden=ours("pipelines")) == []
 
 
-def test_training_knows_no_planner_and_planning_no_evaluation():
-    above = ours("planning", "evaluation")
+def test_training_knows_no_planner_and_planning_no_training():
+    above = ours("planning", "evaluation", "reports")
     assert offenders(ours("training", "methods"), forbidden=above) == []
-    assert offenders(ours("planning"), forbidden=ours("evaluation")) == []
+    beside = ours("evaluation", "training", "data")
+    assert offenders(ours("planning"), forbidden=beside) == []
 
 
 @pytest.mark.parametrize("outside", ["configs", "experiments", "benchmarks", "tests"])
 def test_package_imports_nothing_around_it(outside):
     assert offenders(["ractd_jax"], forbidden=[outside]) == []
+
+
+def test_mains_are_short_and_import_no_other():
+    """But for the module of the flags that they share."""
+    for path in sorted((ROOT / "experiments").glob("*.py")):
+        source = path.read_text()
+        found = {n for n in imports_of(source) if is_below(n, ["experiments"])}
+        assert found <= {"experiments.launch"}, path.name
+        code = source.partition('if __name__ == "__main__":')[0]
+        body = code.removeprefix(f'"""{ast.get_docstring(ast.parse(source), False)}"""')
+        assert path.stem == "launch" or body.count("\n") < 60, path.name
 
 
 def test_no_config_dict_in_the_package():
@@ -192,7 +234,7 @@ def test_orbax_is_known_to_one_module():
     users = {
         m for m, names in IMPORTS.items() if any(is_below(n, ["orbax"]) for n in names)
     }
-    assert users == {"ractd_jax.training.checkpoint"}
+    assert users == {"ractd_jax.storage.checkpoint"}
 
 
 def test_pmap_is_known_to_one_module():
@@ -200,15 +242,46 @@ def test_pmap_is_known_to_one_module():
     assert users == {"ractd_jax.training.parallel"}
 
 
-def test_import_of_the_package_does_not_import_jax():
-    """``import ractd_jax`` is free: no backend starts, not even jax is loaded."""
-    heavy = ("jax", "flax", "optax", "orbax", "minari", "gymnasium", "ml_collections")
+def imported_by(program: str, *watched: str) -> str:
+    """Those of the `watched` modules that a program imports in a fresh process."""
     program = (
-        "import sys, ractd_jax; assert ractd_jax.__version__; "
-        f"print([name for name in {heavy} if name in sys.modules])"
+        f"import sys\n{program}\n"
+        f"print(*[name for name in {watched} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_import_of_the_package_does_not_import_jax():
+    """``import ractd_jax`` is free: no backend starts, not even jax is loaded."""
+    heavy = ("jax", "flax", "optax", "orbax", "minari", "gymnasium", "ml_collections")
+    program = "import ractd_jax; assert ractd_jax.__version__"
+    assert imported_by(program, *heavy) == ""
+
+
+def test_a_planner_needs_no_environments_datasets_or_optimisers(tmp_path):
+    """Neither to load it, with a reward model to choose by, nor to plan."""
+    settings, dataset = toy_settings(), toy_dataset()
+    save_untrained(plan_stage("teacher", settings, dataset), tmp_path / "teacher")
+    save_untrained(reward_stage(settings, dataset), tmp_path / "reward")
+    assert ractd_jax.load_planner(tmp_path / "teacher").dims.observation == 3
+    program = f"""
+import jax, numpy, ractd_jax
+planner = ractd_jax.load_planner(
+    {str(tmp_path / "teacher")!r}, num_candidates=2, reward={str(tmp_path / "reward")!r}
+)
+planner.act(numpy.zeros((1, 3), numpy.float32), jax.random.key(0))
+"""
+    training = ("minari", "h5py", "gymnasium", "optax", "ractd_jax.training")
+    assert imported_by(program, "jax", *training) == "jax"
+
+
+def test_results_are_read_without_jax():
+    """Of sweeps and of benchmarks, and what statistics are made of them."""
+    modules = ours("reports.results_table", "reports.aggregate_summary",
+                   "reports.benchmark_table")  # fmt: skip
+    heavy = ("jax", "flax", "orbax", "minari", "gymnasium", "ml_collections")
+    assert imported_by(f"import {', '.join(modules)}", "numpy", *heavy) == "numpy"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ractd_jax.data import behaviour
-from ractd_jax.data.behaviour import BehaviourPolicy, PolicySnapshots
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
-from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_source import load_minari
-from ractd_jax.data.rollouts import mixture, record_episode, record_mixture
 from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.recording import behaviour
+from ractd_jax.recording.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.recording.generate import dataset_id, generate_dataset
+from ractd_jax.recording.rollouts import mixture, record_episode, record_mixture
 
 SEED = 40
 EPISODE_ARRAYS = ("observations", "actions", "rewards")
@@ -233,7 +233,7 @@ PACKAGED = {
 def test_packaged_snapshots(name):
     """Small, of the environment's sizes, from random to expert in order."""
     environment, observation, action, _ = PACKAGED[name]
-    asset = importlib.resources.files("ractd_jax.data") / f"assets/{name}.npz"
+    asset = importlib.resources.files("ractd_jax.recording") / f"assets/{name}.npz"
     with importlib.resources.as_file(asset) as path:
         assert path.stat().st_size < 1_500_000
     snapshots = behaviour.load_packaged_snapshots(name)

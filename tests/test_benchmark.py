@@ -7,10 +7,6 @@ import pytest
 import scipy.stats
 
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.evaluation.aggregate_pictures import draw_values
-from ractd_jax.evaluation.benchmark_table import Cell, format_summary, summarize_cells
-from ractd_jax.evaluation.results_table import read_results
-from ractd_jax.evaluation.statistics import seed_interval
 from ractd_jax.pipelines.benchmark import (
     SWEPT,
     TABLES,
@@ -19,6 +15,10 @@ from ractd_jax.pipelines.benchmark import (
     read_cells,
 )
 from ractd_jax.pipelines.trainings import TRAININGS, in_order
+from ractd_jax.reports.aggregate_pictures import draw_values
+from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
+from ractd_jax.reports.results_table import read_results
+from ractd_jax.reports.statistics import seed_interval
 from ractd_jax.settings import from_mapping
 from tests.conftest import run_main
 

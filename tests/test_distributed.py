@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.training.parallel import Part
 from ractd_jax.training.stages import make_stage
 from ractd_jax.training.streaming import batches_of_call

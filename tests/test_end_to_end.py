@@ -141,6 +141,16 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
             ],
             "error: config.plan.horizon: a horizon of 200 makes plans of 600 numbers",
         ),
+        (
+            "train",
+            [f"--config={CONFIG}", "--workdir={tmp}", "--stage=bc", "--reward={tmp}"],
+            "error: --reward: expected none for stage 'bc'",
+        ),
+        (
+            "train",
+            [f"--config={CONFIG}", "--workdir={tmp}", "--stage=student"],
+            "error: --teacher: expected the workdir of a teacher",
+        ),
     ],
     ids=[
         "key",
@@ -152,6 +162,8 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
         "kind",
         "preset",
         "horizon",
+        "stage's flag",
+        "missing flag",
     ],
 )
 def test_bad_input_is_named(smoke_run, tmp_path, main, flags, message):

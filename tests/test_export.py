@@ -28,7 +28,7 @@ from ractd_jax.planning.export import (
     largest_difference,
 )
 from ractd_jax.settings import Environment, Network, Plan, Settings, to_dict
-from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.training.state import create_state, make_optimizer
 from tests.conftest import ROOT, run_main
 from tests.test_fuzz_files import damage_bytes

@@ -15,8 +15,8 @@ import pytest
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.minari_source import load_minari
-from ractd_jax.data.minari_writer import save_minari
 from ractd_jax.errors import DataError
+from ractd_jax.recording.minari_writer import save_minari
 from tests.test_sources import DATASET_ID, make_episode
 
 RECORDED = [make_episode(40, i % 2 == 0, i) for i in range(4)]

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ractd_jax.data import inspection_checks as checks
-from ractd_jax.data import jumps
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.inspection import inspect_episodes
-from ractd_jax.data.inspection_report import draw_inspection, format_inspection
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
+from ractd_jax.inspection import checks as checks
+from ractd_jax.inspection import jumps
+from ractd_jax.inspection.episodes import inspect_episodes
+from ractd_jax.inspection.report import draw_inspection, format_inspection
 from tests.conftest import CONFIG, run_main
 
 KITCHEN = Path(__file__).parents[2] / "shared/data/kitchen-complete-v0.hdf5"

@@ -284,7 +284,8 @@ def test_the_main_trains_what_can_be_loaded(tmp_path):
         for name, array in linear_fields().items():
             file[name] = array
     run_main(
-        "train_inverse_dynamics",
+        "train",
+        "--stage=inverse_dynamics",
         "--config=configs/any_dataset.py:smoke",
         "--config.dataset.source=d4rl",
         f"--config.dataset.path={path}",

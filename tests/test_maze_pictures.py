@@ -13,16 +13,16 @@ from PIL import Image
 from ractd_jax import methods
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.dimensions import Dimensions
-from ractd_jax.evaluation import maze_cells
-from ractd_jax.evaluation.maze_pictures import (
+from ractd_jax.normalizers import MinMaxNormalizer
+from ractd_jax.planning import Planner
+from ractd_jax.planning.denoising import denoising_path
+from ractd_jax.reports import maze_cells
+from ractd_jax.reports.maze_pictures import (
     DrawnPlan,
     data_plans,
     draw_denoising,
     draw_plans,
 )
-from ractd_jax.normalizers import MinMaxNormalizer
-from ractd_jax.planning import Planner
-from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.settings import Diffusion, Network, Settings
 from ractd_jax.tasks.maze_map import MazeMap
 from tests.toys import random_params

@@ -7,7 +7,7 @@ import pytest
 
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.minari_source import load_minari
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError, DataError

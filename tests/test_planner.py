@@ -13,23 +13,19 @@ from benchmarks.common import made_up_dataset, random_planner
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.evaluation.rollout import (
-    EpisodeResults,
-    evaluate_planner,
-    load_results,
-    save_results,
-)
-from ractd_jax.evaluation.statistics import (
+from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
+from ractd_jax.evaluation.rollout import evaluate_planner
+from ractd_jax.planning import Planner
+from ractd_jax.reports.statistics import (
     bootstrap_interval,
     normalized_score,
     summarize,
     two_mode_threshold,
 )
-from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment, from_mapping
+from ractd_jax.storage.trained import load_reward_members, load_stage_model
 from ractd_jax.student import sample_one_step
 from ractd_jax.tasks.environments import make_vector_env
-from ractd_jax.training.stages import load_reward_members, load_stage_model
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ractd_jax.data import point_maze
-from ractd_jax.data.generate import generate_dataset
 from ractd_jax.data.point_maze import (
     WaypointController,
     pd_action,
@@ -24,6 +23,7 @@ from ractd_jax.data.point_maze import (
     recording_spec,
 )
 from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.recording.generate import generate_dataset
 from ractd_jax.tasks.maze_map import MazeMap, evaluation_spec, maze_map, shortest_path
 from ractd_jax.tasks.point_maze import MAZES
 

@@ -10,10 +10,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base
-from ractd_jax.data.generate import dataset_id
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import make_network
+from ractd_jax.recording.generate import dataset_id
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.tasks.point_maze import MAZE2D, MAZES
 

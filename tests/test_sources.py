@@ -10,10 +10,10 @@ import pytest
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5, save_d4rl_hdf5
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.minari_store import has_minari
-from ractd_jax.data.minari_writer import save_minari
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.settings import Settings, from_mapping
 
 KITCHEN = Path(__file__).parents[2] / "shared/data/kitchen-complete-v0.hdf5"

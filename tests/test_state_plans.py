@@ -15,7 +15,8 @@ from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.planning import load_planner
 from ractd_jax.settings import from_mapping
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.trained import check_same_data
 from ractd_jax.training.stages import base as stages_base
 from ractd_jax.training.stages import (
     dimensions,
@@ -25,7 +26,6 @@ from ractd_jax.training.stages import (
     student_stage,
 )
 from ractd_jax.training.stages import reward as stages_reward
-from ractd_jax.training.stages.stored import check_same_data
 from tests.toys import (
     HORIZON,
     ends_of,

@@ -21,8 +21,8 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.normalizers import fit_min_max
 from ractd_jax.settings import Optimizer, from_mapping
+from ractd_jax.storage.checkpoint import Checkpointer, StoredModel
 from ractd_jax.training import parallel
-from ractd_jax.training.checkpoint import Checkpointer, StoredModel
 from ractd_jax.training.loop import make_sample_fn, train
 from ractd_jax.training.stages import (
     make_stage,

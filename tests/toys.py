@@ -14,7 +14,7 @@ from ractd_jax.diffusion import EdmNoise
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods import CtmStudent, EdmTeacher, PlanMethod
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.training.checkpoint import Checkpointer
+from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.training.parallel import WHOLE
 from ractd_jax.training.state import create_state, make_optimizer
 

@@ -13,7 +13,7 @@ from absl import logging
 
 from ractd_jax.data.episodes import Episodes, as_float32, build_episodes
 from ractd_jax.data.origin import Origin, d4rl_time_limit, origin_of_file
-from ractd_jax.data.rollouts import RecordedEpisode
+from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
 
 _FLOATS = {"observations": 2, "actions": 2, "rewards": 1, "infos/goal": 2}

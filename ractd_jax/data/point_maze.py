@@ -17,7 +17,8 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from ractd_jax.data.rollouts import RecordedEpisode, worker_pool
+from ractd_jax.data.recorded import RecordedEpisode
+from ractd_jax.recording.rollouts import worker_pool
 from ractd_jax.tasks.maze_map import MazeMap, evaluation_spec, maze_map, shortest_path
 
 RUN_STEPS = 10_000

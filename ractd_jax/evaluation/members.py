@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax.evaluation.rollout import EpisodeKeys, EpisodeResults, run_episodes
+from ractd_jax.evaluation.results import EpisodeResults
+from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 

@@ -10,12 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.evaluation.rollout import (
-    EpisodeKeys,
-    EpisodeResults,
-    run_episodes,
-    save_arrays,
-)
+from ractd_jax.evaluation.results import EpisodeResults, save_arrays
+from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
 from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import ControllerFn, make_controller
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel

@@ -34,7 +34,6 @@ PLAN_METHODS: dict[str, type[PlanMethod]] = {
 }
 
 
-
 def register_plan_method(method: type[PlanMethod]) -> None:
     """Makes a method known to this process, so that it is trained and planned with."""
     PLAN_METHODS[method.name] = method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,16 @@ import numpy as np
 
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.evaluation.benchmark_table import Cell
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.evaluation.results_writer import ResultsWriter, result_row
-from ractd_jax.evaluation.rollout import EpisodeResults
-from ractd_jax.evaluation.statistics import normalized_score, summarize
 from ractd_jax.files import write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
 from ractd_jax.planning import Planner
+from ractd_jax.reports.benchmark_table import Cell
+from ractd_jax.reports.results_writer import ResultsWriter, result_row
+from ractd_jax.reports.statistics import normalized_score, summarize
 from ractd_jax.settings import Settings, differences, to_dict
 
 _FIDELITY_STATES = 128
@@ -93,7 +92,6 @@ def run_cell(
     output: Path,
     table: str,
     asked: Mapping[str, Any],
-    evaluate: Callable[..., EpisodeResults],
     allow_config_change: bool = False,
 ) -> Cell:
     """Trains and evaluates one of :data:`TABLES`; what is finished is not run again.
@@ -108,7 +106,6 @@ def run_cell(
       output: folder of the three files.
       table: its name.
       asked: :func:`asked_settings`, kept with the cell.
-      evaluate: see :func:`trainings.evaluate_entry`.
       allow_config_change: see :func:`ractd_jax.training.loop.train`.
     """
     entries = TABLES[table]
@@ -120,9 +117,7 @@ def run_cell(
     writer, rows = ResultsWriter(output), {}
     for label, entry in entries.items():
         planner = trainings.load_entry(entry, workdir)
-        found = trainings.evaluate_entry(
-            label, entry, planner, settings, workdir, evaluate
-        )
+        found = trainings.evaluate_entry(label, entry, planner, settings, workdir)
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
             "temperature": None if planner.role == "bc" else planner.temperature,

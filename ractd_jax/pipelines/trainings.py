@@ -11,12 +11,13 @@ from typing import NamedTuple
 from absl import logging
 
 import ractd_jax
-from ractd_jax.data.generate import dataset_id, generate_dataset
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.rollout import EpisodeResults, load_results, save_results
+from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
+from ractd_jax.pipelines.evaluations import evaluate_actions
 from ractd_jax.planning import Planner
+from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
@@ -181,7 +182,6 @@ def evaluate_entry(
     planner: Planner,
     settings: Settings,
     workdir: Path,
-    evaluate: Callable[..., EpisodeResults],
 ) -> EpisodeResults:
     """Raw results of an entry, saved before anything is made of them.
 
@@ -191,7 +191,6 @@ def evaluate_entry(
       planner: of :func:`load_entry`.
       settings: of the pipeline.
       workdir: of the pipeline.
-      evaluate: (planner, environment, episodes, seed, noise, label) -> results.
     """
     options = settings.evaluation
     noise = entry.noise or options.noise
@@ -205,7 +204,7 @@ def evaluate_entry(
     parts += [f"noise_{noise}"] if noise != "each_step" else []
     path = workdir / "evaluation" / f"{'_'.join(parts)}.npz"
     if not path.exists():
-        found = evaluate(
+        found = evaluate_actions(
             planner,
             settings.environment,
             options.num_episodes,

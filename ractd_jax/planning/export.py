@@ -26,7 +26,7 @@ from ractd_jax.errors import DataError
 from ractd_jax.files import write_bytes
 from ractd_jax.planning.planner import Planner
 from ractd_jax.settings import to_dict
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "flatbuffers")

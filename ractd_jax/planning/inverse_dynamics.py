@@ -11,7 +11,7 @@ import jax
 from ractd_jax.errors import CheckpointError
 from ractd_jax.methods import InverseDynamicsMethod
 from ractd_jax.normalizers import normalizer_from_dict
-from ractd_jax.training.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import StoredModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ def load_inverse_dynamics(
     """Loads the inverse dynamics trained in `directory`.
 
     Args:
-      directory: workdir of train_inverse_dynamics.
+      directory: workdir of a training with ``--stage=inverse_dynamics``.
       weights: ``ema`` or ``raw``.
 
     Raises:

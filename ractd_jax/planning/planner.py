@@ -22,13 +22,13 @@ from ractd_jax.normalizers import Normalizer, normalizer_from_dict
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
 from ractd_jax.policy import check_keys, checked_observations
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.tasks import get_task
-from ractd_jax.training.checkpoint import StoredModel
-from ractd_jax.training.stages.stored import (
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.trained import (
     check_same_data,
     load_reward_members,
     load_stage_model,
 )
+from ractd_jax.tasks import get_task
 
 PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20

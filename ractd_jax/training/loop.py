@@ -17,15 +17,17 @@ from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
+from ractd_jax.processes import any_process, is_first_process, wait_for_all
 from ractd_jax.settings import Run, differences
+from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.storage.state import TrainState
+from ractd_jax.storage.workdir import check_resumed, training_folder
 from ractd_jax.training import parallel
-from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.interruption import Stop, interruptible
 from ractd_jax.training.logging import MetricWriter, check_finite, keep_rows
 from ractd_jax.training.stages import Stage, gather_part
-from ractd_jax.training.state import TrainState, create_state, make_optimizer
+from ractd_jax.training.state import create_state, make_optimizer
 from ractd_jax.training.streaming import stream_batches
-from ractd_jax.training.workdir import check_resumed, training_folder
 
 # Steps fold in 0, 1, ...; the initial parameters fold in what no step reaches.
 _INIT_FOLD = 2**32 - 1
@@ -74,7 +76,7 @@ def train(
 
 def _agreed(stop: Stop) -> bool:
     """Whether a signal came to any process; then all of them stop."""
-    stopped = parallel.any_process(bool(stop.signal))
+    stopped = any_process(bool(stop.signal))
     if stopped:
         stop.signal = stop.signal or "a signal to another process"
     return stopped
@@ -90,8 +92,8 @@ def _train(
 ) -> TrainState:
     settings = stage.metadata["settings"]
     _check_config(workdir, settings, stage.name, allow_config_change)
-    parallel.wait_for_all("config")
-    if parallel.is_first_process():
+    wait_for_all("config")
+    if is_first_process():
         _write_config(workdir, settings)
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
@@ -108,7 +110,7 @@ def _train(
         _check_first_step(workdir, int(state.step), run)
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
-        if parallel.is_first_process():
+        if is_first_process():
             keep_rows(workdir / "metrics.jsonl", stage.num_steps)
         return state
 
@@ -128,11 +130,7 @@ def _train(
     start = int(state.step)
     data_of_calls = _data_of_calls(stage, run, seed, start)
     wandb_config = stage.metadata["settings"] if run.wandb else None
-    writer = (
-        MetricWriter(workdir, start, wandb_config)
-        if parallel.is_first_process()
-        else None
-    )
+    writer = MetricWriter(workdir, start, wandb_config) if is_first_process() else None
     timer = _Timer(start)
     before = None
     try:

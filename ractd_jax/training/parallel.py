@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method
 from ractd_jax.settings import Optimizer
-from ractd_jax.training.state import TrainState, ema_decay
+from ractd_jax.storage.state import TrainState
+from ractd_jax.training.state import ema_decay
 
 AXIS = "devices"
 
@@ -71,24 +71,6 @@ def _local_mesh(num_devices: int | None = None) -> Mesh:
 
 def _global_sharding() -> NamedSharding:
     return NamedSharding(Mesh(np.asarray(jax.devices()), (AXIS,)), PartitionSpec())
-
-
-def is_first_process() -> bool:
-    """Whether this process writes what one process has to."""
-    return jax.process_index() == 0
-
-
-def wait_for_all(name: str) -> None:
-    """Returns when every process of the job has come here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
-def any_process(condition: bool) -> bool:
-    """Whether it holds in any process of the job; all of them ask together."""
-    if jax.process_count() == 1:
-        return condition
-    return bool(multihost_utils.process_allgather(np.array(condition)).any())
 
 
 def replicate(tree: Any, num_devices: int | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""The training state, the optimiser and the EMA."""
+"""The first training state, the optimiser and the EMA."""
 
 from __future__ import annotations
 
@@ -7,28 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from ractd_jax.settings import Optimizer
-
-
-class TrainState(struct.PyTreeNode):
-    """Everything that a step changes.
-
-    Attributes:
-      step: int32, optimiser steps done.
-      params: the trained parameters.
-      ema_params: their moving average, what is evaluated.
-      target_params: slower copy that CTM targets come from, or None where the
-        targets use a stop-gradient of `params`.
-      opt_state: the optimiser's state.
-    """
-
-    step: jax.Array
-    params: Any
-    ema_params: Any
-    target_params: Any
-    opt_state: optax.OptState
+from ractd_jax.storage.state import TrainState
 
 
 def make_optimizer(

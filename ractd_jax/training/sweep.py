@@ -17,14 +17,15 @@ from tqdm import tqdm
 from ractd_jax.errors import ConfigError
 from ractd_jax.losses import StudentCoefficients
 from ractd_jax.settings import Run, Settings, from_mapping
+from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.storage.state import TrainState
+from ractd_jax.storage.workdir import check_resumed, training_folder
 from ractd_jax.training import parallel
-from ractd_jax.training.checkpoint import Checkpointer
 from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
 from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
 from ractd_jax.training.stages import Stage
-from ractd_jax.training.state import TrainState, make_optimizer
-from ractd_jax.training.workdir import check_resumed, training_folder
+from ractd_jax.training.state import make_optimizer
 
 # What a compiled program takes as values, by stage; the seed besides.
 SWEEPABLE = {

@@ -11,7 +11,6 @@ from ractd_jax.training.stages.base import (
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.plans import plan_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
-from ractd_jax.training.stages.stored import load_reward_members, load_stage_model
 from ractd_jax.training.stages.student import predicted_return_range, student_stage
 
 
@@ -29,8 +28,6 @@ __all__ = [
     "dimensions",
     "gather_part",
     "inverse_dynamics_stage",
-    "load_reward_members",
-    "load_stage_model",
     "make_stage",
     "plan_stage",
     "predicted_return_range",

@@ -26,9 +26,9 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method, PlanBatch
 from ractd_jax.normalizers import Normalizer
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
+from ractd_jax.storage.state import TrainState
 from ractd_jax.tasks import get_task, task_of
 from ractd_jax.training.parallel import Part
-from ractd_jax.training.state import TrainState
 
 # (data, rows) -> batch, of numpy and of JAX arrays alike.
 Gather = Callable[[Any, Any], Any]

@@ -13,6 +13,11 @@ from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.methods import CtmStudent, PlanBatch, student_coefficients
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.storage.trained import (
+    check_same_data,
+    load_reward_members,
+    load_stage_model,
+)
 from ractd_jax.student import PathPoints, warm_start
 from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
@@ -20,11 +25,6 @@ from ractd_jax.training.stages.base import (
     base_metadata,
     dimensions,
     plan_sampling,
-)
-from ractd_jax.training.stages.stored import (
-    check_same_data,
-    load_reward_members,
-    load_stage_model,
 )
 from ractd_jax.training.stages.student_probes import (
     PROBED_STATES,

@@ -14,9 +14,9 @@ from ractd_jax.diffusion import guidance
 from ractd_jax.methods import CtmStudent, EdmTeacher, PlanBatch
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings
+from ractd_jax.storage.state import TrainState
 from ractd_jax.student import fidelity, sample_one_step, solve_paths
 from ractd_jax.training.stages.base import Probe
-from ractd_jax.training.state import TrainState
 
 _FIDELITY_STATES, _FIDELITY_NOISES, _FIDELITY_NUMBERS = 64, 16, 4_096
 _RETURN_STATES = 256

@@ -1,0 +1,64 @@
+"""Raw results of evaluated episodes, in memory and as files; needs numpy only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ractd_jax.errors import DataError
+
+
+class EpisodeResults(NamedTuple):
+    """What E evaluation episodes gave, raw.
+
+    Attributes:
+      returns: [E] float64, sums of the rewards that the environment paid.
+      lengths: [E] int64, steps.
+      seeds: [E] int64, seed of each reset.
+      running_max_returns: [E] float64, sums over steps of the largest reward so far.
+        Not a return: it is what the released evaluator reports, kept only to stand
+        beside the published tables.
+      seconds: wall time of the episodes, compilation left out.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    seeds: np.ndarray
+    running_max_returns: np.ndarray
+    seconds: float
+
+    @property
+    def steps_per_second(self) -> float:
+        return float(self.lengths.sum() / self.seconds)
+
+
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as npz; the file appears only when complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:
+    """Writes the raw results as npz."""
+    save_arrays(path, results._asdict())
+
+
+def load_results(path: str | os.PathLike) -> EpisodeResults:
+    """Reads what :func:`save_results` wrote.
+
+    Raises:
+      DataError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            fields = {name: stored[name] for name in EpisodeResults._fields}
+    except Exception as error:  # zipfile and numpy each raise their own
+        raise DataError(path, expected="evaluation results", found=error) from None
+    return EpisodeResults(**fields)

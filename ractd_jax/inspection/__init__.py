@@ -1,0 +1,1 @@
+"""A look at a dataset before anything is trained on it."""

@@ -1,0 +1,118 @@
+"""The inspection of a configured dataset, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+
+from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
+from ractd_jax.data.weighting import choose_windows, describe_windows
+from ractd_jax.data.windows import index_windows
+from ractd_jax.errors import ConfigError
+from ractd_jax.files import write_json
+from ractd_jax.inspection.episodes import inspect_episodes
+from ractd_jax.inspection.report import draw_inspection, format_inspection
+from ractd_jax.settings import Settings
+from ractd_jax.tasks.maze_map import maze_map
+from ractd_jax.tasks.point_maze import maze_of_environment
+
+
+class DatasetReport(NamedTuple):
+    """What was found in a dataset.
+
+    Attributes:
+      text: in Markdown.
+      about: the same as JSON-able numbers.
+      references: ``score_min`` and ``score_max`` of the drawn scores, None for raw ones.
+    """
+
+    text: str
+    about: dict[str, Any]
+    references: dict[str, float | None]
+
+
+def inspect_dataset(
+    settings: Settings,
+    dataset: OfflineDataset,
+    action_low: float,
+    action_high: float,
+    time_limit: int | None = None,
+) -> DatasetReport:
+    """The inspection of a dataset, and which windows a training learns from.
+
+    Args:
+      settings: with the environment resolved.
+      dataset: of these settings.
+      action_low: lower bound of every action dimension.
+      action_high: upper bound of every action dimension.
+      time_limit: steps, if not the environment's.
+    """
+    environment = settings.environment
+    references = {
+        "score_min": environment.score_min,
+        "score_max": environment.score_max,
+    }
+    if environment.score_source == RAW_SCORES:
+        references = {"score_min": None, "score_max": None}
+    found = inspect_episodes(
+        dataset.episodes,
+        settings.plan.horizon,
+        name=dataset.name,
+        **references,
+        action_low=action_low,
+        action_high=action_high,
+        limit=time_limit or _time_limit(environment.id),
+    )
+    windows = _training_windows(settings, dataset)
+    text = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
+    about = found.to_dict() | {"training_windows": windows}
+    return DatasetReport(text, about, references)
+
+
+def write_inspection(
+    folder: Path, report: DatasetReport, settings: Settings, dataset: OfflineDataset
+) -> None:
+    """Writes inspection.md, .json and .png.
+
+    Raises:
+      ConfigError: `folder` cannot be written in.
+    """
+    try:
+        write_json(folder / "inspection.json", report.about)
+        (folder / "inspection.md").write_text(report.text + "\n")
+        draw_inspection(
+            folder / "inspection.png",
+            dataset.episodes,
+            title=dataset.name,
+            **report.references,
+            **_maze_of(settings.environment.id),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"--output={folder}: expected a folder to write in, found {error}"
+        ) from None
+
+
+def _time_limit(environment_id: str) -> int | None:
+    """Steps of the environment's time limit, where Gymnasium knows it."""
+    spec = gymnasium.registry.get(environment_id)
+    return spec.max_episode_steps if spec else None
+
+
+def _maze_of(environment_id: str) -> dict:
+    """``walls`` and ``extent`` of a maze environment; nothing of others."""
+    name = maze_of_environment(environment_id)
+    if not name:
+        return {}
+    found = maze_map(name)
+    return {"walls": found.walls, "extent": found.extent}
+
+
+def _training_windows(settings: Settings, dataset: OfflineDataset) -> dict:
+    """Which windows a training with these settings learns from."""
+    plan = settings.plan
+    episodes = dataset.episodes
+    index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
+    return choose_windows(index, episodes, settings.dataset, dataset.name).summary

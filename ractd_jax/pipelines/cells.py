@@ -1,0 +1,173 @@
+"""The cells of a benchmark, tasks x training seeds: where they lie, and their table."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from absl import logging
+
+from ractd_jax.data.sources import load_resolved
+from ractd_jax.errors import ConfigError
+from ractd_jax.files import write_json, write_text
+from ractd_jax.pipelines import trainings
+from ractd_jax.pipelines.benchmark import (
+    SWEPT,
+    asked_settings,
+    is_finished,
+    read_cells,
+    run_cell,
+)
+from ractd_jax.reports.aggregate_pictures import draw_values
+from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
+from ractd_jax.settings import Settings
+
+TASKS = tuple(
+    f"{environment}-{kind}"
+    for environment in ("hopper", "walker2d", "halfcheetah")
+    for kind in ("medium", "medium-replay", "medium-expert")
+)
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
+def chosen_tasks(names: Sequence[str]) -> list[str]:
+    """Those of :data:`TASKS`, all of them for no names.
+
+    Raises:
+      ConfigError: one is not there.
+    """
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(f"--tasks: expected some of {TASKS}, found {name!r}")
+    return list(names or TASKS)
+
+
+def chosen_seeds(texts: Sequence[str]) -> list[int]:
+    """Raises ConfigError for one that is no integer."""
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        raise ConfigError(
+            f"--seeds: expected integers with commas, found {','.join(texts)!r}"
+        ) from None
+
+
+def cell_folder(folder: Path, settings: Settings) -> Path:
+    """Of a cell, in a folder of cells."""
+    return folder / settings.task / f"seed_{settings.seed}"
+
+
+def unfinished_cells(
+    cells: Iterable[Settings], results: Path, table: str
+) -> list[Settings]:
+    """Those whose results are not there.
+
+    Raises:
+      ConfigError: a cell of another table or of other settings is there.
+    """
+    return [
+        settings
+        for settings in cells
+        if not is_finished(
+            cell_folder(results, settings), table, asked_settings(settings)
+        )
+    ]
+
+
+def run_here(settings: Settings, workdir: Path, results: Path, table: str) -> None:
+    """One cell in this process."""
+    asked = asked_settings(settings)
+    settings = trainings.prepare_dataset(settings, workdir)
+    folders = cell_folder(workdir, settings), cell_folder(results, settings)
+    settings, dataset = load_resolved(settings)
+    run_cell(settings, dataset, *folders, table, asked)
+
+
+def run_apart(
+    cells: Sequence[Settings],
+    workdir: Path,
+    jobs: int,
+    command: Callable[[Settings], list[str]],
+) -> list[Path]:
+    """Cells in processes of one thread each, with their output in files.
+
+    Args:
+      cells: settings of each.
+      workdir: of the cells.
+      jobs: cells at once.
+      command: settings -> what runs the cell.
+
+    Returns:
+      The output files of the cells that failed.
+    """
+    # Two cells of a task would record its dataset twice.
+    for settings in {settings.task: settings for settings in cells}.values():
+        trainings.prepare_dataset(settings, workdir)
+
+    def run(settings: Settings) -> Path | None:
+        log = cell_folder(workdir, settings) / "log.txt"
+        code = _run_in_one_thread(command(settings), log)
+        logging.info("%s seed %d: exit code %d", settings.task, settings.seed, code)
+        return log if code else None
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return [log for log in pool.map(run, cells) if log]
+
+
+def _run_in_one_thread(command: Sequence[str], log: Path) -> int:
+    """The exit code."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    xla_flags = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+    with log.open("a") as output:
+        done = subprocess.run(
+            command,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "XLA_FLAGS": xla_flags, "OMP_NUM_THREADS": "1"},
+        )
+    return done.returncode
+
+
+def write_table(results: Path, table: str) -> str:
+    """table.md and table.json of every finished cell, table.png of a sweep."""
+    folders = sorted(
+        (folder for task in TASKS for folder in (results / task).glob("seed_*")),
+        key=lambda folder: TASKS.index(folder.parent.name),
+    )
+    cells = read_cells(folders)
+    if not cells:
+        return "no cell is finished yet"
+    summary = summarize_cells(cells)
+    text = format_summary(summary, _about(cells))
+    write_json(results / "table.json", summary)
+    write_text(results / "table.md", text)
+    if table in SWEPT:
+        draw_values(results / "table.png", summary["tasks"], SWEPT[table])
+    return text
+
+
+def _about(cells: Sequence[Cell]) -> str:
+    """Where and with what the cells were made."""
+    seeds = sorted({cell.seed for cell in cells})
+    about = {
+        name: ", ".join(sorted({str(cell.about[name]) for cell in cells}))
+        for name in ("processor", "cores", "jax", "mujoco", "commit")
+    }
+    text = (
+        f"{len(cells)} cells, training seeds {', '.join(map(str, seeds))}; every "
+        "network of a cell is trained with its seed. "
+        f"{about['processor']}, {about['cores']} cores; JAX {about['jax']}, MuJoCo "
+        f"{about['mujoco']}; commit {about['commit']}."
+    )
+    unnamed = {
+        f"{row['temperature']:g}"
+        for cell in cells
+        for label, row in cell.planners.items()
+        if ", temperature" not in label and row.get("temperature") is not None
+    }
+    if unnamed:
+        text += f" Temperature {', '.join(sorted(unnamed))} where none is named."
+    return text

@@ -1,0 +1,1 @@
+"""Behaviour policies, and the datasets that are recorded with them."""

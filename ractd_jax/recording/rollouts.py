@@ -1,0 +1,129 @@
+"""Rolls behaviour policies out in MuJoCo, in worker processes, into episodes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import gymnasium
+import numpy as np
+
+from ractd_jax.data.recorded import RecordedEpisode
+from ractd_jax.errors import ConfigError
+from ractd_jax.recording.behaviour import BehaviourPolicy, PolicySnapshots
+
+DATASET_KINDS = ("medium", "medium-replay", "medium-expert")
+
+
+_worker_env: gymnasium.Env | None = None
+
+
+def _start_worker(environment_id: str) -> None:
+    global _worker_env
+    _worker_env = gymnasium.make(environment_id, disable_env_checker=True)
+
+
+def _record(job: tuple[BehaviourPolicy, int]) -> RecordedEpisode:
+    return record_episode(_worker_env, *job)
+
+
+def record_episode(
+    env: gymnasium.Env, policy: BehaviourPolicy, seed: int
+) -> RecordedEpisode:
+    """One stochastic episode of `policy`; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    observations, actions, rewards = [observation], [], []
+    terminated = truncated = False
+    while not (terminated or truncated):
+        noise = rng.standard_normal((1, len(policy.action_low)), np.float32)
+        action = policy.act(observation[None], noise)[0]
+        observation, reward, terminated, truncated, _ = env.step(action)
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(reward)
+    return RecordedEpisode(
+        np.asarray(observations, np.float32),
+        np.asarray(actions, np.float32),
+        np.asarray(rewards, np.float32),
+        bool(terminated),
+        bool(truncated),
+        seed,
+    )
+
+
+def mixture(
+    snapshots: PolicySnapshots, kind: str, num_transitions: int
+) -> list[tuple[BehaviourPolicy, int]]:
+    """D4RL's recipes as (policy, transitions) parts.
+
+    ``medium`` is one policy, ``medium-expert`` half and half, ``medium-replay`` the
+    snapshots in order up to the expert, an equal share each.
+
+    Raises:
+      ConfigError: an unknown kind.
+    """
+    if kind == "medium":
+        policies = [snapshots.role("medium")]
+    elif kind == "medium-expert":
+        policies = [snapshots.role("medium"), snapshots.role("expert")]
+    elif kind == "medium-replay":
+        policies = list(snapshots.policies.values())
+    else:
+        raise ConfigError(f"dataset kind must be one of {DATASET_KINDS}, not {kind!r}")
+    shares = [
+        len(part) for part in np.array_split(range(num_transitions), len(policies))
+    ]
+    return list(zip(policies, shares, strict=True))
+
+
+def worker_pool(
+    num_workers: int | None, start: Callable[[str], None], environment: str
+) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes, by default one for each core, that each began with ``start``."""
+    # Spawned: a fork of a process that runs JAX's threads may hang.
+    spawn = multiprocessing.get_context("spawn")
+    workers = num_workers or os.cpu_count() or 1
+    return concurrent.futures.ProcessPoolExecutor(workers, spawn, start, (environment,))
+
+
+def record_mixture(
+    environment_id: str,
+    parts: Sequence[tuple[BehaviourPolicy, int]],
+    seed: int,
+    num_workers: int | None = None,
+) -> Iterator[RecordedEpisode]:
+    """Yields whole episodes, part after part, until each has its transitions.
+
+    The result depends on `seed` alone, not on the number of workers.
+
+    Args:
+      environment_id: Gymnasium id.
+      parts: (policy, transitions) in order.
+      seed: first of the episodes' seeds.
+      num_workers: processes; by default one for each core.
+    """
+    num_workers = num_workers or os.cpu_count() or 1
+    with worker_pool(num_workers, _start_worker, environment_id) as pool:
+        for policy, wanted in parts:
+            ahead = 4 * num_workers
+            for episode in _record_part(pool, policy, wanted, seed, ahead):
+                yield episode
+                # Not the seeds under way, whose number depends on the workers.
+                seed = episode.seed + 1
+
+
+def _record_part(pool, policy, wanted, seed, ahead):
+    """Episodes of seeds from `seed` on, in order, with `ahead` of them under way."""
+    recorded, seeds = 0, itertools.count(seed)
+    pending = [pool.submit(_record, (policy, next(seeds))) for _ in range(ahead)]
+    while recorded < wanted:
+        episode = pending.pop(0).result()
+        pending.append(pool.submit(_record, (policy, next(seeds))))
+        recorded += len(episode.rewards)
+        yield episode
+    for future in pending:
+        future.cancel()

@@ -1,0 +1,165 @@
+"""Trains a behaviour policy with SBX and keeps snapshots from random to expert."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+from absl import logging
+
+from ractd_jax.recording import behaviour
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviourTraining:
+    """How a behaviour policy is trained.
+
+    Attributes:
+      env: Gymnasium id.
+      algorithm: ``tqc`` or ``sac``.
+      total_steps: environment steps.
+      snapshot_every: environment steps between snapshots.
+      eval_episodes: stochastic episodes that rate a snapshot.
+      num_replay: snapshots to keep for the replay mixture.
+      actor_widths: of the actor's hidden layers.
+      critic_widths: of the critics' hidden layers.
+      learning_rate: of all networks.
+      discount: of the returns that it maximises.
+      update_every: environment steps between as many updates.
+      seed: of the training.
+    """
+
+    env: str
+    algorithm: str
+    total_steps: int
+    snapshot_every: int
+    eval_episodes: int
+    num_replay: int
+    actor_widths: tuple[int, ...]
+    critic_widths: tuple[int, ...]
+    learning_rate: float
+    discount: float
+    update_every: int
+    seed: int
+
+
+def train_behaviour(
+    options: BehaviourTraining, workdir: Path, output: Path, command: str
+) -> None:
+    """Trains a policy; writes the chosen snapshots so far at every snapshot.
+
+    Args:
+      options: of the training.
+      workdir: gets ``returns.jsonl``, the returns of every snapshot.
+      output: policy file.
+      command: that made it, for the file's metadata.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    env = gymnasium.make(options.env)
+    steps, policies, returns = [], [], []
+
+    def record(env_steps, policy):
+        episodes = [
+            _episode_return(env, policy, s) for s in range(options.eval_episodes)
+        ]
+        steps.append(env_steps)
+        policies.append(policy)
+        returns.append(float(np.mean(episodes)))
+        logging.info("%d env steps: return %.0f", env_steps, returns[-1])
+        with open(workdir / "returns.jsonl", "a") as log:
+            row = {"env_steps": env_steps, "returns": episodes}
+            log.write(json.dumps(row) + "\n")
+        snapshots = _chosen_snapshots(options, command, steps, policies, returns)
+        behaviour.save_snapshots(output, snapshots)
+
+    _run_sbx(options, record)
+
+
+def _policy_from_sbx(params, action_space) -> behaviour.BehaviourPolicy:
+    """Copies an SBX actor's Dense layers; the last two are mean and log_std."""
+    layers = [params[f"Dense_{i}"] for i in range(len(params))]
+    *hidden, mean, log_std = layers
+    head_w = np.concatenate([mean["kernel"], log_std["kernel"]], axis=-1)
+    head_b = np.concatenate([mean["bias"], log_std["bias"]], axis=-1)
+    return behaviour.BehaviourPolicy(
+        weights=(*(np.array(layer["kernel"]) for layer in hidden), head_w),
+        biases=(*(np.array(layer["bias"]) for layer in hidden), head_b),
+        action_low=action_space.low,
+        action_high=action_space.high,
+    )
+
+
+def _episode_return(env, policy, seed: int) -> float:
+    """True return of one stochastic episode."""
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    total, done = 0.0, False
+    while not done:
+        noise = rng.standard_normal((1, len(policy.action_low)), np.float32)
+        action = policy.act(observation[None], noise)[0]
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total += float(reward)
+        done = terminated or truncated
+    return total
+
+
+def _run_sbx(
+    options: BehaviourTraining, record: Callable[[int, behaviour.BehaviourPolicy], None]
+) -> None:
+    """Calls `record(env_steps, policy)` at every snapshot."""
+    import sbx
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Snapshots(BaseCallback):
+        def _on_training_start(self):
+            self._record()
+
+        def _on_step(self):
+            if self.num_timesteps % options.snapshot_every == 0:
+                self._record()
+            return True
+
+        def _record(self):
+            params = self.model.policy.actor_state.params["params"]
+            policy = _policy_from_sbx(params, self.training_env.action_space)
+            record(self.num_timesteps, policy)
+
+    widths = {"pi": list(options.actor_widths), "qf": list(options.critic_widths)}
+    algorithm = {"tqc": sbx.TQC, "sac": sbx.SAC}[options.algorithm]
+    model = algorithm(
+        "MlpPolicy",
+        options.env,
+        seed=options.seed,
+        gamma=options.discount,
+        learning_rate=options.learning_rate,
+        learning_starts=5_000,
+        train_freq=options.update_every,
+        gradient_steps=options.update_every,
+        policy_kwargs={"net_arch": widths},
+    )
+    model.learn(options.total_steps, callback=Snapshots())
+
+
+def _chosen_snapshots(
+    options: BehaviourTraining, command: str, steps, policies, returns
+) -> behaviour.PolicySnapshots:
+    """Of those so far, so that a stopped training keeps them."""
+    chosen = behaviour.choose_snapshots(returns, options.num_replay)
+    names = {i: f"step_{steps[i]:07d}" for i in chosen["replay"]}
+    metadata = {
+        "environment": options.env,
+        "algorithm": options.algorithm,
+        "seed": options.seed,
+        "command": command,
+        "roles": {role: names[chosen[role]] for role in ("medium", "expert")},
+        "snapshots": {
+            name: {"env_steps": steps[i], "return_mean": returns[i]}
+            for i, name in names.items()
+        },
+    }
+    kept = {name: policies[i] for i, name in names.items()}
+    return behaviour.PolicySnapshots(kept, metadata)

@@ -1,0 +1,1 @@
+"""Tables, numbers and pictures that are made of results."""

@@ -1,0 +1,1 @@
+"""Trained models on the disk: checkpoints, their checksums, and a training's folder."""
