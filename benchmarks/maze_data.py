@@ -11,8 +11,8 @@ import time
 from absl import app, flags
 
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
-from ractd_jax.data.point_maze import record_maze, recording_spec
 from ractd_jax.recording.minari_writer import save_minari
+from ractd_jax.recording.point_maze import record_maze, recording_spec
 from ractd_jax.tasks.point_maze import MAZES
 
 FLAGS = flags.FLAGS

@@ -14,16 +14,16 @@ import scipy.sparse.csgraph
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ractd_jax.data import point_maze
-from ractd_jax.data.point_maze import (
+from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.recording import point_maze
+from ractd_jax.recording.generate import generate_dataset
+from ractd_jax.recording.point_maze import (
     WaypointController,
     pd_action,
     record_maze,
     record_run,
     recording_spec,
 )
-from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.recording.generate import generate_dataset
 from ractd_jax.tasks.maze_map import MazeMap, evaluation_spec, maze_map, shortest_path
 from ractd_jax.tasks.point_maze import MAZES
 

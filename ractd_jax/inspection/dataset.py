@@ -25,7 +25,8 @@ class DatasetReport(NamedTuple):
     Attributes:
       text: in Markdown.
       about: the same as JSON-able numbers.
-      references: ``score_min`` and ``score_max`` of the drawn scores, None for raw ones.
+      references: ``score_min`` and ``score_max`` of the drawn scores; None for raw
+        ones.
     """
 
     text: str

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 import ractd_jax
-from ractd_jax.data.point_maze import WaypointController
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import save_results
@@ -21,6 +20,7 @@ from ractd_jax.pipelines.evaluations import evaluate_states
 from ractd_jax.pipelines.maze_entries import MazeEntry, additions, samplers
 from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
+from ractd_jax.recording.point_maze import WaypointController
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.tasks.environments import check_environment

@@ -13,12 +13,12 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from ractd_jax.data import point_maze
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
+from ractd_jax.recording import point_maze
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
