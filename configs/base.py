@@ -2,8 +2,8 @@
 
 * ``cpu`` (default): minutes on two cores; what `make demo` runs.
 * ``smoke``: seconds, to see that everything runs; learns nothing.
-* ``paper``: widths and batches of the paper; wants an accelerator.
-* ``released``: every choice as in the released code; wants an accelerator.
+* ``paper``: widths and batches of Duan et al. (2025); wants an accelerator.
+* ``released``: every choice as in Duan et al.'s code; wants an accelerator.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _with_optional_fields(section) -> dict:
     return values
 
 
-# (preset paper, preset released) of the thesis's table B.4 and the released code.
+# (preset paper, preset released): Duan (2025), table B.4, and Duan et al.'s code.
 _REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
     "hopper-medium": (3.0, 1.0),
@@ -205,7 +205,7 @@ _ONE_POLICY_REWARD = {
     "walker2d": {"reward_weight": 30.0},
     "halfcheetah": {"reward_weight": 30.0},
 }
-# Of the return-to-go (thesis B.2.2).
+# Discounts of the return-to-go (Duan 2025, B.2.2).
 _DISCOUNTS = {"hopper": 0.997, "walker2d": 0.99, "halfcheetah": 0.9}
 
 
@@ -305,7 +305,7 @@ _MAZE_CHANGES = {
 
 
 class _Maze(NamedTuple):
-    """What differs between the mazes: thesis B.1 and B.4, and the released code."""
+    """What differs between the mazes: Duan (2025), B.1 and B.4, and the code."""
 
     environment: str
     horizon: int

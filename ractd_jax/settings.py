@@ -134,7 +134,7 @@ class Network:
     # Steps of a plan that make up one position of the network (papers: 1).
     patch_size: int = 1
     # Octaves of Fourier features of the plan's steps and of the condition, for mazes,
-    # whose walls are sharp; 0 for the papers' network.
+    # whose walls are sharp; 0 for Duan et al.'s network.
     fourier_octaves: int = 0
     # Steps of a clean plan that move along with a pinned end; 0 for the end alone.
     pin_reach: int = 0
@@ -146,7 +146,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
-    # Lowest noise level, the "time zero" of the papers.
+    # Lowest noise level, the "time zero" of Duan et al. (2025).
     sigma_min: float = 0.02
     # Highest noise level.
     sigma_max: float = 80.0
@@ -230,16 +230,16 @@ class Reward:
     num_steps: int = 3_000
     # State-action pairs per step over all devices.
     batch_size: int = 256
-    # residual_mlp (released) or conv (paper's text).
+    # residual_mlp (Duan et al.'s code) or conv (their text).
     kind: str = "residual_mlp"
     # Hidden widths.
     widths: tuple[int, ...] = (64, 128, 256)
-    # Octaves of Fourier features of the inputs; 0 for the papers' model.
+    # Octaves of Fourier features of the inputs; 0 for Duan et al.'s model.
     fourier_octaves: int = 0
     # Models of the ensemble, trained together on their own batches.
     num_members: int = 5
     # What it predicts: return_to_go of a state and an action; of a state and a goal,
-    # goal_indicator (1 within the goal's radius, thesis) or goal_return (the discount
+    # goal_indicator (1 within the goal's radius) or goal_return (the discount
     # to the power of the steps until then, the discounted return's form).
     target: str = "return_to_go"
     # Radius of a goal, in the units of the data.

@@ -24,7 +24,7 @@ CONFIGS = sorted(
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
 STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
-# Method, section 3: sigma_r of the thesis (table B.4) and of the released code.
+# sigma_r in Duan (2025), table B.4, and in Duan et al.'s code.
 REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
     "hopper-medium": (3.0, 1.0),
@@ -126,12 +126,12 @@ def test_config_becomes_settings(config, preset):
     members = settings.student.num_members
     assert members is None or members <= settings.reward.num_members
     if preset in ("paper", "released") and settings.task in REWARD_WEIGHTS:
-        thesis, released = REWARD_WEIGHTS[settings.task]
-        expected = thesis if preset == "paper" else released
+        paper, released = REWARD_WEIGHTS[settings.task]
+        expected = paper if preset == "paper" else released
         assert settings.student.reward_weight == expected
 
 
-# Thesis B.1 and B.4, and the released code: H, widths, student's batch, sigma_r.
+# Duan (2025), B.1 and B.4, and Duan et al.'s code: H, widths, student's batch, sigma_r.
 MAZE_CHOICES = {
     "umaze": (128, (256, 512, 1024), 1_400, 1e-4),
     "medium": (256, (512, 1024, 2048), 320, 1e-4),
@@ -179,7 +179,7 @@ def test_unknown_preset_is_refused(config):
 
 
 def test_released_preset_makes_the_released_choices():
-    """Method, sections 2 to 5: what the released code does."""
+    """What Duan et al.'s code does."""
     settings = from_mapping(load("hopper_medium", "released").to_dict())
     expected = {
         "network.widths": (512, 1024, 2048),

@@ -12,7 +12,7 @@ class EdmNoise(NamedTuple):
     """What a denoiser and its solvers agree on.
 
     Attributes:
-      sigma_min: lowest noise level, the "time zero" of the papers.
+      sigma_min: lowest noise level, "time zero" in Duan et al. (2025).
       sigma_max: highest noise level.
       sigma_data: standard deviation of the normalised data.
       rho: curvature of the grid of levels (Karras et al. 2022, eq. 5).

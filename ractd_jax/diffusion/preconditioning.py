@@ -28,7 +28,7 @@ def boundary_preconditioning(sigma: jax.Array, edm: EdmNoise) -> Preconditioning
 
     c_skip = sd^2 / ((sigma - smin)^2 + sd^2), c_out = (sigma - smin) sd /
     sqrt(sigma^2 + sd^2), c_in = 1 / sqrt(sigma^2 + sd^2), c_noise = 250 ln sigma
-    (consistency models, appendix C; the released code).
+    (Song et al. 2023, appendix C; Duan et al.'s code).
 
     EDM's factors are best for data without correlation. Of a smooth path, neighbouring
     steps say more than a noisy step itself: with a `floor` the network gives the

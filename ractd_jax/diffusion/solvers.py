@@ -34,7 +34,9 @@ def heun_step(
     sigma: jax.typing.ArrayLike,
     sigma_next: jax.typing.ArrayLike,
 ) -> jax.Array:
-    """One second-order step; EDM algorithm 1 without churn, two evaluations.
+    """One second-order step of two evaluations, without churn.
+
+    Karras et al. 2022, algorithm 1.
 
     A zero-length step (``sigma_next == sigma``) returns `x`.
 

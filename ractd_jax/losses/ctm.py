@@ -19,7 +19,9 @@ def ctm_loss(
     sigma_min: float,
     distance_fn: DistanceFn,
 ) -> jax.Array:
-    """d(G_sg(a, s, smin), G_sg(b, s, smin)), b = G_sg(x_u, u, s); CTM eq. 10-11.
+    """d(G_sg(a, s, smin), G_sg(b, s, smin)), b = G_sg(x_u, u, s).
+
+    Kim et al. 2024, eq. 10-11.
 
     The gradient flows through `at_stop` and the frozen jump's input, not through
     its parameters, and not through the target. There is no weight over time.

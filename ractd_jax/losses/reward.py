@@ -45,10 +45,10 @@ def reward_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """L_R = -mean min(R(plan), R(data's plan) + cap).
 
-    Thesis eq. 3.8 with a guard against exploiting the reward model: once a plan is
-    predicted to return `advantage_cap` more than the data's own plan from there, its
-    gradient is zero. A larger reward weight then arrives at the cap sooner instead of
-    running past what the model knows. Without a cap it is the papers' loss.
+    Duan (2025), eq. 3.8, with a guard against exploiting the reward model: a plan whose
+    predicted return exceeds that of the data's own plan from the same state by more
+    than `advantage_cap` has no gradient. A larger reward weight then reaches the cap
+    sooner instead of leaving the range that the model knows. None gives eq. 3.8 itself.
 
     Args:
       plan_return_fn: R(plans [B, H, D], condition) -> [B], such as that of the

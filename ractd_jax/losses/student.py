@@ -89,7 +89,8 @@ class StudentForm(NamedTuple):
       distance: of plans, from :func:`ractd_jax.losses.distance`.
       max_solver_steps: longest teacher solve in bins.
       dsm_form: what the DSM loss compares with the data. ``denoiser`` is g(x, t, t),
-        as CTM has it. ``jump`` is G(x, t, smin), as released: it pulls the jump
+        as Kim et al. (2024) have it. ``jump`` is G(x, t, smin), as in Duan et
+        al.'s code: it pulls the jump
         itself to the posterior mean, between the modes.
       reward_input: the clean plan that the reward sees. ``dsm`` is the jump to
         `sigma_min` from the DSM branch's noisy plan, ``one_step`` a one-step sample.
@@ -111,7 +112,7 @@ def student_loss(
     form: StudentForm,
     edm: EdmNoise,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """RACTD's loss (Thesis eq. 3.7) and L_path, in one evaluation of the network.
+    """RACTD's loss (Duan 2025, eq. 3.7) and L_path, in one evaluation of the network.
 
     Args:
       functions: networks as functions.
@@ -169,8 +170,8 @@ def student_loss(
         loss = loss + coefficients.path_weight * path
         info["loss/path"] = path
 
-    # 4. L_Reward = -R(plan), capped. The released form's DSM branch jumps to sigma_min
-    #    itself, and needs no branch of its own.
+    # 4. L_Reward = -R(plan), capped. With dsm_form "jump" the DSM branch is a jump to
+    #    sigma_min itself, and needs no branch of its own.
     if functions.plan_return is not None:
         predicted = jumped.get("reward", jumped["dsm"])
         reward, _ = reward_loss(

@@ -40,7 +40,7 @@ def solve_paths(
     A jump from that point to its path's end is CTM's triple (t, u, s) with u = s =
     sigma_min: the teacher's solver goes all the way, and nothing is learned from the
     student's own jumps. From t = sigma_max it is the one-step student's very task
-    (Luhman and Luhman, 2021, arXiv 2101.02388).
+    (Luhman and Luhman, 2021).
 
     Args:
       denoise_fn: the teacher's D(x, sigma) for `condition`.

@@ -25,8 +25,8 @@ def sample_time_triples(
 ) -> TimeTriple:
     """t ~ U{0..N-1}, s ~ U{t..N}, u ~ U{t..s} and then u <= t + max_solver_steps.
 
-    The released code has max_solver_steps = 1; CTM uses more. Bin N stands for
-    `sigma_min`, as does bin N - 1.
+    Duan et al.'s code has max_solver_steps = 1; Kim et al. (2024) use more. Bins N - 1
+    and N both stand for `sigma_min`.
     """
     t_key, s_key, u_key = jax.random.split(key, 3)
     t = jax.random.randint(t_key, (batch,), 0, num_scales)
