@@ -1,4 +1,4 @@
-"""Presets shared by every task; the fields are documented in ractd_jax/settings.py.
+"""Presets shared by every task; docs/settings.md lists the fields.
 
 * ``cpu`` (default): minutes on two cores; what `make demo` runs.
 * ``smoke``: seconds, to see that everything runs; learns nothing.

@@ -144,8 +144,9 @@ def test_data_knows_no_network():
 
 
 def test_errors_and_settings_are_at_the_bottom():
-    bottom = ours("errors", "settings", "files")
-    assert offenders(bottom, allowed=ours("errors")) == []
+    assert offenders(ours("errors", "files"), allowed=ours("errors")) == []
+    settings = ours("settings")
+    assert offenders(settings, allowed=[*settings, *ours("errors")]) == []
 
 
 def test_a_policy_needs_jax_and_numpy_only():

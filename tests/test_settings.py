@@ -15,7 +15,8 @@ from ractd_jax.data.maze_map import MAZE2D, MAZES
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import make_network
-from ractd_jax.settings import Settings, from_mapping, to_dict
+from ractd_jax.settings import Settings, Student, from_mapping, to_dict
+from ractd_jax.settings.__main__ import as_markdown
 
 CONFIGS = sorted(
     path.stem
@@ -417,3 +418,25 @@ def test_reference_returns_come_in_pairs():
     for pair in ({"score_max": 1.0}, {"score_min": 1.0, "score_max": 1.0}):
         with pytest.raises(ConfigError, match=r"environment\.score_max"):
             from_mapping({"environment": pair})
+
+
+# --- descriptions
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_field_has_its_sentence_in_help(name):
+    """`help` of the field's section shows it, with the choices where there are some."""
+    *path, field = name.split(".")
+    section = type(lookup(Settings(), ".".join(path)) if path else Settings())
+    assert f"\n  {field}: " in section.__doc__
+
+
+def test_help_shows_choices_and_range():
+    assert "[one of dsm, one_step]" in " ".join(Student.__doc__.split())
+    assert "[>= 0 and < 1]" in " ".join(Student.__doc__.split())
+
+
+def test_the_page_of_settings_is_up_to_date():
+    """`python -m ractd_jax.settings > docs/settings.md` writes it."""
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert page.read_text() == as_markdown()
