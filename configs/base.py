@@ -44,7 +44,7 @@ _CPU_OPTIMIZER = {
 }
 # One recipe for the locomotion tasks: windows of the best episodes, tilted to high
 # advantages; a residual MLP over the shortest plan, which one step copies best; less
-# noise than was learned. How each was chosen: docs/results/README.md.
+# noise than was learned. How each was chosen: docs/notes/short-plans.md.
 _CPU = {
     "dataset": {
         "num_transitions": 200_000,
@@ -185,7 +185,7 @@ _REWARD_WEIGHTS = {
     "walker2d-medium": (0.4, 0.4),
     "walker2d-medium-expert": (0.2, 0.2),
 }
-# What the kinds of data change in preset cpu; docs/results/README.md has the reasons.
+# What the kinds of data change in preset cpu; reasons: docs/notes/short-plans.md.
 # One policy's return-to-go is what its actions bring, and the reward term improves on
 # the policy. In a mixture it says first of all who acted: the best episodes are chosen
 # instead, and the reward term is kept small.
