@@ -61,7 +61,7 @@ def made_up_dataset() -> OfflineDataset:
 
 
 def settings_for(widths, batch_size: int = 256, **network) -> Settings:
-    """Settings of a network of `widths`; the paper's has the paper's embedding."""
+    """Settings of a network of `widths`; Duan et al.'s has their embedding."""
     embed_dim = 128 if tuple(widths) == PAPER else 32
     network = {"widths": widths, "embed_dim": embed_dim, **network}
     return from_mapping(

@@ -158,6 +158,6 @@ if __name__ == "__main__":
     flags.DEFINE_integer("calls", 5_000, "Timed plans at batch 1.", lower_bound=50)
     flags.DEFINE_integer("step_calls", 5, "Timed calls of ten steps.", lower_bound=1)
     flags.DEFINE_bool(
-        "paper", True, "Also plans of the paper's width (3 GB of memory)."
+        "paper", True, "Also plans at Duan et al.'s widths (3 GB of memory)."
     )
     launch.run(main)

@@ -136,7 +136,7 @@ class TorchUNet(nn.Module):
 
 
 def denoise(network, x, sigma, cond, sigma_min: float, sigma_data: float):
-    """D(x [B, H, D], sigma [B]) with the boundary preconditioning of method.md."""
+    """D(x [B, H, D], sigma [B]) with `boundary_preconditioning`'s factors."""
     sigma = sigma[:, None, None]
     shifted, total = sigma - sigma_min, sigma**2 + sigma_data**2
     raw = network(x * total.rsqrt(), 250 * sigma[:, 0, 0].log(), cond)

@@ -1,9 +1,9 @@
-"""Presets shared by every task; the fields are documented in ractd_jax/settings.py.
+"""Presets shared by every task; docs/settings.md lists the fields.
 
 * ``cpu`` (default): minutes on two cores; what `make demo` runs.
 * ``smoke``: seconds, to see that everything runs; learns nothing.
-* ``paper``: widths and batches of the paper; wants an accelerator.
-* ``released``: every choice as in the released code; wants an accelerator.
+* ``paper``: widths and batches of Duan et al. (2025); wants an accelerator.
+* ``released``: every choice as in Duan et al.'s code; wants an accelerator.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CPU_OPTIMIZER = {
 }
 # One recipe for the locomotion tasks: windows of the best episodes, tilted to high
 # advantages; a residual MLP over the shortest plan, which one step copies best; less
-# noise than was learned. How each was chosen: docs/results/README.md.
+# noise than was learned. How each was chosen: docs/notes/short-plans.md.
 _CPU = {
     "dataset": {
         "num_transitions": 200_000,
@@ -173,7 +173,7 @@ def _with_optional_fields(section) -> dict:
     return values
 
 
-# (preset paper, preset released) of the thesis's table B.4 and the released code.
+# (preset paper, preset released): Duan (2025), table B.4, and Duan et al.'s code.
 _REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
     "hopper-medium": (3.0, 1.0),
@@ -185,7 +185,7 @@ _REWARD_WEIGHTS = {
     "walker2d-medium": (0.4, 0.4),
     "walker2d-medium-expert": (0.2, 0.2),
 }
-# What the kinds of data change in preset cpu; docs/results/README.md has the reasons.
+# What the kinds of data change in preset cpu; reasons: docs/notes/short-plans.md.
 # One policy's return-to-go is what its actions bring, and the reward term improves on
 # the policy. In a mixture it says first of all who acted: the best episodes are chosen
 # instead, and the reward term is kept small.
@@ -205,7 +205,7 @@ _ONE_POLICY_REWARD = {
     "walker2d": {"reward_weight": 30.0},
     "halfcheetah": {"reward_weight": 30.0},
 }
-# Of the return-to-go (thesis B.2.2).
+# Discounts of the return-to-go (Duan 2025, B.2.2).
 _DISCOUNTS = {"hopper": 0.997, "walker2d": 0.99, "halfcheetah": 0.9}
 
 
@@ -305,7 +305,7 @@ _MAZE_CHANGES = {
 
 
 class _Maze(NamedTuple):
-    """What differs between the mazes: thesis B.1 and B.4, and the released code."""
+    """What differs between the mazes: Duan (2025), B.1 and B.4, and the code."""
 
     environment: str
     horizon: int

@@ -38,7 +38,8 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
         "config",
         None,
         "Config file with an optional preset, such as "
-        "configs/hopper_medium_expert.py:smoke.",
+        "configs/hopper_medium_expert.py:smoke. --config.SECTION.FIELD=VALUE sets one "
+        "of the fields that docs/settings.md lists.",
         lock_config=True,
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
@@ -210,7 +211,7 @@ def _parse_flags(argv):
         return app.parse_flags_with_usage(argv)
     except AttributeError as error:
         sys.exit(
-            "error: --config: expected fields of ractd_jax/settings.py, found "
+            "error: --config: expected fields of docs/settings.md, found "
             + str(error).strip('"')
         )
 

@@ -1,4 +1,4 @@
-"""Samplers, controllers and replanning on maze2d: thesis table B.6 with our numbers.
+"""Samplers, controllers and replanning on maze2d, as in Duan (2025), table B.6.
 
   python -m experiments.maze_table --maze=umaze,medium,large --workdir=runs/maze \
       --output=docs/results/maze_table

@@ -65,7 +65,7 @@ def test_grid_ends_and_decreases():
     assert sigmas.shape == (80,)
     np.testing.assert_allclose(sigmas[[0, -1]], [80.0, 0.02], rtol=1e-5)
     assert (np.diff(sigmas) < 0).all()
-    # method.md: bins 27 and 54 are sigma 12.0 and 0.885.
+    # The bins that three-step sampling revisits (Duan 2025, 3.5.3).
     np.testing.assert_allclose(sigmas[[27, 54]], [12.0, 0.885], rtol=2e-3)
     past = diffusion.karras_sigma(jnp.array([79, 80, 200]), 80, EDM)
     np.testing.assert_allclose(past, 0.02, rtol=1e-5)

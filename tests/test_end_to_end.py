@@ -86,7 +86,7 @@ def test_evaluate_main_saves_raw_returns_first(smoke_run):
         (
             "train_teacher",
             [f"--config={CONFIG}", "--workdir={tmp}", "--config.teacher.stepz=3"],
-            "error: --config: expected fields of ractd_jax/settings.py, found 'stepz'",
+            "error: --config: expected fields of docs/settings.md, found 'stepz'",
         ),
         (
             "train_teacher",

@@ -1,4 +1,4 @@
-"""Weights under the released PyTorch names: parity, conversion, errors.
+"""Weights under the PyTorch names of Duan et al.'s code: parity, conversion, errors.
 
 `../shared/parity` holds numbers of the released networks, and is not part of the
 repository. The other tests need nothing of it: random state dicts made here from names

@@ -77,7 +77,7 @@ def assert_trees_close(actual, expected, **tolerances):
     )
 
 
-# Sizes, from method.md section 4.
+# Parameter counts of the networks in Duan et al.'s code.
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import make_network
 from ractd_jax.recording.generate import dataset_id
-from ractd_jax.settings import Settings, from_mapping, to_dict
+from ractd_jax.settings import Settings, Student, from_mapping, to_dict
+from ractd_jax.settings.__main__ import as_markdown
 from ractd_jax.tasks.point_maze import MAZE2D, MAZES
 
 CONFIGS = sorted(
@@ -24,7 +25,7 @@ CONFIGS = sorted(
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
 STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
-# Method, section 3: sigma_r of the thesis (table B.4) and of the released code.
+# sigma_r in Duan (2025), table B.4, and in Duan et al.'s code.
 REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
     "hopper-medium": (3.0, 1.0),
@@ -126,12 +127,12 @@ def test_config_becomes_settings(config, preset):
     members = settings.student.num_members
     assert members is None or members <= settings.reward.num_members
     if preset in ("paper", "released") and settings.task in REWARD_WEIGHTS:
-        thesis, released = REWARD_WEIGHTS[settings.task]
-        expected = thesis if preset == "paper" else released
+        paper, released = REWARD_WEIGHTS[settings.task]
+        expected = paper if preset == "paper" else released
         assert settings.student.reward_weight == expected
 
 
-# Thesis B.1 and B.4, and the released code: H, widths, student's batch, sigma_r.
+# Duan (2025), B.1 and B.4, and Duan et al.'s code: H, widths, student's batch, sigma_r.
 MAZE_CHOICES = {
     "umaze": (128, (256, 512, 1024), 1_400, 1e-4),
     "medium": (256, (512, 1024, 2048), 320, 1e-4),
@@ -179,7 +180,7 @@ def test_unknown_preset_is_refused(config):
 
 
 def test_released_preset_makes_the_released_choices():
-    """Method, sections 2 to 5: what the released code does."""
+    """What Duan et al.'s code does."""
     settings = from_mapping(load("hopper_medium", "released").to_dict())
     expected = {
         "network.widths": (512, 1024, 2048),
@@ -417,3 +418,25 @@ def test_reference_returns_come_in_pairs():
     for pair in ({"score_max": 1.0}, {"score_min": 1.0, "score_max": 1.0}):
         with pytest.raises(ConfigError, match=r"environment\.score_max"):
             from_mapping({"environment": pair})
+
+
+# --- descriptions
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_field_has_its_sentence_in_help(name):
+    """`help` of the field's section shows it, with the choices where there are some."""
+    *path, field = name.split(".")
+    section = type(lookup(Settings(), ".".join(path)) if path else Settings())
+    assert f"\n  {field}: " in section.__doc__
+
+
+def test_help_shows_choices_and_range():
+    assert "[one of dsm, one_step]" in " ".join(Student.__doc__.split())
+    assert "[>= 0 and < 1]" in " ".join(Student.__doc__.split())
+
+
+def test_the_page_of_settings_is_up_to_date():
+    """`python -m ractd_jax.settings > docs/settings.md` writes it."""
+    page = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert page.read_text() == as_markdown()

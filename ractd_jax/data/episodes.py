@@ -225,7 +225,7 @@ def return_to_go(
       episodes: the episodes.
       discount: gamma in [0, 1].
       termination_penalty: added to the reward of a step that the environment ended,
-        such as -100 for a fall (thesis B.2.2).
+        such as -100 for a fall (Duan 2025, B.2.2).
     """
     # Half a second to import, and planners, which load this module, never need it.
     import scipy.signal

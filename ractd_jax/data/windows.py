@@ -38,7 +38,7 @@ def index_windows(
       episodes: the episodes.
       horizon: H, steps of a plan.
       padding: ``repeat_last`` starts a window at every step and repeats the last
-        action past the end; ``drop`` (the released code) drops episodes not longer
+        action past the end; ``drop`` (Duan et al.'s code) drops episodes not longer
         than H and the last H steps of the others as starts.
       source: named in errors.
 

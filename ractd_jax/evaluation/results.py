@@ -20,8 +20,8 @@ class EpisodeResults(NamedTuple):
       lengths: [E] int64, steps.
       seeds: [E] int64, seed of each reset.
       running_max_returns: [E] float64, sums over steps of the largest reward so far.
-        Not a return: it is what the released evaluator reports, kept only to stand
-        beside the published tables.
+        Not a return: it is what the evaluator in Duan et al.'s code reports, kept
+        only to stand beside the published tables.
       seconds: wall time of the episodes, compilation left out.
     """
 

@@ -1,4 +1,4 @@
-"""Converts weights stored under the released PyTorch names to our parameters."""
+"""Converts PyTorch weights of Duan et al.'s code (2025) to our parameters."""
 
 from __future__ import annotations
 

@@ -45,15 +45,15 @@ def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> Dis
 
     * ``squared``: mean over the plan of e^2.
     * ``pseudo_huber``: sqrt(|e|^2 + c^2) - c of the plan's error vector, with
-      c = 0.00054 sqrt(H D) (improved consistency training, eq. 8).
-    * ``released``: mean over the plan of sqrt((e^2)^2 + c^2) - c, what the released
-      code computes under the name of pseudo-Huber.
+      c = 0.00054 sqrt(H D) (Song and Dhariwal 2024, eq. 8).
+    * ``released``: mean over the plan of sqrt((e^2)^2 + c^2) - c, what Duan et
+      al.'s code computes under the name of pseudo-Huber.
 
     `prediction` and `target` are [B, H, D], `weights` [B]; the result is the mean
     over plans of weight times distance.
 
     Args:
-      name: of the distance.
+      name: one of DISTANCES.
       step_weights: [H] weights of e^2 at each step of a plan, with mean 1; None for
         equal ones.
 

@@ -25,7 +25,9 @@ def dsm_loss(
     distance_fn: DistanceFn,
     edm: EdmNoise,
 ) -> jax.Array:
-    """mean lambda(sigma) d(D(x_0 + sigma eps, sigma), x_0); EDM eq. 2.
+    """mean lambda(sigma) d(D(x_0 + sigma eps, sigma), x_0).
+
+    Karras et al. 2022, eq. 2.
 
     Args:
       denoise_fn: D(x [B, H, D], sigma [B]).

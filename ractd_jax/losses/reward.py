@@ -13,7 +13,7 @@ import jax.numpy as jnp
 def regression_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """Mean squared error of [M, B] predictions of M members, summed over members.
 
-    The sum leaves each member the gradient that it would have alone.
+    The sum gives each member the gradient that it would have alone.
     """
     chex.assert_rank(predictions, 2)
     chex.assert_equal_shape([predictions, targets])
@@ -25,7 +25,7 @@ def pessimistic_return(
 ) -> jax.Array:
     """[M, B] -> [B]: mean - pessimism * standard deviation over the members.
 
-    With one member it is that member's prediction.
+    One member's standard deviation is 0, so that its own prediction comes back.
     """
     chex.assert_rank(predictions, 2)
     mean = jnp.mean(predictions, axis=0)
@@ -45,17 +45,17 @@ def reward_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """L_R = -mean min(R(plan), R(data's plan) + cap).
 
-    Thesis eq. 3.8 with a guard against exploiting the reward model: once a plan is
-    predicted to return `advantage_cap` more than the data's own plan from there, its
-    gradient is zero. A larger reward weight then arrives at the cap sooner instead of
-    running past what the model knows. Without a cap it is the papers' loss.
+    Duan (2025), eq. 3.8, with a guard against exploiting the reward model: a plan whose
+    predicted return exceeds that of the data's own plan from the same state by more
+    than `advantage_cap` has no gradient. A larger reward weight then reaches the cap
+    sooner instead of leaving the range that the model knows. None gives eq. 3.8 itself.
 
     Args:
       plan_return_fn: R(plans [B, H, D], condition) -> [B], such as that of the
         first action.
       condition: what the plans are conditioned on.
       plans: [B, H, D] predicted clean plans.
-      data_plans: [B, H, D] normalised plans that the data has there.
+      data_plans: [B, H, D] the data's own normalised plans for those conditions.
       advantage_cap: in units of the return that `plan_return_fn` gives; None for none.
 
     Returns:

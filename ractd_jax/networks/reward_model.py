@@ -17,8 +17,8 @@ class RewardModelConfig:
     """Shape of a reward model.
 
     Attributes:
-      kind: ``residual_mlp`` (the released code) or ``conv`` (the paper's text:
-        Conv1d + GroupNorm + Mish blocks over the time axis, here of length one).
+      kind: ``residual_mlp`` (Duan et al.'s code) or ``conv`` (the text of Duan et
+        al., 2025: Conv1d + GroupNorm + Mish blocks over a time axis of length one).
       widths: hidden widths; the residual MLP has two blocks for each.
       fourier_octaves: octaves of Fourier features of the inputs; 0 for none.
       relative_goals: the second input is a goal for the first components of an

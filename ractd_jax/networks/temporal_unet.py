@@ -1,4 +1,4 @@
-"""The temporal U-Net that teacher and student share (thesis B.1)."""
+"""The temporal U-Net that teacher and student share (Duan 2025, B.1)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TemporalUNetConfig:
         smooth paths then cost that much less.
       fourier_octaves: octaves of Fourier features that the steps of the plan and the
         condition get besides their own values, the condition through a small MLP; 0 is
-        the papers' network, whose FiLM layers are linear in the condition.
+        Duan et al.'s network, whose FiLM layers are linear in the condition.
       pin_reach: steps of a clean plan that its pinned ends move along with them.
       compute: how to compute.
     """

@@ -36,8 +36,8 @@ _METHODS: Mapping[str, Entry] = {
     "RACTD": Entry("ractd"),
     "RACTD, temperature 1": Entry("ractd", 1.0),
 }
-# Samplers of the same data (the RACTD thesis has such tables: 3.3, and 3.5 of students
-# of 1 to 4 steps).
+# Samplers of the same data, as in Duan (2025), tables 3.3 and 3.5 (students of 1 to 4
+# steps).
 _SAMPLERS: Mapping[str, Entry] = {
     "DDPM": Entry("ddpm"),
     "DDIM, 10 steps": Entry("ddpm", num_steps=10),
@@ -49,7 +49,7 @@ _SAMPLERS: Mapping[str, Entry] = {
         for steps in (1, 2, 3, 4)
     },
 }
-# Figure 3.4 of the RACTD thesis: what the reward term's weight does.
+# What the reward term's weight does, as in Duan (2025), figure 3.4.
 _WEIGHTS: Mapping[str, Entry] = {
     "RACTD, weight 0": Entry("ctd"),
     **{f"RACTD, weight {w:g}": Entry(f"ractd_weight_{w:g}") for w in REWARD_WEIGHTS},

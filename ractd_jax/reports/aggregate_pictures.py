@@ -161,7 +161,7 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
 
 
 def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) -> None:
-    """Score against training step, a panel for each task (thesis figure 3.4).
+    """Score against training step, a panel for each task (Duan 2025, figure 3.4).
 
     A line is the mean over the runs that stayed finite, at the steps that all of them
     have; its band is the 95% bootstrap interval of that mean, from the lowest to the

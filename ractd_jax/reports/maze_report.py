@@ -8,7 +8,7 @@ import numpy as np
 
 from ractd_jax.tables import markdown_table
 
-# Three-maze averages: RACTD, CTD, EDM and DDPM of the thesis (table 3.2), Diffuser
+# Three-maze averages: RACTD, CTD, EDM and DDPM of Duan (2025, table 3.2), Diffuser
 # (Janner et al. 2022) and Diffusion Veteran (Lu et al. 2025).
 PUBLISHED = {
     "Diffuser, 256 steps": 119.5,

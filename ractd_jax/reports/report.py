@@ -223,7 +223,7 @@ def draw_returns(
     environment: Environment,
     threshold: float,
 ) -> None:
-    """Histograms of true scores, data first (thesis figure 3.3)."""
+    """Histograms of true scores, data first (Duan 2025, figure 3.3)."""
     from matplotlib.figure import Figure
 
     groups = {"data": dataset_returns} | {k: v.returns for k, v in results.items()}

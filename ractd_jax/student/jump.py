@@ -25,9 +25,10 @@ def clean_estimate(
     sigma_stop: jax.typing.ArrayLike,
     edm: EdmNoise,
 ) -> jax.Array:
-    """g(x, t, s) = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s); CTM eq. 9.
+    """g(x, t, s) = c_skip(t) x + c_out(t) F(c_in(t) x, 250 ln t, 250 ln s).
 
-    With the boundary factors of :func:`ractd_jax.diffusion.boundary_preconditioning`.
+    Kim et al. 2024, eq. 9, with the boundary factors of
+    :func:`ractd_jax.diffusion.boundary_preconditioning`.
     On the diagonal, g(x, t, t) is the denoiser D(x, t). Arguments as :func:`jump`.
     """
     sigma, sigma_stop = broadcast_sigma(sigma, x), broadcast_sigma(sigma_stop, x)
@@ -57,7 +58,9 @@ def jump(
     sigma_stop: jax.typing.ArrayLike,
     edm: EdmNoise,
 ) -> jax.Array:
-    """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s); CTM eq. 9. G(x, t, t) = x.
+    """G(x, t, s) = (s/t) x + (1 - s/t) g(x, t, s), so that G(x, t, t) = x.
+
+    Kim et al. 2024, eq. 9.
 
     Args:
       network_fn: F(scaled x [B, ...], c_noise [B], c_noise_stop [B]).
@@ -87,7 +90,7 @@ def sample_few_step(
 ) -> jax.Array:
     """One jump, then for each level of `sigmas` noise added back and a jump.
 
-    Thesis 3.5.3 (multi-step consistency sampling): the plan at `sigma_min` gets
+    Multi-step consistency sampling (Duan 2025, 3.5.3): the plan at `sigma_min` gets
     noise of variance sigma^2 - sigma_min^2, so that its level is sigma.
 
     Args:
@@ -95,7 +98,7 @@ def sample_few_step(
       x_init: [B, ...] noise at `sigma_max`.
       noises: [S, B, ...] standard normal draws.
       sigmas: S decreasing levels between `sigma_max` and `sigma_min`; S may be 0.
-      edm: has the two ends.
+      edm: has sigma_max and sigma_min.
     """
     plan = sample_one_step(jump_fn, x_init, edm)
     for sigma, noise in zip(sigmas, noises, strict=True):
@@ -105,9 +108,9 @@ def sample_few_step(
 
 
 def few_step_bins(num_steps: int, num_scales: int) -> tuple[int, ...]:
-    """Grid bins of the levels revisited by a `num_steps` sampler.
+    """Grid bins of the levels that a `num_steps` sampler returns to.
 
-    Evenly spaced: 3 steps over 80 scales use bins 27 and 54, the thesis's.
+    Evenly spaced: 3 steps over 80 scales use bins 27 and 54, as in Duan (2025).
 
     Raises:
       ValueError: `num_steps` is not in 1 .. num_scales.

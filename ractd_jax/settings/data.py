@@ -1,0 +1,179 @@
+"""Sections about the environment, the dataset and the plans that are learned."""
+
+from __future__ import annotations
+
+from ractd_jax.errors import ConfigError
+from ractd_jax.settings.options import option, section
+
+
+@section
+class Environment:
+    """The environment that planners are evaluated in, and its scale of scores."""
+
+    id: str = option(
+        "", "Gymnasium id to evaluate in; empty takes the one that the dataset names."
+    )
+    spec: str = option(
+        "",
+        "EnvSpec as JSON, filled in where a dataset's environment has options of its "
+        "own.",
+    )
+    flatten: str = option(
+        "auto",
+        "How Dict observations become vectors.",
+        choices=("auto", "observation", "all"),
+    )
+    score_min: float | None = option(
+        None,
+        "True return that scores 0; None, for score_max too, takes the dataset's "
+        "reference returns, else D4RL's, else scores are raw returns.",
+    )
+    score_max: float | None = option(None, "True return that scores 100.")
+    score_source: str = option(
+        "", "Where score_min and score_max come from, filled in by the program."
+    )
+
+    def __post_init__(self):
+        low, high = self.score_min, self.score_max
+        if (low is None) != (high is None) or (low is not None and high <= low):
+            raise ConfigError(
+                "config.environment.score_max: expected more than "
+                f"config.environment.score_min = {low}, or None for both, found {high}"
+            )
+
+
+@section
+class Dataset:
+    """The recorded episodes, and which of their windows are learned from."""
+
+    source: str = option(
+        "minari",
+        "Where the data comes from: any Minari id, or a D4RL HDF5 file.",
+        choices=("minari", "d4rl"),
+    )
+    id: str = option(
+        "", "Minari id, or several separated by commas, when source is minari."
+    )
+    root: str = option(
+        "", "Folder of Minari datasets; empty takes Minari's own default."
+    )
+    download: bool = option(
+        True, "Whether to download a Minari dataset that is not in the root."
+    )
+    path: str = option("", "HDF5 file, when source is d4rl.")
+    max_episode_steps: int | None = option(
+        None,
+        "Time limit of an episode for D4RL files without timeouts; None takes the "
+        "limit of the environment that the file's name says.",
+        positive=True,
+    )
+    weighting: str = option(
+        "uniform",
+        "Which windows plans are learned from: all alike (uniform), those of the "
+        "episodes with the highest returns (top), more often those whose action "
+        "returned more than is usual in its state (advantage), or advantage within "
+        "top (both).",
+        choices=("uniform", "top", "advantage", "both"),
+    )
+    top_fraction: float = option(
+        0.3,
+        "Share of the transitions that top keeps.",
+        positive=True,
+        minimum=0.0,
+        maximum=1.0,
+    )
+    advantage_beta: float = option(
+        2.0,
+        "beta of advantage: windows are drawn with p ~ exp(beta A / std A).",
+        positive=True,
+    )
+    advantage_clip: float = option(
+        20.0,
+        "Largest p of advantage, relative to that of a window with A = 0.",
+        positive=True,
+    )
+    advantage_discount: float = option(
+        0.99,
+        "gamma of the returns-to-go that the advantage A is computed from.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    observation_normalizer: str = option(
+        "minmax",
+        "How observations are normalised: to [-1, 1] (minmax, as Duan et al., 2025) or "
+        "to mean 0 and standard deviation 1, clipped (zscore).",
+        choices=("minmax", "zscore"),
+    )
+    streaming: bool = option(
+        False,
+        "Whether to draw batches on the host (grain), for data larger than the "
+        "device's memory.",
+    )
+    num_transitions: int = option(
+        1_000_000,
+        "Transitions that experiments.generate_dataset and the pipeline record.",
+        positive=True,
+    )
+    seed: int = option(0, "Seed of the recording.")
+
+
+@section
+class Plan:
+    """What a plan holds, what conditions it, and how much of it is executed."""
+
+    horizon: int = option(16, "H, steps that a plan covers.", positive=True)
+    stride: int = option(
+        1, "Environment steps between two states of a plan of states.", positive=True
+    )
+    history: int = option(
+        1, "h, number of latest observations that condition a plan.", positive=True
+    )
+    return_condition: bool = option(
+        False,
+        "Whether a plan of actions is also conditioned on the rank of its episode's "
+        "return, from -1 for the lowest to 1 for the highest; planners ask for "
+        "evaluation.target_rank.",
+    )
+    execute: int = option(
+        1, "Actions of a plan that are executed before the next plan.", positive=True
+    )
+    executed_weight: float = option(
+        1.0,
+        "Weight of the executed actions in the losses on plans, relative to the rest.",
+        positive=True,
+    )
+    padding: str = option(
+        "repeat_last",
+        "What happens at an episode's end: the last step is repeated (repeat_last), or "
+        "windows that reach past it are dropped (drop, as in Duan et al.'s code).",
+        choices=("repeat_last", "drop"),
+    )
+    kind: str = option(
+        "actions",
+        "What a plan holds: actions, from the latest observations on, or states, from "
+        "the current one to a goal.",
+        choices=("actions", "states"),
+    )
+    conditioning: str = option(
+        "film",
+        "How start and goal condition a plan of states: through the FiLM layers (film, "
+        "as in Duan et al.'s code), by clamping the plan's first and last state (ends, "
+        "as Janner et al., 2022, do), or both.",
+        choices=("film", "ends", "both"),
+    )
+    goal: str = option(
+        "arrival",
+        "Goal that a plan of states is trained for: a state at a random lag within the "
+        "plan, which then stays in it (arrival), or the plan's last state (last).",
+        choices=("arrival", "last"),
+    )
+    split_at_goals: bool = option(
+        False,
+        "Whether windows stop where the data's own goal changes, so that a plan of "
+        "states leads to one goal only; needs data with goals.",
+    )
+    goal_size: int = option(
+        2,
+        "Leading components of a state that a goal names: the position.",
+        positive=True,
+    )
