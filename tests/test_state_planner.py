@@ -157,7 +157,7 @@ def test_the_candidate_with_the_best_return_is_taken(
     """Of four for each observation; its condition says which return is the best."""
     seen = []
     if not at_once:
-        monkeypatch.setattr("ractd_jax.planning.planner._RETURNS_AT_ONCE", BATCH)
+        monkeypatch.setattr("ractd_jax.planning.plan_functions._RETURNS_AT_ONCE", BATCH)
 
     def plan_return_fn(plans, condition):
         flat = planner.method.flat(condition)

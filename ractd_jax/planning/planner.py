@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.diffusion.guidance import Condition, Guidance
 from ractd_jax.dimensions import Dimensions
-from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS, Sampler
-from ractd_jax.normalizers import Normalizer, normalizer_from_dict
+from ractd_jax.normalizers import Normalizer
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
-from ractd_jax.policy import check_keys, checked_observations
-from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.storage.checkpoint import StoredModel
-from ractd_jax.storage.trained import (
-    check_same_data,
-    load_reward_members,
-    load_stage_model,
+from ractd_jax.planning.plan_functions import (
+    make_choose_fn,
+    make_condition_fn,
+    make_planning_fn,
 )
-from ractd_jax.tasks import get_task
+from ractd_jax.policy import check_keys, checked_observations
+from ractd_jax.settings import Settings
 
 PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20
 # A batch of at least this many plans is packed for many.
 _MANY = 16
-_RETURNS_AT_ONCE = 2_048
 
 
 def _are_constants(weights: Any) -> bool:
@@ -67,6 +60,19 @@ def _stored_kernels(params: Any, precision: str, compute_dtype: str) -> Any:
         ),
         params,
     )
+
+
+def _check_options(role: str, precision: str, guidance: Sequence[Guidance]) -> None:
+    """Raises ValueError for a precision or guidance that there is not."""
+    if guidance and not PLAN_METHODS[role].takes_guidance:
+        raise ValueError(
+            f"guidance: expected none with a {role}, which does not denoise step "
+            f"by step, found {len(guidance)} transforms"
+        )
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}"
+        )
 
 
 class Planner:
@@ -112,17 +118,8 @@ class Planner:
         temperature: float = 1.0,
         guidance: Sequence[Guidance] = (),
     ):
-        if guidance and not PLAN_METHODS[role].takes_guidance:
-            raise ValueError(
-                f"guidance: expected none with a {role}, which does not denoise step "
-                f"by step, found {len(guidance)} transforms"
-            )
+        _check_options(role, precision, guidance)
         self.guidance = tuple(guidance)
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, found "
-                f"{precision!r}"
-            )
         self.settings = settings
         self.dims = dims
         self.role = role
@@ -146,64 +143,18 @@ class Planner:
         plan_normalizer = (
             observation_normalizer if dims.plans_states else action_normalizer
         )
-
-        task = get_task(dims.family) if dims.plans_states else None
-
-        def condition(observations):
-            if dims.plans_states:
-                state, goal = task.split(observations, dims.goal)
-                goal = task.goal_state(goal, dims.observation)
-                return {
-                    "start": observation_normalizer.normalize(state),
-                    "goal": observation_normalizer.normalize(goal),
-                }
-            shape = (observations.shape[0], dims.history, dims.observation)
-            latest = observation_normalizer.normalize(observations).reshape(shape)
-            if not dims.rank:
-                return {"observations": latest}
-            rank = jnp.full_like(latest[:, 0, :1], settings.evaluation.target_rank)
-            return {"rank": rank, "observations": latest}
-
-        def best(plans, condition):
-            if len(plans) <= _RETURNS_AT_ONCE:
-                returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
-                plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
-            else:
-                # The reward model rates every state. All candidates at once would fill
-                # the memory with its activations, so they take turns.
-                condition = jax.tree.map(
-                    lambda x: x.reshape(-1, num_candidates, *x.shape[1:])[:, 0],
-                    condition,
-                )
-                plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
-                returns = jax.lax.map(
-                    lambda candidate: plan_return_fn(candidate, condition),
-                    plans.swapaxes(0, 1),
-                ).T
-            chosen = returns.argmax(axis=1)[:, None, None, None]
-            return jnp.take_along_axis(plans, chosen, axis=1)[:, 0]
+        condition_fn = make_condition_fn(settings, dims, observation_normalizer)
+        choose_fn = None
+        if num_candidates > 1:
+            choose_fn = make_choose_fn(plan_return_fn, num_candidates)
 
         def make_plan_fn(sampler):
-            def plan(weights, observations, key, first_only):
-                batch = observations.shape[0]
-                keys = key if key.ndim else jax.random.split(key, batch)
-                noises = jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
-                # [B, N, ...] to [B N, ...]: a plan's candidates lie side by side.
-                noises = jnp.moveaxis(noises.reshape(-1, *shape[1:]), 1, 0)
-                conditions = jax.tree.map(
-                    lambda leaf: jnp.repeat(leaf, num_candidates, axis=0),
-                    condition(observations),
-                )
-                plans = sampler.sample(weights, conditions, noises)
-                if num_candidates > 1:
-                    plans = best(plans, conditions)
-                plans = plans[:, 0] if first_only else plans
-                return plan_normalizer.unnormalize(plans)
-
-            return plan
+            return make_planning_fn(
+                sampler, condition_fn, plan_normalizer, shape, choose_fn
+            )
 
         self.plan_fn, self.weights = make_plan_fn(sampler), weights
-        self._condition = condition
+        self._condition = condition_fn
         self._make_plan_fn = make_plan_fn
         self._many = _compiled(self.plan_fn, weights)
         in_few_bits = role == "student" and precision == "bfloat16"
@@ -306,112 +257,3 @@ class Planner:
 
     def _checked_observations(self, observations):
         return checked_observations(observations, self.dims.observation_shape)
-
-
-def load_planner(
-    directory: str | os.PathLike,
-    *,
-    num_steps: int | None = None,
-    weights: str = "ema",
-    num_candidates: int | None = None,
-    reward: str | os.PathLike | None = None,
-    precision: str = "float32",
-    temperature: float | None = None,
-    target_rank: float | None = None,
-    guidance: Sequence[Guidance] = (),
-) -> Planner:
-    """Loads the planner trained in `directory`.
-
-    Args:
-      directory: workdir of train_teacher, train_student, train_ddpm or train_bc.
-      num_steps: Heun steps of a teacher (default ``evaluation.teacher_steps`` of its
-        settings), steps of a DDPM model (default all; fewer are DDIM's) or jumps of a
-        student (default ``evaluation.student_steps``).
-      weights: ``ema`` or ``raw``.
-      num_candidates: N, plans sampled together for each observation, of which the
-        one with the highest predicted return is taken (Monte-Carlo selection); by
-        default ``evaluation.num_candidates`` of its settings, 1.
-      reward: workdir of train_reward, which N > 1 needs; by default the one that the
-        student was trained with.
-      precision: ``bfloat16`` rounds the kernels, and a student on a CPU also reads or
-        multiplies them in bfloat16. That is faster with large networks or many plans,
-        and moves plans by less than a hundredth of their range (docs/performance.md).
-      temperature: scale of the noise that plans start from, at least 0; by default
-        ``evaluation.temperature`` of its settings.
-      target_rank: in [-1, 1], the return's rank that conditions the plans of a model
-        with ``plan.return_condition``; by default ``evaluation.target_rank`` of its
-        settings.
-      guidance: transforms of a teacher's or DDPM model's denoiser of normalised plans
-        (:mod:`ractd_jax.diffusion.guidance`), the last one outermost.
-
-    Raises:
-      ConfigError: the rank is out of range, or the plans have no such condition.
-      CheckpointError: the folder has no readable checkpoint of a planner, or the reward
-        model's folder has none.
-      ValueError: an impossible number of steps or candidates, another precision, or
-        guidance of a method that takes none.
-    """
-    use_compilation_cache()
-    stored = StoredModel(directory)
-    role = stored.metadata["stage"]
-    if role not in PLAN_METHODS:
-        raise CheckpointError(
-            f"{directory}: expected a checkpoint of one of {', '.join(PLAN_METHODS)}, "
-            f"found one of {role!r}"
-        )
-    settings = from_mapping(stored.metadata["settings"])
-    dims = Dimensions(**stored.metadata["dimensions"])
-    if target_rank is not None:
-        if not dims.rank:
-            raise ConfigError(
-                f"target_rank: expected plans of config.plan.return_condition = True, "
-                f"found {directory} without it"
-            )
-        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
-    method = PLAN_METHODS[role].from_settings(settings, dims)
-    template = jax.eval_shape(method.init, jax.random.key(0))
-    if num_steps is None:
-        num_steps = method.default_steps(settings)
-    if temperature is None:
-        temperature = settings.evaluation.temperature
-    if num_candidates is None:
-        num_candidates = settings.evaluation.num_candidates
-    if num_candidates < 1:
-        raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
-    plan_return_fn = None
-    if num_candidates > 1:
-        reward = reward or stored.metadata.get("reward", {}).get("directory")
-        if not reward:
-            raise CheckpointError(
-                f"{directory}: {num_candidates} candidates need a reward model to "
-                "choose with: expected its folder (reward), found none"
-            )
-        plan_return_fn = _load_plan_return(reward, settings, dims, stored.metadata)
-    normalizers = {
-        name: normalizer_from_dict(value)
-        for name, value in stored.metadata["normalizers"].items()
-    }
-    return Planner(
-        settings,
-        dims,
-        role,
-        stored.load(template, weights),
-        normalizers["observations"],
-        normalizers["actions"],
-        num_steps,
-        plan_return_fn,
-        num_candidates,
-        precision,
-        temperature,
-        guidance,
-    )
-
-
-def _load_plan_return(
-    directory, settings: Settings, dims: Dimensions, metadata: dict
-) -> PlanReturnFn:
-    stored = load_stage_model(directory, "reward", settings)
-    check_same_data(stored, metadata)
-    options = settings.student
-    ensemble, params = load_reward_members(stored, dims, options.num_members)
-    return ensemble.plan_return_fn(jax.device_put(params), options.pessimism)

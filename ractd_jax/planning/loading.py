@@ -1,0 +1,133 @@
+"""Planners from the folders of their trainings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import jax
+
+from ractd_jax.compilation_cache import use_compilation_cache
+from ractd_jax.diffusion.guidance import Guidance
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import CheckpointError, ConfigError
+from ractd_jax.losses import PlanReturnFn
+from ractd_jax.methods import PLAN_METHODS
+from ractd_jax.normalizers import normalizer_from_dict
+from ractd_jax.planning.planner import Planner
+from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.trained import (
+    check_same_data,
+    load_reward_members,
+    load_stage_model,
+)
+
+
+def load_planner(
+    directory: str | os.PathLike,
+    *,
+    num_steps: int | None = None,
+    weights: str = "ema",
+    num_candidates: int | None = None,
+    reward: str | os.PathLike | None = None,
+    precision: str = "float32",
+    temperature: float | None = None,
+    target_rank: float | None = None,
+    guidance: Sequence[Guidance] = (),
+) -> Planner:
+    """Loads the planner trained in `directory`.
+
+    Args:
+      directory: workdir of train_teacher, train_student, train_ddpm or train_bc.
+      num_steps: Heun steps of a teacher (default ``evaluation.teacher_steps`` of its
+        settings), steps of a DDPM model (default all; fewer are DDIM's) or jumps of a
+        student (default ``evaluation.student_steps``).
+      weights: ``ema`` or ``raw``.
+      num_candidates: N, plans sampled together for each observation, of which the
+        one with the highest predicted return is taken (Monte-Carlo selection); by
+        default ``evaluation.num_candidates`` of its settings, 1.
+      reward: workdir of train_reward, which N > 1 needs; by default the one that the
+        student was trained with.
+      precision: ``bfloat16`` rounds the kernels, and a student on a CPU also reads or
+        multiplies them in bfloat16. That is faster with large networks or many plans,
+        and moves plans by less than a hundredth of their range (docs/performance.md).
+      temperature: scale of the noise that plans start from, at least 0; by default
+        ``evaluation.temperature`` of its settings.
+      target_rank: in [-1, 1], the return's rank that conditions the plans of a model
+        with ``plan.return_condition``; by default ``evaluation.target_rank`` of its
+        settings.
+      guidance: transforms of a teacher's or DDPM model's denoiser of normalised plans
+        (:mod:`ractd_jax.diffusion.guidance`), the last one outermost.
+
+    Raises:
+      ConfigError: the rank is out of range, or the plans have no such condition.
+      CheckpointError: the folder has no readable checkpoint of a planner, or the reward
+        model's folder has none.
+      ValueError: an impossible number of steps or candidates, another precision, or
+        guidance of a method that takes none.
+    """
+    use_compilation_cache()
+    stored = StoredModel(directory)
+    role = stored.metadata["stage"]
+    if role not in PLAN_METHODS:
+        raise CheckpointError(
+            f"{directory}: expected a checkpoint of one of {', '.join(PLAN_METHODS)}, "
+            f"found one of {role!r}"
+        )
+    settings = from_mapping(stored.metadata["settings"])
+    dims = Dimensions(**stored.metadata["dimensions"])
+    if target_rank is not None:
+        if not dims.rank:
+            raise ConfigError(
+                f"target_rank: expected plans of config.plan.return_condition = True, "
+                f"found {directory} without it"
+            )
+        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
+    method = PLAN_METHODS[role].from_settings(settings, dims)
+    template = jax.eval_shape(method.init, jax.random.key(0))
+    if num_steps is None:
+        num_steps = method.default_steps(settings)
+    if temperature is None:
+        temperature = settings.evaluation.temperature
+    if num_candidates is None:
+        num_candidates = settings.evaluation.num_candidates
+    if num_candidates < 1:
+        raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
+    plan_return_fn = None
+    if num_candidates > 1:
+        reward = reward or stored.metadata.get("reward", {}).get("directory")
+        if not reward:
+            raise CheckpointError(
+                f"{directory}: {num_candidates} candidates need a reward model to "
+                "choose with: expected its folder (reward), found none"
+            )
+        plan_return_fn = _load_plan_return(reward, settings, dims, stored.metadata)
+    normalizers = {
+        name: normalizer_from_dict(value)
+        for name, value in stored.metadata["normalizers"].items()
+    }
+    return Planner(
+        settings,
+        dims,
+        role,
+        stored.load(template, weights),
+        normalizers["observations"],
+        normalizers["actions"],
+        num_steps,
+        plan_return_fn,
+        num_candidates,
+        precision,
+        temperature,
+        guidance,
+    )
+
+
+def _load_plan_return(
+    directory, settings: Settings, dims: Dimensions, metadata: dict
+) -> PlanReturnFn:
+    stored = load_stage_model(directory, "reward", settings)
+    check_same_data(stored, metadata)
+    options = settings.student
+    ensemble, params = load_reward_members(stored, dims, options.num_members)
+    return ensemble.plan_return_fn(jax.device_put(params), options.pessimism)

@@ -1,0 +1,117 @@
+"""What a planner's compiled program is made of, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ractd_jax.diffusion.guidance import Condition
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.losses import PlanReturnFn
+from ractd_jax.methods import Sampler
+from ractd_jax.normalizers import Normalizer
+from ractd_jax.settings import Settings
+from ractd_jax.tasks import get_task
+
+_RETURNS_AT_ONCE = 2_048
+# observations in environment units -> what plans are conditioned on
+ConditionFn = Callable[[jax.Array], Condition]
+# (plans [B N, H, D], condition [B N, ...]) -> the best plan of each N, [B, H, D]
+ChooseFn = Callable[[jax.Array, Condition], jax.Array]
+
+
+def make_condition_fn(
+    settings: Settings, dims: Dimensions, normalizer: Normalizer
+) -> ConditionFn:
+    """observations [B, ...], see ``Planner.plan``, -> condition, normalised.
+
+    Args:
+      settings: of the training.
+      dims: of its plans.
+      normalizer: of observations.
+    """
+
+    def of_start_and_goal(observations):
+        task = get_task(dims.family)
+        state, goal = task.split(observations, dims.goal)
+        goal = task.goal_state(goal, dims.observation)
+        return {
+            "start": normalizer.normalize(state),
+            "goal": normalizer.normalize(goal),
+        }
+
+    def of_history(observations):
+        shape = (observations.shape[0], dims.history, dims.observation)
+        latest = normalizer.normalize(observations).reshape(shape)
+        if not dims.rank:
+            return {"observations": latest}
+        rank = jnp.full_like(latest[:, 0, :1], settings.evaluation.target_rank)
+        return {"rank": rank, "observations": latest}
+
+    if dims.plans_states:
+        get_task(dims.family)  # An unknown family is an error here, not in a program.
+        return of_start_and_goal
+    return of_history
+
+
+def make_choose_fn(plan_return_fn: PlanReturnFn, num_candidates: int) -> ChooseFn:
+    """Takes of N plans side by side the one with the highest predicted return."""
+
+    def choose(plans, condition):
+        grouped = plans.reshape(-1, num_candidates, *plans.shape[1:])
+        if len(plans) <= _RETURNS_AT_ONCE:
+            returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
+        else:
+            # The reward model rates every state. All candidates at once would fill
+            # the memory with its activations, so they take turns.
+            condition = jax.tree.map(
+                lambda x: x.reshape(-1, num_candidates, *x.shape[1:])[:, 0], condition
+            )
+            returns = jax.lax.map(
+                lambda candidate: plan_return_fn(candidate, condition),
+                grouped.swapaxes(0, 1),
+            ).T
+        best = returns.argmax(axis=1)[:, None, None, None]
+        return jnp.take_along_axis(grouped, best, axis=1)[:, 0]
+
+    return choose
+
+
+def make_planning_fn(
+    sampler: Sampler,
+    condition_fn: ConditionFn,
+    plan_normalizer: Normalizer,
+    noise_shape: tuple[int, ...],
+    choose_fn: ChooseFn | None,
+) -> Callable[..., jax.Array]:
+    """(weights, observations, key or [B] keys, first_only) -> [B, H, D] or [B, D].
+
+    Args:
+      sampler: of normalised plans.
+      condition_fn: of :func:`make_condition_fn`.
+      plan_normalizer: of what plans hold.
+      noise_shape: (N candidates, draws of each, H, D).
+      choose_fn: of :func:`make_choose_fn`; None with one candidate.
+    """
+    num_candidates = noise_shape[0]
+
+    def plan(weights: Any, observations, key, first_only):
+        batch = observations.shape[0]
+        keys = key if key.ndim else jax.random.split(key, batch)
+        noises = jax.vmap(lambda k: jax.random.normal(k, noise_shape))(keys)
+        # [B, N, ...] to [B N, ...]: a plan's candidates lie side by side.
+        noises = jnp.moveaxis(noises.reshape(-1, *noise_shape[1:]), 1, 0)
+        conditions = jax.tree.map(
+            lambda leaf: jnp.repeat(leaf, num_candidates, axis=0),
+            condition_fn(observations),
+        )
+        plans = sampler.sample(weights, conditions, noises)
+        if choose_fn is not None:
+            plans = choose_fn(plans, conditions)
+        plans = plans[:, 0] if first_only else plans
+        return plan_normalizer.unnormalize(plans)
+
+    return plan
