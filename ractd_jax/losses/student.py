@@ -135,27 +135,7 @@ def student_loss(
     #    leads from x_t to x_u. Both are mapped on to sigma_min by the frozen jump, so
     #    that every s is compared in the units of clean plans. The gradient reaches a
     #    through that jump's input.
-    x_t, sigma_t, sigma_s, _ = branches["ctm"]
-    triple = draws.triple
-    x_u = jax.lax.stop_gradient(
-        solve_teacher(
-            functions.teacher_denoise,
-            x_t,
-            triple.t,
-            triple.u,
-            sigmas,
-            form.max_solver_steps,
-        )
-    )
-    ctm = ctm_loss(
-        jumped["ctm"],
-        functions.frozen_jump,
-        x_u,
-        sigmas[triple.u],
-        sigma_s,
-        sigma_min=jnp.full_like(sigma_t, sigmas[-1]),
-        distance_fn=form.distance,
-    )
+    ctm = _ctm_term(functions, jumped["ctm"], branches["ctm"], draws, sigmas, form)
 
     # 2. L_DSM = lambda(sigma) d(g(x, sigma, sigma), x_0) compares with the data itself.
     #    L_CTM alone is also small for jumps that agree with each other and with nothing
@@ -189,6 +169,24 @@ def student_loss(
         loss = loss + coefficients.reward_weight * reward
         info["loss/reward"] = reward
     return loss, {"loss/total": loss, **info}
+
+
+def _ctm_term(functions, jumped, branch, draws, sigmas, form):
+    """L_CTM of the jumps [B, H, D] of the branch ``ctm``."""
+    x_t, sigma_t, sigma_s, _ = branch
+    triple, steps = draws.triple, form.max_solver_steps
+    x_u = jax.lax.stop_gradient(
+        solve_teacher(functions.teacher_denoise, x_t, triple.t, triple.u, sigmas, steps)
+    )
+    return ctm_loss(
+        jumped,
+        functions.frozen_jump,
+        x_u,
+        sigmas[triple.u],
+        sigma_s,
+        sigma_min=jnp.full_like(sigma_t, sigmas[-1]),
+        distance_fn=form.distance,
+    )
 
 
 def _branches(functions, plans, condition, draws, sigmas, form):

@@ -97,12 +97,10 @@ def load_planner(
     plan_return_fn = None
     if num_candidates > 1:
         reward = reward or stored.metadata.get("reward", {}).get("directory")
-        if not reward:
-            raise CheckpointError(
-                f"{directory}: {num_candidates} candidates need a reward model to "
-                "choose with: expected its folder (reward), found none"
-            )
-        plan_return_fn = _load_plan_return(reward, settings, dims, stored.metadata)
+        asking = f"{directory}: {num_candidates} candidates"
+        plan_return_fn = _load_plan_return(
+            reward, settings, dims, stored.metadata, asking
+        )
     normalizers = {
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
@@ -124,8 +122,14 @@ def load_planner(
 
 
 def _load_plan_return(
-    directory, settings: Settings, dims: Dimensions, metadata: dict
+    directory, settings: Settings, dims: Dimensions, metadata: dict, asking: str
 ) -> PlanReturnFn:
+    """What candidates are chosen by; `asking` is named in the error without one."""
+    if not directory:
+        raise CheckpointError(
+            f"{asking} need a reward model to choose with: expected its folder "
+            "(reward), found none"
+        )
     stored = load_stage_model(directory, "reward", settings)
     check_same_data(stored, metadata)
     options = settings.student
