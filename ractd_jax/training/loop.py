@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
-from ractd_jax.processes import any_process, is_first_process, wait_for_all
+from ractd_jax.processes import is_first_process, wait_for_all
 from ractd_jax.settings import Run, differences
 from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.workdir import check_resumed, training_folder
 from ractd_jax.training import parallel
+from ractd_jax.training.calls import agreed, run_calls
 from ractd_jax.training.interruption import Stop, interruptible
 from ractd_jax.training.logging import MetricWriter, check_finite, keep_rows
 from ractd_jax.training.stages import Stage, gather_part
@@ -69,17 +70,9 @@ def train(
     with training_folder(workdir), interruptible() as stop:
         state = _train(stage, run, seed, workdir, allow_config_change, stop)
         # For a signal that came while the last checkpoint was written.
-        _agreed(stop)
+        agreed(stop)
     stop.raise_at(stage.name, int(state.step), stage.num_steps)
     return state
-
-
-def _agreed(stop: Stop) -> bool:
-    """Whether a signal came to any process; then all of them stop."""
-    stopped = any_process(bool(stop.signal))
-    if stopped:
-        stop.signal = stop.signal or "a signal to another process"
-    return stopped
 
 
 def _train(
@@ -126,53 +119,66 @@ def _train(
         settings=stage.optimizer,
         target_decay=stage.target_decay or 0.0,
     )
-    frozen = parallel.replicate(stage.frozen)
     start = int(state.step)
-    data_of_calls = _data_of_calls(stage, run, seed, start)
-    wandb_config = stage.metadata["settings"] if run.wandb else None
+    wandb_config = settings if run.wandb else None
     writer = MetricWriter(workdir, start, wandb_config) if is_first_process() else None
-    timer = _Timer(start)
-    before = None
-    try:
-        with tqdm(
-            total=stage.num_steps,
-            initial=start,
-            desc=stage.name,
-            disable=writer is None,
-        ) as bar:
-            for step in range(
-                start + run.steps_per_call, stage.num_steps + 1, run.steps_per_call
-            ):
-                data = next(data_of_calls)
-                with jax.transfer_guard("disallow"):
-                    state, info = train_call(state, frozen, data)
-                # At most two calls in flight: more gain nothing, and on several CPU
-                # devices a long queue of collectives can abort the process.
-                jax.block_until_ready(before)
-                before = info
-                bar.update(run.steps_per_call)
-                last = step == stage.num_steps
-                logs = last or step % run.log_every == 0
-                saves = last or step % run.checkpoint_every == 0
-                if logs:
-                    _log(stage, state, info, step, run, writer, timer, bar)
-                # Asked once: what is stopped here is saved here.
-                # Several processes agree, for which their devices wait: not each call.
-                asks = logs or saves or jax.process_count() == 1
-                stopped = asks and _agreed(stop)
-                saves = saves or stopped
-                if saves and not logs:
-                    check_finite(_scalars(info), step - run.steps_per_call, step)
-                if saves:
-                    checkpointer.save(parallel.as_global(state), stage.metadata)
-                if stopped:
-                    stop.raise_at(stage.name, step, stage.num_steps)
-    finally:
-        # Also when interrupted: a save under way is worth waiting for.
-        checkpointer.close()
-        if writer is not None:
-            writer.close()
-    return state
+    job = _Training(
+        stage,
+        run,
+        state,
+        train_call,
+        _data_of_calls(stage, run, seed, start),
+        checkpointer,
+        writer,
+    )
+    shows = writer is not None
+    run_calls(job, stage.name, start, stage.num_steps, run, stop, shows=shows)
+    return job.state
+
+
+class _Training:
+    """One training, as :class:`ractd_jax.training.calls.Job`."""
+
+    def __init__(self, stage, run, state, train_call, data, checkpointer, writer):
+        self.state = state
+        self._stage, self._run, self._call, self._data = stage, run, train_call, data
+        self._frozen = parallel.replicate(stage.frozen)
+        self._checkpointer, self._writer = checkpointer, writer
+        self._timer = _Timer(int(state.step))
+        self._info: dict[str, jax.Array] | None = None
+
+    def advance(self, step: int) -> None:
+        before, data = self._info, next(self._data)
+        with jax.transfer_guard("disallow"):
+            self.state, self._info = self._call(self.state, self._frozen, data)
+        # At most two calls in flight: more gain nothing, and on several CPU devices a
+        # long queue of collectives can abort the process.
+        jax.block_until_ready(before)
+
+    def log(self, step: int, bar: tqdm) -> None:
+        scalars = _scalars(self._info) | self._timer.rate(step)
+        if self._stage.probe is not None:
+            found = self._stage.probe(self.state, self._stage.name)
+            scalars |= {name: float(value) for name, value in found.items()}
+        check_finite(scalars, step - self._run.steps_per_call, step)
+        if self._writer is not None:
+            self._writer.write(step, scalars)
+        bar.set_postfix(
+            {k: f"{v:.4g}" for k, v in scalars.items() if k.startswith("loss/")}
+        )
+
+    def save(self, step: int, logged: bool) -> None:
+        if not logged:
+            check_finite(_scalars(self._info), step - self._run.steps_per_call, step)
+        self._checkpointer.save(parallel.as_global(self.state), self._stage.metadata)
+
+    def after_save(self, step: int) -> None:
+        """Nothing uses a checkpoint of a single training."""
+
+    def close(self) -> None:
+        self._checkpointer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def make_sample_fn(stage: Stage) -> parallel.SampleFn:
@@ -223,18 +229,6 @@ class _Timer:
 
 def _scalars(info: Mapping[str, jax.Array]) -> dict[str, float]:
     return {name: float(value) for name, value in jax.device_get(info).items()}
-
-
-def _log(stage, state, info, step, run, writer, timer, bar) -> None:
-    scalars = _scalars(info)
-    scalars.update(timer.rate(step))
-    if stage.probe is not None:
-        scalars.update({k: float(v) for k, v in stage.probe(state, stage.name).items()})
-    check_finite(scalars, step - run.steps_per_call, step)
-    if writer is not None:
-        writer.write(step, scalars)
-    shown = {k: f"{v:.4g}" for k, v in scalars.items() if k.startswith("loss/")}
-    bar.set_postfix(shown)
 
 
 def check_cadence(stage: Stage, run: Run) -> None:

@@ -21,6 +21,7 @@ from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.workdir import check_resumed, training_folder
 from ractd_jax.training import parallel
+from ractd_jax.training.calls import run_calls
 from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
 from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
@@ -218,44 +219,91 @@ def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
     values, frozen, data = parallel.replicate(
         (stacked_values(stage, grid), stage.frozen, stage.data), devices
     )
-    writers = [
-        MetricWriter(workdir / "members" / member.name, step) for member in members
-    ]
-    states, reported = split(states), set()
-    try:
-        with tqdm(
-            total=stage.num_steps, initial=step, desc=f"{stage.name} x {count}"
-        ) as bar:
-            while step < stage.num_steps:
-                first = parallel.replicate(np.int32(step), devices)
-                with jax.transfer_guard("disallow"):
-                    states, infos = call(states, seeds, values, first, frozen, data)
-                step += run.steps_per_call
-                jax.block_until_ready(infos)
-                bar.update(run.steps_per_call)
-                last = step == stage.num_steps
-                logs = last or step % run.log_every == 0
-                saves = last or step % run.checkpoint_every == 0
-                stopped = bool(stop.signal)
-                if logs or saves or stopped:
-                    whole = joined(states)
-                if logs:
-                    rows = _rows(stage, whole, joined(infos), members, step, reported)
-                    for writer, row in zip(writers, rows, strict=True):
-                        if row:
-                            writer.write(step, row)
-                if saves or stopped:
-                    checkpointer.save(whole, stage.metadata, step)
-                if stopped:
-                    stop.raise_at(stage.name, step, stage.num_steps)
-                if saves and on_checkpoint is not None:
-                    on_checkpoint(step, whole, still_finite(whole, step))
-    finally:
-        checkpointer.close()
-        for writer in writers:
+
+    def advance(states, step):
+        first = parallel.replicate(np.int32(step), devices)
+        with jax.transfer_guard("disallow"):
+            return call(states, seeds, values, first, frozen, data)
+
+    job = _GridTraining(
+        stage,
+        members,
+        workdir,
+        checkpointer,
+        split(states),
+        step,
+        advance=advance,
+        joined=joined,
+        on_checkpoint=on_checkpoint,
+    )
+    label = f"{stage.name} x {count}"
+    run_calls(job, stage.name, step, stage.num_steps, run, stop, label=label)
+    states = joined(job.states)
+    return states, still_finite(states, stage.num_steps)
+
+
+class _GridTraining:
+    """The trainings of a grid, as :class:`ractd_jax.training.calls.Job`.
+
+    Args:
+      stage: what each trains.
+      members: M, of the grid.
+      workdir: of the grid.
+      checkpointer: of all members' states.
+      states: at step `start`, as the compiled call takes them.
+      start: first step.
+      advance: (states, step) -> (states, scalars) K steps later.
+      joined: states or scalars of the compiled call -> leaves [M, ...].
+      on_checkpoint: called after each checkpoint, or None.
+    """
+
+    def __init__(
+        self,
+        stage,
+        members,
+        workdir,
+        checkpointer,
+        states,
+        start,
+        *,
+        advance,
+        joined,
+        on_checkpoint,
+    ):
+        self.states = states
+        self._stage, self._members, self._checkpointer = stage, members, checkpointer
+        self._advance, self._joined = advance, joined
+        self._on_checkpoint = on_checkpoint
+        self._writers = [
+            MetricWriter(workdir / "members" / member.name, start) for member in members
+        ]
+        self._infos: dict[str, jax.Array] = {}
+        self._reported: set[str] = set()
+
+    def advance(self, step: int) -> None:
+        self.states, self._infos = self._advance(self.states, step)
+        jax.block_until_ready(self._infos)
+
+    def log(self, step: int, bar: tqdm) -> None:
+        states, infos = self._joined(self.states), self._joined(self._infos)
+        rows = _rows(self._stage, states, infos, self._members, step, self._reported)
+        for writer, row in zip(self._writers, rows, strict=True):
+            if row:
+                writer.write(step, row)
+
+    def save(self, step: int, logged: bool) -> None:
+        states = self._joined(self.states)
+        self._checkpointer.save(states, self._stage.metadata, step)
+
+    def after_save(self, step: int) -> None:
+        if self._on_checkpoint is not None:
+            states = self._joined(self.states)
+            self._on_checkpoint(step, states, still_finite(states, step))
+
+    def close(self) -> None:
+        self._checkpointer.close()
+        for writer in self._writers:
             writer.close()
-    whole = joined(states)
-    return whole, still_finite(whole, step)
 
 
 def _first_states(stage, members, workdir, checkpointer) -> tuple[TrainState, int]:
