@@ -14,7 +14,7 @@ from absl import flags
 
 from experiments import launch
 from ractd_jax.data.sources import load_resolved
-from ractd_jax.inspection.dataset import inspect_dataset
+from ractd_jax.inspection.dataset import inspect_dataset, write_inspection
 
 FLAGS = flags.FLAGS
 
@@ -23,7 +23,9 @@ def main():
     settings, dataset = load_resolved(launch.settings_from_flags())
     folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
     bounds = FLAGS.action_low, FLAGS.action_high
-    print(inspect_dataset(settings, dataset, folder, *bounds, FLAGS.time_limit))
+    report = inspect_dataset(settings, dataset, *bounds, FLAGS.time_limit)
+    print(report.text)
+    write_inspection(folder, report, settings, dataset)
     print(f"\nwritten: {folder}/inspection.md, .json and .png")
 
 

@@ -38,7 +38,7 @@ from ractd_jax.training.interruption import Interrupted, interruptible
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage, reward_stage
 from ractd_jax.training.stages.base import base_metadata
-from tests.conftest import ROOT, run_main
+from tests.conftest import ROOT
 
 CALLS = 6
 LAST = 10 * CALLS
@@ -177,15 +177,12 @@ def test_damage_is_named_and_reading_changes_nothing(stage, settings, tmp_path, 
     assert {path.name for path in folder.iterdir()} == {"20", "40"}
 
 
-def test_a_checkpoint_from_before_is_sealed_first(stage, settings, whole, tmp_path):
+def test_a_checkpoint_without_its_manifest_is_damaged(stage, settings, tmp_path):
     train_until(stage, settings, tmp_path, 20)
-    manifest = tmp_path / "checkpoints/20/sha256.json"
-    manifest.unlink()
-    with pytest.raises(CheckpointError, match="experiments.seal_checkpoint"):
+    (tmp_path / "checkpoints/20/sha256.json").unlink()
+    message = "expected the checkpoint's manifest, found none"
+    with pytest.raises(CheckpointError, match=message):
         StoredModel(tmp_path)
-    done = run_main("seal_checkpoint", f"--checkpoint={tmp_path}")
-    assert "[20]" in done.stderr
-    assert go_on(stage, settings, tmp_path) == whole[1]
 
 
 def test_what_a_kill_leaves_is_cleared_away(stage, settings, whole, tmp_path):

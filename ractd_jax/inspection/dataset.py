@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gymnasium
 
@@ -17,26 +18,35 @@ from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
 
 
+class DatasetReport(NamedTuple):
+    """What was found in a dataset.
+
+    Attributes:
+      text: in Markdown.
+      about: the same as JSON-able numbers.
+      references: ``score_min`` and ``score_max`` of the scores; None for raw ones.
+    """
+
+    text: str
+    about: dict[str, Any]
+    references: dict[str, float | None]
+
+
 def inspect_dataset(
     settings: Settings,
     dataset: OfflineDataset,
-    folder: Path,
     action_low: float,
     action_high: float,
     time_limit: int | None = None,
-) -> str:
-    """Writes inspection.md, .json and .png into `folder`, and returns the report.
+) -> DatasetReport:
+    """The inspection of a dataset, and which windows a training learns from.
 
     Args:
       settings: with the environment resolved.
       dataset: of these settings.
-      folder: of the three files.
       action_low: lower bound of every action dimension.
       action_high: upper bound of every action dimension.
       time_limit: steps, if not the environment's.
-
-    Raises:
-      ConfigError: `folder` cannot be written in.
     """
     environment = settings.environment
     references = {
@@ -55,23 +65,33 @@ def inspect_dataset(
         limit=time_limit or _time_limit(environment.id),
     )
     windows = _training_windows(settings, dataset)
-    report = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
+    text = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
+    about = found.to_dict() | {"training_windows": windows}
+    return DatasetReport(text, about, references)
+
+
+def write_inspection(
+    folder: Path, report: DatasetReport, settings: Settings, dataset: OfflineDataset
+) -> None:
+    """Writes inspection.md, .json and .png.
+
+    Raises:
+      ConfigError: `folder` cannot be written in.
+    """
     try:
-        about = found.to_dict() | {"training_windows": windows}
-        write_json(folder / "inspection.json", about)
-        (folder / "inspection.md").write_text(report + "\n")
+        write_json(folder / "inspection.json", report.about)
+        (folder / "inspection.md").write_text(report.text + "\n")
         draw_inspection(
             folder / "inspection.png",
             dataset.episodes,
             title=dataset.name,
-            **references,
-            **_maze_of(environment.id),
+            **report.references,
+            **_maze_of(settings.environment.id),
         )
     except OSError as error:
         raise ConfigError(
             f"--output={folder}: expected a folder to write in, found {error}"
         ) from None
-    return report
 
 
 def _time_limit(environment_id: str) -> int | None:

@@ -5,7 +5,7 @@ from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
 )
-from ractd_jax.networks.noise_embedding import NOISE_EMBEDDINGS, NoiseEmbedding
+from ractd_jax.networks.noise_embedding import NoiseEmbedding
 from ractd_jax.networks.residual_mlp import (
     ResidualMLP,
     ResidualMLPConfig,
@@ -24,7 +24,6 @@ __all__ = [
     "Conv",
     "InverseDynamics",
     "InverseDynamicsConfig",
-    "NOISE_EMBEDDINGS",
     "NoiseEmbedding",
     "ResidualMLP",
     "ResidualMLPConfig",

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from ractd_jax.networks.blocks import Compute, Dense, mish
 
-NOISE_EMBEDDINGS = ("released", "edm")
 # ln(sigma) / 4 spans about [-1, 1.1]: a third of a period of the slowest wave to eight
 # of the fastest, which tells the levels of a grid of 80 apart.
 _EDM_FREQUENCIES = (1.0, 24.0)

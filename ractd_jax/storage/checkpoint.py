@@ -19,7 +19,7 @@ from absl import logging
 
 from ractd_jax.errors import CheckpointError
 from ractd_jax.processes import is_first_process
-from ractd_jax.storage.manifest import find_damage, has_manifest, write_manifest
+from ractd_jax.storage.manifest import find_damage, write_manifest
 from ractd_jax.storage.state import TrainState
 
 FOLDER = "checkpoints"
@@ -166,7 +166,7 @@ class Checkpointer:
         return self._directory / (f"{step}.{suffix}" if suffix else str(step))
 
     def _finish(self, step: int) -> None:
-        """Waits until a checkpoint is written, seals and names it, removes old ones."""
+        """Waits for the save, adds the manifest, names it, removes old checkpoints."""
         try:
             self._orbax.wait_until_finished()
             if is_first_process():
@@ -198,8 +198,7 @@ class Checkpointer:
 
     def _remove_unfinished(self) -> None:
         """Removes what a kill or a full disk left of saves and removals."""
-        # The third: what orbax leaves, in folders from before there were manifests.
-        for ending in (f".{_SAVING}*", f".{_REMOVED}", ".orbax-checkpoint-tmp*"):
+        for ending in (f".{_SAVING}*", f".{_REMOVED}"):
             for path in self._directory.glob(f"[0-9]*{ending}"):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -249,27 +248,6 @@ class StoredModel:
         )
         args = ocp.args.Composite(**{item: ocp.args.StandardRestore(template)})
         return _read(self._orbax, self._path, args)[item]
-
-
-def seal(directory: str | os.PathLike) -> list[int]:
-    """Writes manifests for the checkpoints of a training that have none.
-
-    They vouch for what is there now, not for what was saved.
-
-    Returns:
-      Steps of the checkpoints that got one.
-
-    Raises:
-      CheckpointError: there is no checkpoint.
-    """
-    folder = Path(os.path.abspath(directory)) / FOLDER
-    steps = _steps(folder)
-    if not steps:
-        raise CheckpointError(f"{folder}: expected a checkpoint, found none")
-    without = [step for step in steps if not has_manifest(folder / str(step))]
-    for step in without:
-        write_manifest(folder / str(step), step)
-    return without
 
 
 def _newest_whole(folder: Path) -> tuple[int | None, list[int]]:

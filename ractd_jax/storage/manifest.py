@@ -57,18 +57,11 @@ def find_damage(folder: Path, step: int) -> str:
     return ""
 
 
-def has_manifest(folder: Path) -> bool:
-    return (folder / NAME).exists()
-
-
 def _read(folder: Path, step: int) -> dict | str:
     """The manifest's entries by file, or what is wrong with it."""
     path = folder / NAME
     if not path.exists():
-        return (
-            f"{NAME}: expected the checkpoint's manifest, found none (one from before "
-            "there were manifests: python -m experiments.seal_checkpoint)"
-        )
+        return f"{NAME}: expected the checkpoint's manifest, found none"
     try:
         text = path.read_text()
         content = json.loads(text)

@@ -51,8 +51,8 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
     """
 
     def dimensions(metadata):
-        # Fields that came later have their defaults in a checkpoint from before. How a
-        # condition enters the planner, and of what rank, is nothing to a reward model.
+        # How a condition enters the planner, and of what rank, is nothing to a reward
+        # model.
         dims = Dimensions(**metadata["dimensions"])
         if stored.metadata["stage"] == "reward":
             dims = dataclasses.replace(dims, conditioning="film", rank=0)
