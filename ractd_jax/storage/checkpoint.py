@@ -166,7 +166,7 @@ class Checkpointer:
         return self._directory / (f"{step}.{suffix}" if suffix else str(step))
 
     def _finish(self, step: int) -> None:
-        """Waits for the save, adds the manifest, names it, and removes old ones."""
+        """Waits for the save, adds the manifest, names it, removes old checkpoints."""
         try:
             self._orbax.wait_until_finished()
             if is_first_process():
