@@ -1,0 +1,86 @@
+"""README and docs: links lead somewhere, commands exist, the README's code runs."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ractd_jax.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Notes keep the commands of their time.
+CURRENT = [page for page in PAGES if "notes" not in page.parts]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+CONFIG_FLAG = re.compile(r"^--config\.([a-z0-9_.]+)=")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """GitHub's anchors of a page's headings."""
+    headings = HEADING.findall(page.read_text())
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each `python -m` command that is an indented block."""
+    text = page.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^    (?:\w+=\S+ )?(python -m .*)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_lead_to_files_and_headings(page):
+    for target in LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name_of)
+def test_commands_name_modules_flags_and_settings_that_exist(page):
+    shared = (ROOT / "experiments/launch.py").read_text()
+    shared += (ROOT / "benchmarks/common.py").read_text()
+    for _, _, module, *words in commands(page):
+        spec = importlib.util.find_spec(module)
+        assert spec is not None, module
+        source = shared + Path(spec.origin).read_text()
+        for word in words:
+            if setting := CONFIG_FLAG.match(word):
+                value = Settings()
+                for part in setting[1].split("."):
+                    value = getattr(value, part)
+            elif word.startswith("--"):
+                flag = word[2:].partition("=")[0]
+                assert f'"{flag}"' in source, word
+
+
+def test_commands_are_found_in_the_pages():
+    found = [command[2] for page in CURRENT for command in commands(page)]
+    assert len(found) > 30
+    assert {"experiments.pipeline", "experiments.sweep"} <= set(found)
+
+
+def test_the_readmes_python_runs(smoke_run, tmp_path, monkeypatch):
+    """On the run that the command above it makes."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/smoke").symlink_to(smoke_run)
+    monkeypatch.chdir(tmp_path)
+    (code,) = PYTHON.findall((ROOT / "README.md").read_text())
+    variables = {}
+    exec(code, variables)
+    assert variables["plans"].shape == (1, *variables["planner"].dims.plan_shape)
