@@ -2,13 +2,13 @@
 
 `ractd_jax.planning.export` writes the file, a zip of stored members:
 
-* ``metadata.json``: what it is; and the SHA-256 digests of the other members;
+* ``metadata.json``: a description, and the SHA-256 digests of the other members;
 * ``plan.stablehlo``: the program, serialised by `jax.export`: ``(weights, observations,
   key data [B, 2])`` -> plans [B, H, A] in environment units, for any B;
 * ``weights.npz``: its first argument, in order.
 
-The zip's comment is the digest of ``metadata.json``. The digests tell damage, not
-malice: a policy is a program, to be taken from those one would take a program from.
+The zip's comment is the digest of ``metadata.json``. The digests detect damage, not
+malice: a policy is a program, so take it only from sources you would run code from.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ractd_jax.errors import PolicyError
 FORMAT, VERSION = "ractd_jax policy", 2
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 KEY_IMPL = "threefry2x32"
-# Below this, weights as constants of the compiled program save a fifth of a call.
+# Smaller weights are constants of the compiled program, which saves a fifth of a call.
 _CONSTANT_BYTES = 32 * 2**20
 
 
@@ -48,8 +48,8 @@ def checked_observations(observations: np.ndarray, inner: tuple) -> np.ndarray:
             f"observations: expected shape [{expected}], found "
             f"{list(observations.shape)}"
         )
-    # The sum of squares is finite where all are, unless it overflows; looking at each
-    # number takes a tenth of a small plan's time.
+    # The sum of squares is finite if all numbers are, unless it overflows. Checking
+    # each number would take a tenth of a small plan's time.
     if not math.isfinite(np.vdot(observations, observations)):
         if not np.isfinite(observations).all():
             raise ValueError("observations: expected finite numbers")
@@ -66,7 +66,7 @@ def check_keys(key: jax.Array, batch_size: int) -> None:
 
 
 class PolicyDimensions(NamedTuple):
-    """What a plan is, and what it is made from.
+    """Sizes of a plan and of what it is conditioned on.
 
     Attributes:
       observation: O.
@@ -76,7 +76,7 @@ class PolicyDimensions(NamedTuple):
       goal: G, size of the goal behind the state in an observation; 0 for plans of
         actions.
       conditioning: how start and goal enter the network.
-      rank: 1 where the program asks for plans of a certain return, else 0.
+      rank: 1 where a return's rank conditions plans, else 0.
     """
 
     observation: int
@@ -97,19 +97,19 @@ class PolicyDimensions(NamedTuple):
 
 
 class Policy:
-    """Plans in environment units, as the planner it was exported from.
+    """Makes the same plans as the planner it was exported from, in environment units.
 
-    Compiled once for each batch size, at its first call. A plan depends on its own
-    observation and key only.
+    It is compiled once for each batch size, at the first call. A plan depends only on
+    its own observation and key.
 
     Attributes:
-      metadata: all of ``metadata.json``.
+      metadata: the contents of ``metadata.json``.
       dims: O, A, H and h.
       role: ``teacher`` or ``student``.
       num_steps: steps of the sampler.
       nfe: network evaluations of a plan.
       execute: actions of a plan to execute before the next.
-      program: what `jax.export` restored: (weights, observations, key data) -> plans.
+      program: the restored program: (weights, observations, key data) -> plans.
       weights: its first argument, on the device.
     """
 
@@ -192,7 +192,7 @@ def load_policy(path: str | os.PathLike) -> Policy:
     Raises:
       PolicyError: the file is missing, damaged, of another kind or version, or made
         for other platforms or a newer JAX.
-      ImportError: the flatbuffers package is not there.
+      ImportError: the flatbuffers package is not installed.
     """
     members, comment = _read_members(path)
     metadata = _read_metadata(path, members[METADATA])
@@ -216,7 +216,7 @@ def load_policy(path: str | os.PathLike) -> Policy:
 
 
 def _read_members(path) -> tuple[dict[str, bytes], str]:
-    """The members' contents, each as its CRC says, and the zip's comment."""
+    """The members' contents, checked by their CRCs, and the zip's comment."""
     expected = f"a zip of {METADATA}, {PROGRAM} and {WEIGHTS}"
     try:
         with open(path, "rb") as file:

@@ -1,8 +1,8 @@
 """Discrete-time diffusion (DDPM) with the cosine schedule, and the DDIM sampler.
 
-Timesteps are 0 .. T-1, of which T-1 is the noisiest. The network predicts x_0, as
-Diffuser's does on maze2d: ``clean_fn(x [B, ...], t [B])`` with float timesteps gives
-x_0 shaped as `x`. :func:`ractd_jax.diffusion.clip_denoised` bounds one of these too.
+Timesteps are 0 .. T-1, of which T-1 is the noisiest. The network predicts x_0, as in
+Janner et al. (2022) on maze2d: ``clean_fn(x [B, ...], t [B])``, with float timesteps,
+gives x_0 shaped as `x`. :func:`ractd_jax.diffusion.clip_denoised` clips its output too.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def ddpm_schedule(num_timesteps: int) -> DdpmSchedule:
     """The cosine schedule of T timesteps.
 
     beta_t = min(1 - f((t + 1) / T) / f(t / T), 0.999) with f(r) =
-    cos^2(pi/2 (r + 0.008) / 1.008); Nichol & Dhariwal 2021, eq. 17. The posterior is
-    Ho et al. 2020, eq. 7.
+    cos^2(pi/2 (r + 0.008) / 1.008); Nichol and Dhariwal 2021, eq. 17. The posterior
+    is Ho et al. 2020, eq. 7.
 
     Raises:
       ValueError: fewer than one timestep.
@@ -103,7 +103,7 @@ def sample_ddpm(
     """Ancestral sampling, x_{t-1} ~ q(x_{t-1} | x_t, x_0 = clean_fn(x_t, t)).
 
     Ho et al. 2020, algorithm 2, with the posterior's variance (beta tilde), as
-    Diffuser has it. T network evaluations; the last one is the result.
+    in Janner et al. (2022). It takes T network evaluations; the last one is the plan.
 
     Args:
       clean_fn: x_0 from (x [B, ...], t [B]).

@@ -23,7 +23,7 @@ Condition = Mapping[str, jax.Array]
 # D(x [B, ...], sigma [B], condition) -> clean estimate, shaped as x.
 ConditionedDenoiseFn = Callable[[jax.Array, jax.Array, Any], jax.Array]
 Guidance = Callable[[ConditionedDenoiseFn], ConditionedDenoiseFn]
-# (x [B, ...], condition) -> x with what is known in place.
+# (x [B, ...], condition) -> x with the known numbers in place.
 PinFn = Callable[[jax.Array, Any], jax.Array]
 
 
@@ -42,13 +42,13 @@ def bind(denoise_fn: ConditionedDenoiseFn, condition: Any) -> DenoiseFn:
 
 
 def inpaint(pin_clean: PinFn) -> Guidance:
-    """What is known of a plan stands in every clean estimate (Lugmayr et al. 2022).
+    """Puts the known parts of a plan into every clean estimate (Lugmayr et al. 2022).
 
-    Solvers whose noise leaves those numbers alone then keep them: the noise that a
-    plan starts from has to be pinned, too.
+    A solver then keeps the known numbers, as long as they carry no noise: the noise
+    that a plan starts from has to be clamped in the same places.
 
     Args:
-      pin_clean: puts what the condition says of a clean plan in its place.
+      pin_clean: puts the numbers that the condition fixes into a clean plan.
     """
 
     def transform(denoise_fn):
@@ -63,8 +63,8 @@ def inpaint(pin_clean: PinFn) -> Guidance:
 def classifier_free(scale: float, blank: Callable[[Any], Any]) -> Guidance:
     """D(x | 0) + scale (D(x | c) - D(x | 0)); Ho and Salimans 2022, eq. 6.
 
-    For a denoiser that has seen blank conditions in training. Scale 1 is D(x | c), 0
-    the unconditional one; more goes beyond what the condition asks for.
+    The denoiser must have seen blank conditions in training. Scale 0 gives the
+    unconditional denoiser, 1 gives D(x | c), and more exaggerates the condition.
 
     Args:
       scale: w.
@@ -87,7 +87,7 @@ def value_guidance(
     """D(x) + scale sigma^2 grad_x V(D(x), c): the score of p(x) exp(scale V).
 
     The gradient goes through the denoiser, so that V rates clean plans and needs no
-    training on noisy ones (Chung et al. 2023, DPS). It is exact where V is linear and
+    training on noisy ones (Chung et al. 2023). It is exact where V is linear and
     the data Gaussian.
 
     Args:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 class EdmNoise(NamedTuple):
-    """What a denoiser and its solvers agree on.
+    """The noise levels and factors that a denoiser and its solvers share.
 
     Attributes:
       sigma_min: lowest noise level, "time zero" in Duan et al. (2025).
@@ -28,5 +28,5 @@ class EdmNoise(NamedTuple):
 
 
 def noise_input(sigma: jax.Array) -> jax.Array:
-    """c_noise = 250 ln sigma, what a network sees of a noise level."""
+    """c_noise = 250 ln sigma, the form in which a network takes a noise level."""
     return 250.0 * jnp.log(sigma)

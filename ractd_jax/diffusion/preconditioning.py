@@ -30,12 +30,12 @@ def boundary_preconditioning(sigma: jax.Array, edm: EdmNoise) -> Preconditioning
     sqrt(sigma^2 + sd^2), c_in = 1 / sqrt(sigma^2 + sd^2), c_noise = 250 ln sigma
     (Song et al. 2023, appendix C; Duan et al.'s code).
 
-    EDM's factors are best for data without correlation. Of a smooth path, neighbouring
-    steps say more than a noisy step itself: with a `floor` the network gives the
-    clean plan at every level, c_skip = 0 and c_out = sd, and is told of no level below
-    the floor, c_noise = 250 ln max(sigma, floor). Training seldom sees those levels,
-    and a plan with less noise than told is still cleaned well. D is then nowhere the
-    identity.
+    EDM's factors suit data without correlation. In a smooth path the neighbours of a
+    step say more about it than its own noisy value does. With a `floor` the network
+    therefore gives the clean plan at every level (c_skip = 0, c_out = sd), and its
+    noise input stops at the floor, c_noise = 250 ln max(sigma, floor): training seldom
+    visits lower levels, and a plan with less noise than the input says is still
+    cleaned well. D is then the identity at no level.
 
     Args:
       sigma: noise levels.
@@ -74,7 +74,9 @@ def denoise(
     sigma: jax.typing.ArrayLike,
     edm: EdmNoise,
 ) -> jax.Array:
-    """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise); EDM eq. 7.
+    """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise).
+
+    Karras et al. 2022, eq. 7.
 
     Args:
       network_fn: F(scaled x [B, ...], c_noise [B]).
@@ -92,9 +94,10 @@ def denoise(
 
 
 def edm_weight(sigma: jax.Array, edm: EdmNoise) -> jax.Array:
-    """lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2, 1 / c_out^2; EDM table 1.
+    """lambda(sigma) = (sigma^2 + sd^2) / (sigma sd)^2, 1 / c_out^2.
 
-    1 / sd^2 with a `floor`, see :func:`boundary_preconditioning`.
+    Karras et al. 2022, table 1. With a `floor` it is 1 / sd^2, see
+    :func:`boundary_preconditioning`.
     """
     sigma_data = edm.sigma_data
     if edm.floor is not None:

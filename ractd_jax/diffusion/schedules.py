@@ -11,7 +11,9 @@ from ractd_jax.diffusion.noise import EdmNoise
 def karras_sigma(
     position: jax.typing.ArrayLike, num_scales: int, edm: EdmNoise
 ) -> jax.Array:
-    """Noise level at a (fractional) position of the grid; EDM eq. 5.
+    """Noise level at a (fractional) position of the grid.
+
+    Karras et al. 2022, eq. 5.
 
     ``(smax^(1/rho) + i/(N-1) (smin^(1/rho) - smax^(1/rho)))^rho``; positions past
     N - 1 clamp to `sigma_min`, so that bin N is "time zero".
@@ -45,7 +47,10 @@ def bin_sigmas(num_scales: int, edm: EdmNoise) -> jax.Array:
 def sample_log_normal_sigma(
     key: jax.Array, batch: int, mean: float = -1.2, std: float = 1.2
 ) -> jax.Array:
-    """[batch] noise levels with ln sigma ~ Normal(mean, std^2); EDM table 1."""
+    """[batch] noise levels with ln sigma ~ Normal(mean, std^2).
+
+    Karras et al. 2022, table 1.
+    """
     return jnp.exp(mean + std * jax.random.normal(key, (batch,)))
 
 
@@ -57,7 +62,7 @@ def sample_student_sigma(
     log_normal: tuple[float, float] = (-1.2, 1.2),
     uniform_fraction: float = 0.7,
 ) -> jax.Array:
-    """[batch] noise levels of the student's DSM loss, as released.
+    """[batch] noise levels of the student's DSM loss, as in Duan et al.'s code.
 
     The first half lies on the grid map of U[0, `uniform_fraction`], which covers
     the noisy end; the rest is log-normal with (mean, std) `log_normal`.

@@ -22,7 +22,7 @@ def euler_step(
     sigma: jax.typing.ArrayLike,
     sigma_next: jax.typing.ArrayLike,
 ) -> jax.Array:
-    """One first-order step from `sigma` to `sigma_next` (scalars or [B])."""
+    """One first-order step from `sigma` to `sigma_next`, scalars or [B]."""
     sigma, sigma_next = broadcast_sigma(sigma, x), broadcast_sigma(sigma_next, x)
     slope = (x - denoise_fn(x, sigma)) / expand(sigma, x)
     return x + expand(sigma_next - sigma, x) * slope
@@ -36,9 +36,9 @@ def heun_step(
 ) -> jax.Array:
     """One second-order step of two evaluations, without churn.
 
-    Karras et al. 2022, algorithm 1.
-
-    A zero-length step (``sigma_next == sigma``) returns `x`.
+    Karras et al. 2022, algorithm 1. A zero-length step (``sigma_next == sigma``)
+    returns `x`. Both levels must be positive, as the slope divides by them: the grids
+    here end at sigma_min, where EDM's end at 0 with a last Euler step.
 
     Args:
       denoise_fn: D(x [B, ...], sigma [B]).
@@ -48,8 +48,11 @@ def heun_step(
     """
     sigma, sigma_next = broadcast_sigma(sigma, x), broadcast_sigma(sigma_next, x)
     step = expand(sigma_next - sigma, x)
+    # 1. The slope dx/dsigma here, and an Euler step along it.
     slope = (x - denoise_fn(x, sigma)) / expand(sigma, x)
     guess = x + step * slope
+    # 2. The slope where that step ends. The mean of the two is the trapezoidal rule,
+    #    whose error over a path falls with the square of the step's length.
     slope_next = (guess - denoise_fn(guess, sigma_next)) / expand(sigma_next, x)
     return x + step * 0.5 * (slope + slope_next)
 
@@ -77,6 +80,7 @@ def sample_euler(
 
 
 def _solve(denoise_fn, x_init, sigmas, step_fn):
+    # A scan compiles one step, whatever their number.
     def body(x, levels):
         return step_fn(denoise_fn, x, *levels), None
 

@@ -23,8 +23,8 @@ def ctm_loss(
 
     Kim et al. 2024, eq. 10-11.
 
-    The gradient flows through `at_stop` and the frozen jump's input, not through
-    its parameters, and not through the target. There is no weight over time.
+    The gradient flows through `at_stop` and the frozen jump's input. It flows neither
+    through that jump's parameters nor through the target. All levels weigh the same.
 
     Args:
       at_stop: [B, H, D] a = G_theta(x_t, t, s).
@@ -32,7 +32,7 @@ def ctm_loss(
       x_u: [B, H, D] the teacher's solution at u from x_t.
       sigma_u: [B] level u.
       sigma_s: [B] level s.
-      sigma_min: the level both are mapped to.
+      sigma_min: the level that both are mapped to.
       distance_fn: from :func:`ractd_jax.losses.distance`.
     """
     target_at_stop = frozen_jump_fn(x_u, sigma_u, sigma_s)

@@ -20,7 +20,7 @@ def ddpm_loss(
 ) -> jax.Array:
     """mean d(clean_fn(x_t, t), x_0); Ho et al. 2020, eq. 14, predicting x_0.
 
-    There is no weight over time, as in Diffuser.
+    All timesteps have the same weight, as in Janner et al. (2022).
 
     Args:
       clean_fn: x_0 from (x [B, H, D], t [B]).

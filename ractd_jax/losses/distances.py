@@ -53,7 +53,7 @@ def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> Dis
     over plans of weight times distance.
 
     Args:
-      name: of the distance.
+      name: one of DISTANCES.
       step_weights: [H] weights of e^2 at each step of a plan, with mean 1; None for
         equal ones.
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 def regression_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     """Mean squared error of [M, B] predictions of M members, summed over members.
 
-    The sum leaves each member the gradient that it would have alone.
+    The sum gives each member the gradient that it would have alone.
     """
     chex.assert_rank(predictions, 2)
     chex.assert_equal_shape([predictions, targets])
@@ -25,7 +25,7 @@ def pessimistic_return(
 ) -> jax.Array:
     """[M, B] -> [B]: mean - pessimism * standard deviation over the members.
 
-    With one member it is that member's prediction.
+    One member's standard deviation is 0, so that its own prediction comes back.
     """
     chex.assert_rank(predictions, 2)
     mean = jnp.mean(predictions, axis=0)
@@ -55,7 +55,7 @@ def reward_loss(
         first action.
       condition: what the plans are conditioned on.
       plans: [B, H, D] predicted clean plans.
-      data_plans: [B, H, D] normalised plans that the data has there.
+      data_plans: [B, H, D] the data's own normalised plans for those conditions.
       advantage_cap: in units of the return that `plan_return_fn` gives; None for none.
 
     Returns:

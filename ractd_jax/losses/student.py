@@ -62,14 +62,14 @@ class StudentDraws(NamedTuple):
 
 
 class StudentCoefficients(NamedTuple):
-    """Numbers of the loss, which a compiled program takes as values.
+    """Numbers of the loss, which a compiled program takes as arguments.
 
     Attributes:
       ctm_weight: alpha.
       dsm_weight: beta.
       reward_weight: sigma_r.
       path_weight: kappa.
-      pessimism: k of the ensemble's mean - k std, for whoever makes the plan's return.
+      pessimism: k of the ensemble's mean - k std, which ``plan_return`` is made with.
       advantage_cap: see :func:`ractd_jax.losses.reward_loss`; None for no cap, and
         infinity for none in a program that has caps.
     """
@@ -83,7 +83,7 @@ class StudentCoefficients(NamedTuple):
 
 
 class StudentForm(NamedTuple):
-    """What a program is compiled for.
+    """The choices that a program is compiled for.
 
     Attributes:
       distance: of plans, from :func:`ractd_jax.losses.distance`.
@@ -130,8 +130,11 @@ def student_loss(
     branches = _branches(functions, plans, condition, draws, sigmas, form)
     jumped, clean = _evaluate(functions.clean, branches)
 
-    # 1. L_CTM = d(G_sg(a, s, smin), G_sg(b, s, smin)): the jump a from x_t to s,
-    #    against b, the teacher's solver from x_t to u and a frozen jump from u to s.
+    # 1. L_CTM = d(G_sg(a, s, smin), G_sg(b, s, smin)), with the student's jump
+    #    a = G(x_t, t, s) and the target b = G_sg(x_u, u, s), where the teacher's solver
+    #    leads from x_t to x_u. Both are mapped on to sigma_min by the frozen jump, so
+    #    that every s is compared in the units of clean plans. The gradient reaches a
+    #    through that jump's input.
     x_t, sigma_t, sigma_s, _ = branches["ctm"]
     triple = draws.triple
     x_u = jax.lax.stop_gradient(
@@ -154,24 +157,26 @@ def student_loss(
         distance_fn=form.distance,
     )
 
-    # 2. L_DSM = lambda(sigma) d(g(x, sigma, sigma), x_0), against the data itself: what
-    #    keeps the student from drifting to what its own jumps agree on.
+    # 2. L_DSM = lambda(sigma) d(g(x, sigma, sigma), x_0) compares with the data itself.
+    #    L_CTM alone is also small for jumps that agree with each other and with nothing
+    #    else; this term anchors them.
     denoised = clean["dsm"] if form.dsm_form == "denoiser" else jumped["dsm"]
     dsm = form.distance(denoised, plans, edm_weight(draws.dsm_sigma, edm))
     loss = coefficients.ctm_weight * ctm + coefficients.dsm_weight * dsm
     info = {"loss/ctm": ctm, "loss/dsm": dsm}
 
-    # 3. L_path = d(G(x_t, t, smin), x_end), x_t and x_end on one path of the teacher.
-    #    CTM learns long jumps from short ones; with few updates its jump from sigma_max
-    #    stays near the mean of all plans. This teaches that jump itself.
+    # 3. L_path = d(G(x_t, t, smin), x_end), with x_t and x_end on one path of the
+    #    teacher. L_CTM learns long jumps from short ones, so that after few updates the
+    #    jump from sigma_max is still near the mean of all plans. This term teaches it
+    #    directly. Its points have conditions of their own, not those of the batch.
     if draws.path is not None:
         ones = jnp.ones_like(draws.path.sigma)
         path = form.distance(jumped["path"], draws.path.end, ones)
         loss = loss + coefficients.path_weight * path
         info["loss/path"] = path
 
-    # 4. L_Reward = -R(plan), capped. With dsm_form "jump" the DSM branch is a jump to
-    #    sigma_min itself, and needs no branch of its own.
+    # 4. L_Reward = -R(plan), capped at a gain over the data's own plan. The plan is a
+    #    jump to sigma_min. With dsm_form "jump" the DSM branch is already one.
     if functions.plan_return is not None:
         predicted = jumped.get("reward", jumped["dsm"])
         reward, _ = reward_loss(
@@ -187,11 +192,12 @@ def student_loss(
 
 
 def _branches(functions, plans, condition, draws, sigmas, form):
-    """Name -> (x, level, level to jump to, condition): what the network is asked."""
+    """Name -> (x, level, level to jump to, condition): the network's inputs."""
     sigma_t, sigma_s = sigmas[draws.triple.t], sigmas[draws.triple.s]
     sigma_min = jnp.full_like(sigma_t, sigmas[-1])
     x_t = add_noise(plans, sigma_t, draws.ctm_noise)
     x_dsm = add_noise(plans, draws.dsm_sigma, draws.dsm_noise)
+    # With stop = sigma the network is on its diagonal, the denoiser D(x, sigma).
     dsm_stop = draws.dsm_sigma if form.dsm_form == "denoiser" else sigma_min
     branches = {
         "ctm": (x_t, sigma_t, sigma_s, condition),
@@ -213,6 +219,7 @@ def _evaluate(clean_fn, branches):
     """({name: jump}, {name: clean estimate}) of all branches, stacked in one batch.
 
     One wide evaluation is faster than four narrow ones, and its gradient even more so.
+    Branches may have different sizes: the path branch has P rows, the others B.
     """
     x, sigma, stop, condition = jax.tree.map(
         lambda *parts: jnp.concatenate(parts), *branches.values()

@@ -1,8 +1,8 @@
-"""What a method is, and what the methods that make plans share.
+"""The interface of a method, and what the methods that make plans share.
 
 A method is everything that one model is: its parameters, the randomness of a training
 step, the loss, and how it samples. Its functions are pure, and know nothing of
-devices: a training draws for the global batch, and slices (:mod:`ractd_jax.training`).
+devices: a training draws for the global batch and slices (:mod:`ractd_jax.training`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Method(Protocol):
     """A model that can be trained.
 
     Attributes:
-      name: of its settings and its checkpoints.
+      name: the section of its settings, and the stage that its checkpoints name.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Method(Protocol):
         """All randomness of a step, for the global batch.
 
         Returns:
-          A tree. The first axis of an array is the batch's, of which a replica takes
-          its part; of a key, a replica folds its number in.
+          A tree of arrays and keys. The first axis of an array is the batch's, and a
+          replica takes its part of it; into a key, a replica folds its own number.
         """
 
     def loss(
@@ -65,11 +65,11 @@ class Method(Protocol):
         """(loss, scalars to log).
 
         Args:
-          params: the trained ones.
+          params: the trained parameters.
           target_params: their moving average, or None without one.
-          frozen: what the loss reads and does not train.
-          batch: normalised.
-          draws: of :meth:`draw`.
+          frozen: parameters and numbers that the loss reads and does not train.
+          batch: normalised data.
+          draws: the result of :meth:`draw`.
         """
 
 
@@ -78,7 +78,7 @@ class PlanBatch(NamedTuple):
 
     Attributes:
       plans: [B, H, D].
-      condition: :attr:`Dimensions.condition_shapes` of each, [B, ...].
+      condition: arrays [B, ...], shaped as :attr:`Dimensions.condition_shapes` says.
     """
 
     plans: jax.Array
@@ -89,7 +89,7 @@ class Sampler(NamedTuple):
     """A sampler of normalised plans.
 
     Attributes:
-      prepare: params -> weights; what is the same for every plan, computed once.
+      prepare: params -> weights; computes once what is the same for every plan.
       sample: (weights, condition, noises [N, B, H, D]) -> plans [B, H, D].
       num_noises: N, standard normal draws of a plan's shape that it reads.
       nfe: network evaluations of a plan, one after the other; guidance may add some.
@@ -106,8 +106,8 @@ class PlanMethod:
     """A network that makes plans.
 
     Attributes:
-      network: with dropout as the training has it.
-      dims: of its plans and conditions.
+      network: the network, with the dropout rate of its training.
+      dims: sizes of its plans and conditions.
     """
 
     network: DenoiserNetwork
@@ -123,37 +123,37 @@ class PlanMethod:
         return self.network.init(key, x, level, condition, stop)["params"]
 
     def training_options(self, dropout: jax.Array) -> dict[str, Any]:
-        """Options of ``network.apply`` in a loss, with the key of the dropout."""
+        """Options of ``network.apply`` in a loss, given the key for dropout."""
         return {
             "deterministic": self.network.config.dropout_rate == 0.0,
             "rngs": {"dropout": dropout},
         }
 
     def flat(self, condition: Condition) -> jax.Array:
-        """[B, C] what the network sees of a condition."""
+        """The condition as one array [B, C], the form in which the network takes it."""
 
         def rows(part):
-            # Not -1: of an exported program the number of rows is a symbol.
+            # Not -1: in an exported program the number of rows is a symbol.
             return part.reshape(part.shape[0], math.prod(part.shape[1:]))
 
         names = self.dims.condition_shapes
         return jnp.concatenate([rows(condition[name]) for name in names], axis=-1)
 
     def named(self, flat: jax.Array) -> Condition:
-        """The condition that :meth:`flat` makes [B, C] of."""
+        """The inverse of :meth:`flat`: [B, C] -> the condition."""
         shapes = self.dims.condition_shapes
         ends = np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1]
         parts = zip(shapes.items(), jnp.split(flat, ends, axis=-1), strict=True)
         return {name: x.reshape(x.shape[0], *shape) for (name, shape), x in parts}
 
     def pin(self, plans: jax.Array, condition: Condition) -> jax.Array:
-        """Noisy `plans` with the ends that the condition fixes, if any are fixed."""
+        """Noisy `plans` with the ends in place that the condition fixes, if any."""
         if not self.network.config.pins_ends:
             return plans
         return pin_ends(plans, self.flat(condition))
 
     def pin_clean(self, plans: jax.Array, condition: Condition) -> jax.Array:
-        """:meth:`pin` of clean plans, whose next steps move along with the ends."""
+        """:meth:`pin` for clean plans: the steps next to an end move along with it."""
         if not self.network.config.pins_ends:
             return plans
         return pin_ends(plans, self.flat(condition), self.network.config.pin_reach)
@@ -161,7 +161,7 @@ class PlanMethod:
     def guided(
         self, denoise_fn: ConditionedDenoiseFn, transforms: Sequence[Guidance]
     ) -> ConditionedDenoiseFn:
-        """`denoise_fn` under guidance, and with known ends in place after it."""
+        """`denoise_fn` under guidance, with the known ends put in place last."""
         if not transforms:
             return denoise_fn
         return guidance.guided(
@@ -175,7 +175,7 @@ def check_temperature(temperature: float) -> None:
 
 
 def edm_noise(settings: Diffusion) -> EdmNoise:
-    """The levels and factors of these settings."""
+    """The noise levels and factors that these settings define."""
     return EdmNoise(
         sigma_min=settings.sigma_min,
         sigma_max=settings.sigma_max,
@@ -192,7 +192,7 @@ def init_noise_scale(settings: Diffusion) -> float:
 
 
 def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
-    """The distance between plans, with the executed actions' weight in it."""
+    """The distance between plans, weighted by `plan.executed_weight`."""
     if plan.executed_weight == 1.0:
         return losses.distance(name)
     weights = np.ones(plan.horizon)
@@ -206,7 +206,7 @@ def make_network(
     """The denoiser's network, of the kind that the settings name.
 
     Raises:
-      ConfigError: the plans do not fit it.
+      ConfigError: the network cannot represent plans of these sizes.
     """
     shared = {
         "embed_dim": settings.embed_dim,
@@ -264,7 +264,7 @@ def _make_unet(settings: Network, dims: Dimensions, shared: dict) -> TemporalUNe
 
 
 def of_settings(settings: Settings, dims: Dimensions, section: str) -> dict[str, Any]:
-    """The fields of :class:`PlanMethod` that a section of the settings says."""
+    """The fields of :class:`PlanMethod`, from one section of the settings."""
     options = getattr(settings, section)
     return {
         "network": make_network(settings.network, dims, options.dropout_rate),

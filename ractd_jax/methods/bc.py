@@ -26,7 +26,7 @@ from ractd_jax.settings import Settings
 
 
 class BehaviourCloningDraws(NamedTuple):
-    """Draws of a step: the key of the dropout."""
+    """Draws of a step: the key for dropout."""
 
     dropout: jax.Array
 
@@ -35,11 +35,12 @@ class BehaviourCloningDraws(NamedTuple):
 class BehaviourCloning(PlanMethod):
     """The teacher's network, which sees no noise, regressed on the data's plans.
 
-    By squared error, so that it learns their mean. With ``dataset.weighting = "top"``
-    it is percentile behaviour cloning.
+    The error is squared, so that the network learns their mean. With
+    ``dataset.weighting = "top"`` this is percentile behaviour cloning (Chen et al.
+    2021).
 
     Attributes:
-      distance: of plans.
+      distance: the distance between plans.
     """
 
     distance: losses.DistanceFn
@@ -48,7 +49,7 @@ class BehaviourCloning(PlanMethod):
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> BehaviourCloning:
-        """Raises ConfigError for plans of states, between whose ends no mean leads."""
+        """Raises ConfigError for plans of states: a mean of paths is no path."""
         if dims.plans_states:
             raise ConfigError(
                 "config.plan.kind: expected 'actions' for behaviour cloning, found "
@@ -64,7 +65,7 @@ class BehaviourCloning(PlanMethod):
 
         def regression_fn(condition):
             seen = self.flat(condition)
-            # Not len(): of an exported program the number of rows is a symbol.
+            # Not len(): in an exported program the number of rows is a symbol.
             blank = jnp.zeros((seen.shape[0], *self.dims.plan_shape))
             level = jnp.zeros(seen.shape[0])
             return self.network.apply(

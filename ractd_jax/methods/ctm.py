@@ -1,7 +1,8 @@
 """The one-step student: a consistency trajectory model with a reward term (RACTD).
 
-L = alpha L_CTM + beta L_DSM + sigma_r L_Reward + kappa L_path, in
-:func:`ractd_jax.losses.student_loss`.
+L = alpha L_CTM + beta L_DSM + sigma_r L_Reward + kappa L_path, which
+:func:`ractd_jax.losses.student_loss` computes. The first three terms are those of
+Duan et al. (2025); L_path distils whole solutions of the teacher.
 """
 
 from __future__ import annotations
@@ -49,15 +50,15 @@ ConditionedJumpFn = Callable[[jax.Array, jax.Array, jax.Array, Condition], jax.A
 
 
 class CtmDraws(NamedTuple):
-    """Draws of a step; noise is of a plan's shape, standard normal but for the last.
+    """Draws of a step. The noises are standard normal, except for `init_noise`.
 
     Attributes:
       triple: bins (t, u, s), each int32 [B].
       ctm_noise: [B, H, D].
       dsm_sigma: [B] noise levels.
       dsm_noise: [B, H, D].
-      init_noise: [B, H, D] x_T of the one-step sample.
-      path_rows: int32 [P] which points of the teacher's paths, or None.
+      init_noise: [B, H, D] x_T of the one-step sample, scaled.
+      path_rows: int32 [P] indices of the path loss's points, or None without that loss.
       dropout: key.
     """
 
@@ -75,17 +76,18 @@ class CtmStudent(PlanMethod):
     """G(x, t, s) jumps along the teacher's ODE; one jump from x_T makes a plan.
 
     Attributes:
-      edm: levels of noise, the teacher's.
+      edm: the teacher's noise levels.
       init_scale: standard deviation of x_T.
-      log_sigma: mean and standard deviation of ln sigma of half the DSM levels.
-      num_scales: N of the grid of samplers, and of the other half.
-      loss_scales: N of the grid of the time triples.
-      form: of the loss.
+      log_sigma: mean and standard deviation of ln sigma for half of the DSM levels.
+      num_scales: N of the grid that samplers and the other half of the levels use.
+      loss_scales: N of the grid that the time triples use.
+      form: the choices that the loss is compiled for.
       reward_temperature: least scale of the noise that the reward's samples start from.
       num_paths: points of the teacher's paths that the loss draws from; 0 for none.
       path_batch_size: P.
-      teacher: the method of ``frozen["teacher"]``.
-      reward: the method of ``frozen["reward"]``; None for no reward term (CTD).
+      teacher: the method whose parameters are ``frozen["teacher"]``.
+      reward: the method whose parameters are ``frozen["reward"]``; None leaves the
+        reward term out (CTD).
     """
 
     edm: EdmNoise
@@ -162,7 +164,7 @@ class CtmStudent(PlanMethod):
         return jump_fn
 
     def fold(self, params: Any, sigma: float) -> Any:
-        """The parameters for jumps from `sigma` to sigma_min and no others."""
+        """Parameters for jumps from `sigma` to sigma_min, both levels folded in."""
         seen = max(sigma, self.edm.floor or 0.0)
         levels = [250.0 * math.log(level) for level in (seen, self.edm.sigma_min)]
         is_mlp = isinstance(self.network, ResidualMLP)
@@ -170,7 +172,7 @@ class CtmStudent(PlanMethod):
         return fold(params, self.network.config, levels)
 
     def folded_jump_fn(self, folded: Any) -> ConditionedJumpFn:
-        """:meth:`jump_fn` with the parameters and for the levels of :meth:`fold`."""
+        """:meth:`jump_fn` for the two levels of :meth:`fold`, with its parameters."""
 
         def jump_fn(x, sigma, sigma_stop, condition):
             seen = self.flat(condition)
@@ -233,7 +235,11 @@ class CtmStudent(PlanMethod):
         batch: PlanBatch,
         draws: CtmDraws,
     ) -> tuple[jax.Array, Info]:
-        """`frozen` has ``teacher``, ``coefficients``, and ``reward`` and ``paths``."""
+        """See :meth:`Method.loss`.
+
+        `frozen` has the keys ``teacher`` and ``coefficients``, and ``reward`` and
+        ``paths`` where their terms are on.
+        """
         plans, condition = batch
         return losses.student_loss(
             self._functions(params, target_params, frozen, condition, draws.dropout),
@@ -247,7 +253,7 @@ class CtmStudent(PlanMethod):
         )
 
     def _functions(self, params, target_params, frozen, condition, dropout):
-        # The target network, or the trained one without a gradient of its parameters.
+        # The target network, or a copy of the trained one without gradient (sg).
         frozen_params = params if target_params is None else target_params
         frozen_jump = self.jump_fn(jax.lax.stop_gradient(frozen_params))
         plan_return = None
@@ -264,7 +270,7 @@ class CtmStudent(PlanMethod):
         )
 
     def _pinned(self, draws, condition, paths) -> losses.StudentDraws:
-        """The loss's draws: where the ends of a plan are known, there is no noise."""
+        """The loss's draws, without noise on the known ends of a plan."""
         still = jax.tree.map(jnp.zeros_like, condition)
         path = None
         if draws.path_rows is not None:
@@ -308,7 +314,7 @@ class CtmStudent(PlanMethod):
 
 
 def student_coefficients(options: Student) -> StudentCoefficients:
-    """The loss's numbers of these settings, float32; no cap stays None."""
+    """The loss's numbers as float32, from the settings; None (no cap) stays None."""
     values = {name: getattr(options, name) for name in StudentCoefficients._fields}
     return StudentCoefficients(
         **{

@@ -1,4 +1,4 @@
-"""A discrete-time diffusion over plans, Diffuser's kind (Janner et al. 2022)."""
+"""Discrete-time diffusion over plans (Ho et al. 2020; Janner et al. 2022)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ddpm(PlanMethod):
 
     Attributes:
       num_timesteps: T.
-      distance: of plans.
+      distance: the distance between plans.
     """
 
     num_timesteps: int
@@ -68,8 +68,8 @@ class Ddpm(PlanMethod):
     def clean_fn(self, params: Any, **apply_options: Any) -> ConditionedDenoiseFn:
         """x_0 from (x, timestep, condition), with known ends in place.
 
-        An ``edm`` embedding, which is made for levels, sees 250 ln(noise / signal), the
-        ``released`` one the timestep.
+        The network's noise input is the timestep, or 250 ln(noise / signal) with an
+        ``edm`` embedding, which is made for noise levels.
         """
         schedule = self.schedule
         levels = 250.0 * (jnp.log(schedule.noise) - jnp.log(schedule.signal))
@@ -118,12 +118,12 @@ class Ddpm(PlanMethod):
         temperature: float = 1.0,
         transforms: Sequence[Guidance] = (),
     ) -> Sampler:
-        """Ancestral steps when there are T of them, else DDIM's.
+        """Ancestral sampling with T steps, DDIM with fewer.
 
         Args:
           num_steps: 1 .. T.
           temperature: scale of every noise drawn.
-          transforms: guidance that asks for no sigma, such as classifier-free.
+          transforms: guidance that does not use sigma, such as classifier-free.
 
         Raises:
           ValueError: an impossible number of steps, or a temperature below 0.

@@ -43,13 +43,13 @@ class EdmDraws(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class EdmTeacher(PlanMethod):
-    """D(x, sigma) by denoising score matching; plans are solutions of its ODE.
+    """A denoiser D(x, sigma); plans are solutions of its probability-flow ODE.
 
     Attributes:
-      edm: levels of noise.
+      edm: the noise levels.
       init_scale: standard deviation of x_T.
       log_sigma: mean and standard deviation of ln sigma in training.
-      distance: of plans.
+      distance: the distance between plans.
     """
 
     edm: EdmNoise
@@ -120,7 +120,7 @@ class EdmTeacher(PlanMethod):
         temperature: float = 1.0,
         transforms: Sequence[Guidance] = (),
     ) -> Sampler:
-        """`num_steps` Heun steps over the Karras grid, from noise of this temperature.
+        """A solver of `num_steps` Heun steps over the Karras grid.
 
         Args:
           num_steps: S.

@@ -1,4 +1,4 @@
-"""Inverse dynamics a = f(s, s'), for the actions of plans that are made of states."""
+"""Inverse dynamics a = f(s, s'), which turn plans of states into actions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class InverseDynamicsMethod:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping) -> InverseDynamicsMethod:
-        """The one that a checkpoint's metadata describes."""
+        """The method that a checkpoint's metadata describes."""
         config = InverseDynamicsConfig(
             action_dim=metadata["dimensions"]["action"],
             change_scale=tuple(metadata["change_scale"]),

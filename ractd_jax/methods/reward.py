@@ -1,4 +1,4 @@
-"""The reward ensemble: what plans are predicted to return."""
+"""The reward ensemble, which predicts the return of a plan."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class RewardEnsemble:
     """Members with their own initial weights and batches, trained together by vmap.
 
     Attributes:
-      network: of a member.
-      dims: of the plans.
-      num_members: M, of the parameters' leading axis.
+      network: the network of one member.
+      dims: sizes of the plans.
+      num_members: M, the length of the parameters' leading axis.
     """
 
     network: RewardModel
@@ -49,7 +49,7 @@ class RewardEnsemble:
 
     @classmethod
     def from_options(cls, options: Reward, dims: Dimensions) -> RewardEnsemble:
-        """A model of goals and waves sees the way left, too."""
+        """With goals and Fourier features, the distance to the goal is an input too."""
         of_goals = options.target != "return_to_go"
         octaves = options.fourier_octaves
         config = RewardModelConfig(
@@ -75,7 +75,7 @@ class RewardEnsemble:
         batch: RewardBatch,
         draws: tuple,
     ) -> tuple[jax.Array, Info]:
-        """Batches have leaves [M, B, ...]."""
+        """See :meth:`Method.loss`; the leaves of a batch are [M, B, ...]."""
         del target_params, frozen, draws
 
         def member(params, *inputs):
@@ -88,7 +88,7 @@ class RewardEnsemble:
         return loss, {"loss/mse": loss / self.num_members}
 
     def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
-        """The ensemble's mean - pessimism * std; `params` of any number of members."""
+        """The ensemble's mean - pessimism * std; `params` may have any M."""
 
         def reward_fn(observations, actions_or_goals):
             def member(params):
@@ -108,11 +108,11 @@ class RewardEnsemble:
 
 
 def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
-    """(plans [B, H, D], condition) -> [B] what a reward model says of them.
+    """(plans [B, H, D], condition) -> [B] predicted returns.
 
-    Of a plan of actions it is R of the current observation and the first action, of a
-    plan of states the sum of R of every state and the goal. Plans are clipped to the
-    data's range first, as the planner clips them: beyond it there is nothing to gain.
+    For a plan of actions this is R(current observation, first action), for a plan of
+    states the sum of R(state, goal) over its states. Plans are clipped to the data's
+    range first, as the planner clips them, so that nothing is gained beyond it.
     """
 
     def of_first_action(plans, condition):

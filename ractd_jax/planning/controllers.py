@@ -24,7 +24,7 @@ _GAINS = {"position_velocity": (1.0, 1.0), "pursuit": (10.0, 1.0)}
 def planned_states(plans: np.ndarray, places: np.ndarray) -> np.ndarray:
     """[B, O] the states at `places` [B] of `plans` [B, H, O], linear in between.
 
-    Past a plan's end it is its last state.
+    Past a plan's end this is the plan's last state.
     """
     rows, last = np.arange(len(plans)), plans.shape[1] - 1
     places = np.minimum(places, last)
@@ -37,10 +37,11 @@ def planned_states(plans: np.ndarray, places: np.ndarray) -> np.ndarray:
 def position_velocity(
     gain_position: float, gain_velocity: float, stride: int = 1
 ) -> ControllerFn:
-    """Diffuser's controller for point masses: states are (x, y, vx, vy).
+    """The controller of Janner et al. (2022) for point masses.
 
     a = kp (position of the next planned state - position) + kv (its velocity -
-    velocity), clipped to [-1, 1]; Diffuser has kp = 1 per m and kv = 1 s per m.
+    velocity), clipped to [-1, 1], where states are (x, y, vx, vy). They use kp = 1 per
+    m and kv = 1 s per m.
 
     Args:
       gain_position: kp.
@@ -57,10 +58,10 @@ def position_velocity(
 
 
 def inverse_dynamics(model: InverseDynamicsModel, stride: int = 1) -> ControllerFn:
-    """The action that a learned model says leads to the planned state ahead.
+    """Takes the action that leads to the planned state ahead, by a learned model.
 
     Args:
-      model: see :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`.
+      model: from :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`.
       stride: environment steps between two planned states.
     """
 
@@ -74,15 +75,15 @@ def inverse_dynamics(model: InverseDynamicsModel, stride: int = 1) -> Controller
 def pursuit(
     lookahead: float, gain_position: float, gain_velocity: float
 ) -> ControllerFn:
-    """Follows the way that a plan takes, at the ball's own speed (pure pursuit).
+    """Follows a plan's path and ignores its timing (pure pursuit).
 
-    Of the planned positions from the nearest one on, it aims at the first that is
-    `lookahead` away or more, or else at the last: the plan's timing is left out.
+    It aims at the first planned position, from the nearest one on, that is at least
+    `lookahead` away, or at the last position where none is.
 
     Args:
-      lookahead: in the units of the positions.
-      gain_position: per unit of length.
-      gain_velocity: damping.
+      lookahead: distance in the units of the positions.
+      gain_position: acceleration per unit of distance to the target.
+      gain_velocity: damping of the velocity.
     """
 
     def act(states, plans, steps):
@@ -99,22 +100,22 @@ def pursuit(
 
 
 def gain_text(gain: float | None) -> str:
-    """For names of files."""
+    """A gain as it stands in file names."""
     return "_default" if gain is None else f"{gain:g}"
 
 
 def make_controller(
     settings: Settings, model: InverseDynamicsModel | None = None
 ) -> ControllerFn:
-    """The controller of these settings.
+    """The controller that the settings describe.
 
     Args:
-      settings: of the planner; their section ``controller`` says which one.
-      model: of :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`,
-        which ``inverse_dynamics`` needs.
+      settings: the planner's settings; section ``controller`` names the controller.
+      model: from :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`;
+        only ``inverse_dynamics`` needs it.
 
     Raises:
-      ConfigError: it needs a model and there is none.
+      ConfigError: the controller needs a model and none is given.
     """
     options, stride = settings.controller, settings.plan.stride
     if options.kind == "inverse_dynamics":

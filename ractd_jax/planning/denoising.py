@@ -1,4 +1,4 @@
-"""The way of a teacher's plan from noise: its ODE, with the states in between."""
+"""How a teacher's plan forms from noise: the points along its ODE path."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ractd_jax.planning.planner import Planner
 def denoising_path(
     planner: Planner, observation: np.ndarray, key: jax.Array, num_shown: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What ``planner.plan(observation[None], key)`` passes through.
+    """Points on the path that leads to ``planner.plan(observation[None], key)``.
 
-    The same noise and the same Heun steps over the same Karras grid. Of the S + 1
-    points of the trajectory it returns K = `num_shown`, which lie at about equal
-    distances of sigma / (sigma + sigma_data), the share of noise: equal distances in
-    steps would be noise in most pictures, and the plan in the others.
+    The noise, the Heun steps and the Karras grid are the same. The path has S + 1
+    points; K = `num_shown` of them are returned, about equally spaced in the share of
+    noise, sigma / (sigma + sigma_data). Points equally spaced in steps would be all
+    noise or all plan.
 
     Args:
       planner: a teacher with S steps and one candidate.
-      observation: [O + G] in environment units, as one row of what ``plan`` takes.
-      key: one key, as of ``plan``.
+      observation: [O + G] in environment units, one row of the argument of ``plan``.
+      key: one key, as for ``plan``.
       num_shown: K, from 2 to S + 1.
 
     Returns:
@@ -71,13 +71,13 @@ def _spread(sigmas, sigma_data, num_shown):
     wanted = np.linspace(shares[0], shares[-1], num_shown)
     nearest = np.abs(shares - wanted[:, None]).argmin(axis=1)
     order = np.arange(num_shown)
-    # No step twice, and enough left for those behind.
+    # No step twice, and enough steps left for the points that follow.
     increasing = np.maximum.accumulate(nearest - order) + order
     return np.minimum(increasing, len(sigmas) - num_shown + order)
 
 
 def _trajectory(planner, condition, x_init, sigmas):
-    """[S + 1, B, H, D] normalised, of the teacher's sampler."""
+    """[S + 1, B, H, D] normalised points on the path of the teacher's sampler."""
     method = planner.method
 
     @jax.jit

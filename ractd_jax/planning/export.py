@@ -1,4 +1,4 @@
-"""Writes a planner as one file, which `ractd_jax.policy` describes and runs."""
+"""Writes a planner as one file; `ractd_jax.policy` describes the file and runs it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ _COMPARED_PLANS = 8
 def export_planner(
     planner: Planner, path: str | os.PathLike, about: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Writes `planner` to one file, which appears only when complete.
+    """Writes `planner`, its sampler and number of steps included, to one file.
 
-    The same planner and `about` give the same bytes.
+    The file appears only when complete. The same planner and `about` give the same
+    bytes.
 
     Args:
-      planner: what to write, its sampler and number of steps included.
-      path: of the file.
-      about: JSON-able entries that the metadata gets besides its own, such as
-        :func:`describe_checkpoint` returns.
+      planner: the planner to write.
+      path: path of the file.
+      about: JSON-able entries to add to the metadata, such as those of
+        :func:`describe_checkpoint`.
 
     Returns:
       The metadata.
@@ -67,7 +68,7 @@ def export_planner(
 
 
 def describe_checkpoint(directory: str | os.PathLike) -> dict[str, Any]:
-    """What a training's folder says that its planner does not.
+    """What a training's folder records and its planner does not know.
 
     Returns:
       ``dataset``; ``evaluations``, contents of the folder's ``evaluation/*.json`` by
@@ -75,7 +76,7 @@ def describe_checkpoint(directory: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
       CheckpointError: there is no readable checkpoint.
-      DataError: one of the files is no JSON.
+      DataError: one of the files is not JSON.
     """
     directory = Path(directory)
     environment = directory / "environment.json"
@@ -90,7 +91,10 @@ def describe_checkpoint(directory: str | os.PathLike) -> dict[str, Any]:
 
 
 def largest_difference(planner: Planner, loaded: policy.Policy) -> float:
-    """Between some plans of the two, in environment units, over the data's range."""
+    """The largest difference between plans of the two, in environment units.
+
+    The observations are drawn over the data's range.
+    """
     *_, observations, _ = loaded.program.in_avals
     shape = (_COMPARED_PLANS, *observations.shape[1:])
     unit = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
@@ -112,7 +116,7 @@ def _digest(content: bytes) -> str:
 
 
 def _unique_leaves(tree: Any):
-    """Each array once, though a few-step student has most of them at every level.
+    """Each distinct array once: a few-step student repeats most at every level.
 
     Returns:
       Name -> array; for each leaf of `tree` its place among them; the tree's structure.
@@ -156,9 +160,9 @@ def _conv_forms(planner: Planner) -> dict[str, str]:
 def _export_program(planner: Planner, arrays, places, tree) -> export.Exported:
     """(arrays, observations, key data) -> plans, for every platform and batch size.
 
-    The weights are arguments: as constants of the program, those of a large network
-    would be gigabytes of it. Where the network chooses its convolutions by platform,
-    so does the program, and gives on each what the planner gives there.
+    The weights are arguments: as constants they would add gigabytes to the program of
+    a large network. Where the network chooses its convolutions by platform, so does
+    the program, and each platform gets the planner's plans on that platform.
     """
     forms = {
         platform: functools.partial(_plan_fn(planner, conv), first_only=False)
@@ -182,7 +186,7 @@ def _export_program(planner: Planner, arrays, places, tree) -> export.Exported:
 
 @contextlib.contextmanager
 def _without_source_paths():
-    """Programs name the files of the functions they came from, unless told not to."""
+    """By default a program names the source files of its functions; not within this."""
     name = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, name)
     jax.config.update(name, 0)

@@ -18,7 +18,7 @@ from ractd_jax.training.checkpoint import StoredModel
 class InverseDynamicsModel:
     """f(observations [B, O], next_observations [B, O]) -> actions [B, A].
 
-    All in environment units; the actions are clipped to the range of the data's.
+    Everything is in environment units. Actions are clipped to the data's range.
 
     Attributes:
       action_fn: jitted.
@@ -44,7 +44,7 @@ def load_inverse_dynamics(
       weights: ``ema`` or ``raw``.
 
     Raises:
-      CheckpointError: no readable checkpoint of an inverse dynamics model is there.
+      CheckpointError: the folder has no readable checkpoint of inverse dynamics.
     """
     stored = StoredModel(directory)
     stage = stored.metadata["stage"]

@@ -1,7 +1,7 @@
 """A planner's network for one batch size on a CPU, with packed bfloat16 kernels.
 
-See :class:`ractd_jax.networks.packing.Packing`. What is packed depends on the batch
-size: few rows need a kernel that is read once, many an undivided product.
+See :class:`ractd_jax.networks.packing.Packing`. The form depends on the batch size:
+few rows need a kernel that is read once, many rows one undivided product.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ def _has_large_kernels(params: Any) -> bool:
 def packed_network(
     network: DenoiserNetwork, params: Any, dims: Dimensions, batch_size: int
 ) -> tuple[DenoiserNetwork, Any] | None:
-    """The network for one batch size.
+    """The network with its kernels packed for one batch size.
 
     Args:
       network: the network.
       params: its parameters at fixed noise levels (`CtmStudent.fold`).
-      dims: of its plans.
+      dims: sizes of its plans.
       batch_size: B.
 
     Returns:
       The network and its parameters, or None when nothing would be packed.
     """
     if batch_size == 1 and not _has_large_kernels(params):
-        return None  # Without the third of a second that tracing takes.
+        return None  # Saves tracing, a third of a second.
     compute = dataclasses.replace(network.config.compute, conv="packed")
     packed = type(network)(dataclasses.replace(network.config, compute=compute))
     packings = {}

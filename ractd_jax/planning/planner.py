@@ -31,7 +31,7 @@ from ractd_jax.training.stages.stored import (
 
 PRECISIONS = ("float32", "bfloat16")
 _CONSTANT_BYTES = 32 * 2**20
-# Plans from which on a batch is packed as one of many.
+# A batch of at least this many plans is packed for many.
 _MANY = 16
 _RETURNS_AT_ONCE = 2_048
 
@@ -43,8 +43,8 @@ def _are_constants(weights: Any) -> bool:
 def _compiled(plan_fn, weights, compiler_options=None):
     """(observations, key, first_only=) -> plans, compiled at each new batch size.
 
-    As constants, the weights of a small network need no handling at each call, which
-    is a fifth of its time; those of a large one would bloat the program.
+    The weights of a small network are constants of the program, which saves a fifth of
+    a call. Those of a large network are arguments, or the program would be huge.
     """
     options = {"static_argnames": "first_only", "compiler_options": compiler_options}
     if _are_constants(weights):
@@ -53,10 +53,10 @@ def _compiled(plan_fn, weights, compiler_options=None):
 
 
 def _stored_kernels(params: Any, precision: str, compute_dtype: str) -> Any:
-    """Kernels rounded to `precision`, stored as they are multiplied.
+    """Kernels rounded to `precision` and stored in the dtype of the products.
 
-    A network that computes in bfloat16 rounds each kernel at every call: stored
-    rounded, it gives the same plans from half as many bytes.
+    A network that computes in bfloat16 would round its kernels at every call. Stored
+    in bfloat16 they give the same plans from half as many bytes.
     """
     if precision == compute_dtype == "float32":
         return params
@@ -75,19 +75,19 @@ class Planner:
     `method`, `params` and :meth:`condition` make other samplers from the same weights.
 
     Attributes:
-      settings: of the training.
+      settings: settings of the training.
       dims: O, A, H and h.
       role: ``teacher``, ``ddpm``, ``student`` or ``bc``.
       num_steps: steps of the sampler.
       temperature: scale of the noise that plans start from.
       execute: actions of a plan to execute before the next.
-      num_candidates: N, plans of which the best is taken.
-      plan_return_fn: predicts what they return; None with one candidate.
+      num_candidates: N, plans sampled for each one returned, the best of them.
+      plan_return_fn: predicts the return of a plan; None with one candidate.
       nfe: network evaluations of a plan, one after the other.
-      method: of :mod:`ractd_jax.methods`.
-      params: its weights, on the device.
-      observation_normalizer: environment units to the network's.
-      action_normalizer: the same of the actions.
+      method: the method, see :mod:`ractd_jax.methods`.
+      params: its parameters, on the device.
+      observation_normalizer: maps observations to the network's units.
+      action_normalizer: maps actions to the network's units.
       precision: ``float32``, or ``bfloat16``: kernels rounded to it, which a student
         on a CPU also multiplies in it (:mod:`ractd_jax.planning.packed`).
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
@@ -141,7 +141,7 @@ class Planner:
         def condition(observations):
             if dims.plans_states:
                 state, goal = jnp.split(observations, [dims.observation], axis=-1)
-                # At rest in the goal.
+                # The goal as a state: at rest, all components but the goal's are 0.
                 goal = jnp.pad(goal, ((0, 0), (0, dims.observation - dims.goal)))
                 return {
                     "start": observation_normalizer.normalize(state),
@@ -159,8 +159,8 @@ class Planner:
                 returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
                 plans = plans.reshape(-1, num_candidates, *dims.plan_shape)
             else:
-                # The reward model sees every state: one candidate of each plan at a
-                # time, or its activations would fill the memory.
+                # The reward model rates every state. All candidates at once would fill
+                # the memory with its activations, so they take turns.
                 condition = jax.tree.map(
                     lambda x: x.reshape(-1, num_candidates, *x.shape[1:])[:, 0],
                     condition,
@@ -198,7 +198,7 @@ class Planner:
         self._many = _compiled(self.plan_fn, weights)
         in_few_bits = role == "student" and precision == "bfloat16"
         self._packs = in_few_bits and is_supported()
-        # By batch size; None where the plain program serves.
+        # Batch size -> packed program, or None where the plain one is used.
         self._programs: dict[int, Any] = {}
 
     def sampler_of(self, network) -> Sampler:
@@ -209,7 +209,7 @@ class Planner:
     def _program(self, batch_size: int):
         if not self._packs:
             return self._many
-        # Any batch of many plans has the same packed kernels.
+        # All batches of many plans share their packed kernels.
         size = min(batch_size * self.num_candidates, _MANY)
         if size not in self._programs:
             self._programs[size] = self._packed_program(size)
@@ -232,10 +232,10 @@ class Planner:
         return plan(observations, key, first_only=first_only)
 
     def warmup(self, batch_sizes: Iterable[int] = (1,)) -> Planner:
-        """Compiles ahead for calls with one key, so that none of them has to.
+        """Compiles the programs for these batch sizes, for calls with one key.
 
         Compiled programs are kept in the user's cache folder
-        (:mod:`ractd_jax.compilation_cache`) and found there by the next process.
+        (:mod:`ractd_jax.compilation_cache`), where the next process reuses them.
 
         Returns:
           The planner itself.
@@ -254,11 +254,11 @@ class Planner:
         return self
 
     def condition(self, observations: np.ndarray) -> Condition:
-        """What plans are conditioned on; `observations` as :meth:`plan`."""
+        """The normalised condition of plans; `observations` as for :meth:`plan`."""
         return self._condition(self._checked_observations(observations))
 
     def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
-        """Samples plans; of several candidates, the one with the best predicted return.
+        """Samples plans, each the best of `num_candidates` by predicted return.
 
         Args:
           observations: [B, O] in environment units, or [B, h, O] (oldest first) when
@@ -318,21 +318,21 @@ def load_planner(
       num_candidates: N, plans sampled together for each observation, of which the
         one with the highest predicted return is taken (Monte-Carlo selection); by
         default ``evaluation.num_candidates`` of its settings, 1.
-      reward: workdir of train_reward, which N > 1 needs; by default that of the
-        student's training.
-      precision: ``bfloat16`` rounds the kernels to it, and a student on a CPU reads or
-        multiplies them so: faster with large networks or many plans, which then move
-        by less than a hundredth of their range (docs/performance.md).
+      reward: workdir of train_reward, which N > 1 needs; by default the one that the
+        student was trained with.
+      precision: ``bfloat16`` rounds the kernels, and a student on a CPU also reads or
+        multiplies them in bfloat16. That is faster with large networks or many plans,
+        and moves plans by less than a hundredth of their range (docs/performance.md).
       temperature: scale of the noise that plans start from, at least 0; by default
         ``evaluation.temperature`` of its settings.
-      target_rank: in [-1, 1], the rank of the return that plans of
-        ``plan.return_condition`` are asked for; by default ``evaluation.target_rank``
-        of its settings.
+      target_rank: in [-1, 1], the return's rank that conditions the plans of a model
+        with ``plan.return_condition``; by default ``evaluation.target_rank`` of its
+        settings.
 
     Raises:
-      ConfigError: a rank out of its range, or of plans without that condition.
-      CheckpointError: no readable checkpoint of a planner, or of its reward model, is
-        there.
+      ConfigError: the rank is out of range, or the plans have no such condition.
+      CheckpointError: the folder has no readable checkpoint of a planner, or the reward
+        model's folder has none.
       ValueError: an impossible number of steps or candidates, or another precision.
     """
     use_compilation_cache()

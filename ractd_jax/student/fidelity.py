@@ -1,4 +1,4 @@
-"""How much of its teacher a one-step student keeps."""
+"""How faithful a one-step student is to its teacher."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mode_shares(teacher: jax.Array, student: jax.Array) -> tuple[jax.Array, jax.
 
 
 def _best_split(values):
-    """The midpoint between neighbours of [K] that splits them with most between."""
+    """Where [K] numbers split with the largest variance between the two sides."""
     ordered = jnp.sort(values)
     count = jnp.arange(1, len(values))
     below = jnp.cumsum(ordered)[:-1]
@@ -66,27 +66,27 @@ def _best_split(values):
 def fidelity(
     teacher: jax.Array, student: jax.Array, step: int = 0
 ) -> dict[str, jax.Array]:
-    """What a student keeps of its teacher, from samples of the same noise.
+    """How faithful a student is to its teacher, from samples of the same noise.
 
     Args:
       teacher: [S, K, H, D] normalised plans of S states and K noises.
-      student: the same of the student.
-      step: the step of a plan that stands for it, 0 for the executed action.
+      student: the student's plans from the same states and noises.
+      step: which step of a plan is compared alone; 0 is the executed action.
 
     Returns:
       Scalars. ``spread``, ``plan_spread``: the student's spread of that step and of
       whole plans, over the teacher's; ``error``, ``plan_error``: root mean square
       difference to the teacher's plan from the same noise, over the teacher's spread;
-      ``sliced_wasserstein`` of whole plans, over the teacher's spread of a number of
-      them; ``mode_share`` and ``teacher_mode_share``: mean share of the
-      teacher's larger mode; ``mode_gap``: how far the shares of a state are apart on
-      average; ``teacher_spread``: the teacher's spread of that step, normalised units.
+      ``sliced_wasserstein`` of whole plans, over the teacher's spread of whole plans;
+      ``mode_share`` and ``teacher_mode_share``: mean share of the teacher's larger
+      mode; ``mode_gap``: mean difference of the two shares in a state;
+      ``teacher_spread``: the teacher's spread of that step, in normalised units.
     """
     chex.assert_equal_shape([teacher, student])
     chex.assert_rank(teacher, 4)
     first, ours = teacher[:, :, step], student[:, :, step]
     plans = [x.reshape(*x.shape[:2], -1) for x in (teacher, student)]
-    # Where a teacher's plans do not differ at all, its numbers stay finite.
+    # Keeps the numbers finite where a teacher's plans do not differ at all.
     scales = [jnp.maximum(spread(x), _LEAST_SPREAD) for x in (first, plans[0])]
     shares, found = mode_shares(first, ours)
     larger = shares >= 0.5

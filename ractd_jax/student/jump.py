@@ -98,7 +98,7 @@ def sample_few_step(
       x_init: [B, ...] noise at `sigma_max`.
       noises: [S, B, ...] standard normal draws.
       sigmas: S decreasing levels between `sigma_max` and `sigma_min`; S may be 0.
-      edm: has the two ends.
+      edm: has sigma_max and sigma_min.
     """
     plan = sample_one_step(jump_fn, x_init, edm)
     for sigma, noise in zip(sigmas, noises, strict=True):
@@ -108,7 +108,7 @@ def sample_few_step(
 
 
 def few_step_bins(num_steps: int, num_scales: int) -> tuple[int, ...]:
-    """Grid bins of the levels revisited by a `num_steps` sampler.
+    """Grid bins of the levels that a `num_steps` sampler returns to.
 
     Evenly spaced: 3 steps over 80 scales use bins 27 and 54, as in Duan (2025).
 

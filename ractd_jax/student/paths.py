@@ -37,10 +37,10 @@ def solve_paths(
 ) -> PathPoints:
     """Follows paths from `x_init` over the whole grid, and keeps a point of each.
 
-    A jump from that point to its path's end is CTM's triple (t, u, s) with u = s =
-    sigma_min: the teacher's solver goes all the way, and nothing is learned from the
-    student's own jumps. From t = sigma_max it is the one-step student's very task
-    (Luhman and Luhman, 2021).
+    A jump from that point to its path's end is the triple (t, u, s) of CTM with u = s =
+    sigma_min: the teacher's solver covers the whole path, and nothing is learned from
+    the student's own jumps. The jump from t = sigma_max is exactly what a one-step
+    student is used for (Luhman and Luhman, 2021).
 
     Args:
       denoise_fn: the teacher's D(x, sigma) for `condition`.

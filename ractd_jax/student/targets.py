@@ -1,4 +1,4 @@
-"""What the student is trained towards: time triples, teacher solves, warm start."""
+"""Targets of the CTM loss (time triples, teacher solves) and the warm start."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ def sample_time_triples(
     and N both stand for `sigma_min`.
     """
     t_key, s_key, u_key = jax.random.split(key, 3)
+    # 1. t is where the student's jump starts, s >= t where it ends (less noise).
     t = jax.random.randint(t_key, (batch,), 0, num_scales)
     s = jax.random.randint(s_key, (batch,), t, num_scales + 1)
+    # 2. u, in between, is where the teacher's solver hands over to the frozen student.
+    #    With u = t the target is the student's own jump, with u = s the solver's alone.
     u = jax.random.randint(u_key, (batch,), t, s + 1)
+    # 3. The cap bounds the cost: the solver takes a Heun step for each bin to u.
     return TimeTriple(t, jnp.minimum(u, t + max_solver_steps), s)
 
 
@@ -51,10 +55,12 @@ def solve_teacher(
       start_bin: [B] int bins t.
       stop_bin: [B] int bins u, t <= u <= t + max_solver_steps.
       sigmas: [N + 1] noise level of each bin.
-      max_solver_steps: length of the scan; a row that has arrived stands still.
+      max_solver_steps: length of the scan; a row that has reached its u stays as it is.
     """
     chex.assert_equal_shape([start_bin, stop_bin])
 
+    # Rows have paths of different lengths in bins, a scan has one length. Rows that
+    # have reached u take steps from u to u, which leave them as they are.
     def body(x, step):
         here = jnp.minimum(start_bin + step, stop_bin)
         there = jnp.minimum(here + 1, stop_bin)
@@ -79,6 +85,7 @@ def warm_start(teacher_params: dict, embed_dim: int) -> dict:
         names = [entry.key for entry in path]
         if names[-2:] != ["film", "kernel"] and names != ["dense_in", "kernel"]:
             return jnp.array(leaf)
+        # Zero rows for emb(s): the student starts as the teacher, whatever s is.
         before, after = jnp.split(leaf, [embed_dim], axis=-2)
         return jnp.concatenate([before, jnp.zeros_like(before), after], axis=-2)
 
