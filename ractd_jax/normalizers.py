@@ -41,7 +41,7 @@ class MinMaxNormalizer(NamedTuple):
         return x * self._half_range + self._centre
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Plain lists; float32 survives the way through JSON exactly."""
+        """Plain lists; float32 numbers survive JSON exactly."""
         return {
             "low": np.asarray(self.low, np.float64).tolist(),
             "high": np.asarray(self.high, np.float64).tolist(),
@@ -92,7 +92,7 @@ class ZScoreNormalizer(NamedTuple):
         return x * self._scale + np.asarray(self.mean)
 
     def to_dict(self) -> dict:
-        """Plain numbers; float32 survives the way through JSON exactly."""
+        """Plain numbers; float32 numbers survive JSON exactly."""
         return {
             "mean": np.asarray(self.mean, np.float64).tolist(),
             "std": np.asarray(self.std, np.float64).tolist(),

@@ -85,7 +85,7 @@ class MazeMap(NamedTuple):
 
 
 def evaluation_spec(name: str) -> EnvSpec:
-    """The environment as registered: the goal stays, and pays at every step there.
+    """The environment as registered: the goal stays, and every step at it is paid.
 
     Args:
       name: one of :data:`MAZES`.
@@ -125,7 +125,7 @@ def maze_of_environment(environment_id: str) -> str | None:
 
 
 def check_free(maze: MazeMap, xy: ArrayLike, name: str) -> np.ndarray:
-    """A copy of `xy` as float64 [2], if a ball's centre can be there.
+    """A copy of `xy` as float64 [2], if a ball's centre can lie at it.
 
     A ball that is nearer to a wall than its radius is pushed out of it.
 
@@ -164,7 +164,7 @@ def shortest_path(
 ) -> list[tuple[int, int]]:
     """Free cells from `start` to `goal`, both included, each beside the one before.
 
-    Of several shortest paths always the same one.
+    Among several shortest paths, the result is always the same one.
 
     Raises:
       ValueError: there is none.

@@ -164,9 +164,9 @@ def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
     """Score against training step, a panel for each task (Duan 2025, figure 3.4).
 
     A line is the mean over the runs that stayed finite, at the steps that all of them
-    have; its band is the 95% bootstrap interval of that mean, from the lowest to the
-    highest of two runs, and none of one. Other runs are thin lines up to a cross at
-    their last finite checkpoint.
+    have. Its band is the 95% bootstrap interval of that mean: with two runs it reaches
+    from the lower to the higher, with one there is none. Other runs are thin lines that
+    end in a cross at their last finite checkpoint.
     """
     from matplotlib.figure import Figure
 

@@ -116,7 +116,7 @@ def notes(summary: Mapping) -> list[str]:
 
 
 def _header(summary):
-    """What stands above each column, such as ``offline:``, and the columns."""
+    """The line above the columns' names, such as ``offline:``, and the names."""
     offline = list(_STATISTICS.values())
     if summary["baseline"] is not None:
         offline.append(f"P(> {summary['baseline']})")
@@ -172,7 +172,7 @@ def _steps(rows) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """``0 to 4`` where all between are there, else a list."""
+    """``0 to 4`` for consecutive numbers, else a list."""
     if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(map(str, numbers))

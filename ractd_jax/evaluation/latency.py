@@ -40,8 +40,8 @@ def one_core() -> Iterator[None]:
 def plan_seconds(planner: Planner, calls: int, batch_size: int = 1) -> np.ndarray:
     """[calls] seconds of ``planner.act``, host transfers included.
 
-    Of a planner of states, of ``planner.plan``. The first call compiles and is not
-    counted.
+    For a planner of states, ``planner.plan`` is timed. The first call compiles and is
+    not counted.
     """
     rng = np.random.default_rng(0)
     act = planner.plan if planner.dims.plans_states else planner.act

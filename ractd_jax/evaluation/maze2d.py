@@ -70,7 +70,7 @@ class Maze2d(gymnasium.Env):
         self._centre = self._maze.cell_to_xy(GOAL_CELLS[maze])
         self.goal = self._centre
         env = gymnasium.make(evaluation_spec(maze), disable_env_checker=True).unwrapped
-        # It writes its model to a file, reads it, and leaves it there.
+        # The environment writes its model to a file, reads it, and does not remove it.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(env.tmp_xml_file_path)
         self._ball = env.point_env

@@ -20,7 +20,7 @@ _GOAL_MARK = {"marker": "*", "ms": 8, "mfc": _GOAL, "mec": INK, "mew": 0.6}
 _WALL_MARK = {"marker": "o", "ms": 4, "mfc": "#21918c", "mec": RED, "mew": 1.0}
 _MARGIN = 0.04
 _BORDER = 0.5  # m of the outer walls
-# Of viridis: its yellow end is lost on white.
+# Where viridis stops: its yellow end cannot be seen on white.
 _LAST_COLOUR = 0.92
 
 

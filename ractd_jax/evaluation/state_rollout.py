@@ -50,9 +50,9 @@ class StateResults(NamedTuple):
 
 
 def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
-    """[P] bool, whether the way along positions [P, H, 2 or more] enters a wall.
+    """[P] bool, whether the path along positions [P, H, 2 or more] enters a wall.
 
-    Looked at 4 points between each two planned positions.
+    Four points between each two planned positions are checked.
     """
     positions = plans[..., :2]
     shares = np.arange(_POINTS_PER_STEP) / _POINTS_PER_STEP

@@ -45,7 +45,7 @@ class Environments(Protocol):
 
 
 class LocalEnvironments:
-    """Environments of this process; they step when the outcome is asked for."""
+    """Environments in this process, which step when their outcome is requested."""
 
     def __init__(self, settings: Environment, num_envs: int, dims: Dimensions):
         self._vector = make_vector_env(settings, num_envs)

@@ -1,8 +1,8 @@
 """Building blocks of the temporal U-Net: convolutions, group norm, FiLM residuals.
 
-Every convolution keeps its kernel as [taps, in, out] and can run in two ways that
-share the parameters: as a gather of the taps and one matrix product (the default
-on CPUs, where XLA's convolution is several times slower), or as `lax.conv`.
+Every convolution keeps its kernel as [taps, in, out] and has two forms that share
+the parameters: a gather of the taps and one matrix product (the default
+on CPUs, where XLA's convolution is several times slower), or `lax.conv`.
 """
 
 from __future__ import annotations

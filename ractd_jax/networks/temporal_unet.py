@@ -24,7 +24,7 @@ from ractd_jax.networks.blocks import (
 )
 from ractd_jax.networks.noise_embedding import NoiseEmbedding
 
-# Of the MLP that reads the Fourier features of the condition.
+# Width of the MLP that reads the Fourier features of the condition.
 _CONDITION_WIDTH = 128
 
 CONDITIONINGS = ("film", "ends", "both")
@@ -262,14 +262,14 @@ def fold_levels(
 ) -> dict:
     """Parameters of the network at fixed noise levels, for ``c_noise=None``.
 
-    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]; at fixed
-    levels the first rows give a constant, which is added to its bias here, once,
-    instead of at every call. What is left of all FiLM layers reads the observations
-    alone and is joined into the one layer ``films``.
+    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]. At fixed
+    levels its first rows give a constant, which is added to its bias once instead of at
+    every call. The remaining rows of all FiLM layers read only the observations, and
+    are joined into one layer, ``films``.
 
     Args:
-      params: of :class:`TemporalUNet`.
-      config: its shape.
+      params: parameters of :class:`TemporalUNet`.
+      config: its configuration.
       c_noises: 250 ln t, or 250 ln t and 250 ln s for a student's network.
     """
     layers = [params[name]["film"] for name in config.block_features]

@@ -77,7 +77,7 @@ def _ractd(settings, dataset, workdir):
     return student_stage(settings, dataset, teacher, reward)
 
 
-# Of the sweep over weights: the reward term on one-step samples, where it is felt.
+# For the sweep over weights: the reward term on one-step samples, where it acts most.
 REWARD_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
 _FELT = {"reward_input": "one_step", "reward_temperature": 0.0}
 _UNIFORM = {"dataset": {"weighting": "uniform"}}

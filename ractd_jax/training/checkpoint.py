@@ -23,7 +23,7 @@ from ractd_jax.training.parallel import is_first_process
 from ractd_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
-# What lies in the folder besides steps is on its way in or out.
+# Suffixes of checkpoints that are being written or removed.
 _SAVING, _REMOVED = "saving", "removed"
 
 
@@ -166,7 +166,7 @@ class Checkpointer:
         return self._directory / (f"{step}.{suffix}" if suffix else str(step))
 
     def _finish(self, step: int) -> None:
-        """Waits until a checkpoint is written, seals and names it, removes old ones."""
+        """Waits for a checkpoint, adds its manifest, names it and removes old ones."""
         try:
             self._orbax.wait_until_finished()
             if is_first_process():
@@ -190,7 +190,7 @@ class Checkpointer:
         )
 
     def _remove(self, step: int) -> None:
-        """Takes a checkpoint's name first: killed on the way, it leaves no half one."""
+        """Renames, then removes a checkpoint, so that a kill leaves no half of one."""
         removed = self._path(step, _REMOVED)
         shutil.rmtree(removed, ignore_errors=True)
         os.rename(self._path(step), removed)
@@ -254,7 +254,7 @@ class StoredModel:
 def seal(directory: str | os.PathLike) -> list[int]:
     """Writes manifests for the checkpoints of a training that have none.
 
-    They vouch for what is there now, not for what was saved.
+    A manifest describes the files as they are now, not as they were saved.
 
     Returns:
       Steps of the checkpoints that got one.

@@ -39,7 +39,7 @@ def train(
     workdir: str | os.PathLike,
     allow_config_change: bool = False,
 ) -> TrainState:
-    """Trains `stage` in `workdir` to its last step, resuming what is there.
+    """Trains `stage` in `workdir` to its last step, from its newest checkpoint if any.
 
     Args:
       stage: what to train.
@@ -56,8 +56,8 @@ def train(
     Raises:
       ConfigError: a cadence that is no multiple of ``run.steps_per_call``, a batch
         that the devices cannot share, or a folder of a training with another config.
-      CheckpointError: no checkpoint of those that are there can be read, one could not
-        be written, or they come from other data.
+      CheckpointError: there are checkpoints and none can be read, one could not be
+        written, or they come from other data.
       WorkdirError: the folder cannot be written to, or another training runs in it.
       Interrupted: SIGTERM or SIGINT came; what was done until then is saved.
       FloatingPointError: a metric is not finite.

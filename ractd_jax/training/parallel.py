@@ -288,11 +288,11 @@ def make_members_call(
     The leaves of `states` are [D, S / D, V, ...], the `seeds` [D, S / D], the leaves of
     `values` (``learning_rate``, and ``coefficients``, which replace those of `frozen`)
     [V]; `first`, the number of the next step, `frozen` and `data` are shared. Members
-    of one seed draw the same batches and noise: what depends on nothing else, such as
-    the teacher's solution, is computed once for all of them.
+    with the same seed draw the same batches and noise. What depends on these alone,
+    such as the teacher's solution, is computed once for all of them.
 
-    Each member makes the steps that it would have made alone on one device. One whose
-    scalars or new parameters' norm are not finite stays at the state before that step.
+    Each member makes the steps that it would have made alone on one device. A member
+    whose scalars or new parameters' norm are not finite stays at the state before them.
 
     Returns:
       (states, which are donated, and scalars [D, S / D, V] averaged over the steps).

@@ -23,10 +23,10 @@ _HELD = (errno.EAGAIN, errno.EACCES)
 def training_folder(workdir: Path) -> Iterator[None]:
     """Makes `workdir` and keeps other trainings out of it.
 
-    A path with square brackets is refused: orbax saves checkpoints there, and its
-    store does not find them again.
+    A path with square brackets is refused: orbax would save checkpoints in it and not
+    find them again.
 
-    The lock belongs to the process: however it ends, the kernel releases it.
+    The lock belongs to the process, and the kernel releases it however that ends.
 
     Raises:
       WorkdirError: its path has square brackets, it cannot be made or written to, its

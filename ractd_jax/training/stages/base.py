@@ -181,10 +181,10 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
 
 
 def window_episodes(settings: Settings, dataset: OfflineDataset) -> Episodes:
-    """What windows lie within: the dataset's episodes, or its ways to one goal each.
+    """The episodes that windows lie within, split at goals if the settings say so.
 
     Raises:
-      DataError: ``plan.split_at_goals`` of data without goals.
+      DataError: ``plan.split_at_goals`` is set and the data has no goals.
     """
     if settings.plan.split_at_goals:
         return split_at_goals(dataset.episodes, dataset.name)

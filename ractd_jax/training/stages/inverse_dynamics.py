@@ -51,7 +51,7 @@ def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.nda
 def gather_pairs(observations, actions, rows, stride: int) -> PairBatch:
     """The pairs that start at `rows` [B], in the units of the arrays.
 
-    Of numpy arrays numpy arrays, of JAX arrays JAX arrays.
+    The results are arrays of the same library, numpy or JAX, as the arguments.
     """
     return PairBatch(observations[rows], observations[rows + stride], actions[rows])
 
@@ -67,8 +67,8 @@ def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
 def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """Inverse dynamics, by regression on the normalised actions.
 
-    What is logged of the held-out episodes is the root mean square error of an action's
-    component, in environment units, of clipped predictions.
+    On the held-out episodes it logs the root mean square error of clipped predictions,
+    per component of an action, in environment units.
 
     Raises:
       DataError: no episode to train on is longer than the stride.

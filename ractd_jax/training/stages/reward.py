@@ -114,9 +114,9 @@ def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
 def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     """Pairs of a state and a goal, the position that the ball has some steps later.
 
-    Row r is the state that training window r // H begins with, and the position of its
-    state r % H; steps are those of a plan. Of ``goal_indicator`` every second goal is
-    one of another row, so that pairs which lie far apart are seen too. With
+    Row r pairs the first state of training window r // H with the position of its
+    state r % H, in steps of a plan. With ``goal_indicator`` every second goal is taken
+    from another row, so that the model also sees pairs that lie far apart. With
     ``off_data_every`` a goal's return falls to 0 where there is no data.
     """
     options, plan = settings.reward, settings.plan
@@ -159,8 +159,8 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             targets = options.discount ** arrived.argmax(axis=-1)
         states = data.observations[data.index.start[windows]]
         if options.target == "goal_return" and options.off_data_every is not None:
-            # A state of components of different rows: where the data never is, such as
-            # in a wall, nothing else is seen, and the return is 0.
+            # States mixed from the components of different rows lie where the data
+            # never is, such as in a wall; their return is 0.
             moved = rows % options.off_data_every == 0
             size, components = states.shape[-2], np.arange(states.shape[-1])
             others = (np.arange(size)[:, None] + components) % size

@@ -66,9 +66,9 @@ def fidelity_probe(
 ) -> Probe:
     """:func:`ractd_jax.student.fidelity` of one-step plans, on fixed data states.
 
-    The teacher is solved once, with the steps of the path loss. A student that keeps
-    less than half of its teacher's spread in the second half of its training is warned
-    of once.
+    The teacher is solved once, with the steps of the path loss. It warns once about a
+    student that keeps less than half of its teacher's spread in the second half of the
+    training.
     """
     options = settings.student
     # Fewer states where plans are long, and each costs more.
@@ -136,9 +136,9 @@ def return_probe(
 ) -> Probe:
     """Predicted returns of one-step plans at fixed states, against the data's range.
 
-    Both at the config's pessimism, whichever a member of a sweep has. A median above
+    Both use the config's pessimism, whichever a member of a sweep has. A median above
     the data's 99th percentile is the signature of a student that exploits the reward
-    model; it is warned of once.
+    model, and is warned about once.
 
     Args:
       settings: of the training.
