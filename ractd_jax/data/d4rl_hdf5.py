@@ -130,7 +130,7 @@ def _check_digests(episodes: Episodes, digests: Mapping[str, str], path) -> None
                 path,
                 field=name,
                 expected="the values that were written (sha256)",
-                found="others: the file is damaged or was edited",
+                found="other values: the file is damaged or was edited",
             )
 
 

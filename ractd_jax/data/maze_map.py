@@ -183,7 +183,7 @@ def shortest_path(
                 after[beside] = cell
                 queue.append(beside)
     if start not in after or maze.walls[start] or maze.walls[goal]:
-        raise ValueError(f"no way from cell {start} to cell {goal}")
+        raise ValueError(f"no path from cell {start} to cell {goal}")
     path = [start]
     while path[-1] != goal:
         path.append(after[path[-1]])

@@ -170,7 +170,7 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str) -> dict:
         raise DataError(
             source,
             expected="the values that were written (sha256)",
-            found="others: a file is damaged or was edited",
+            found="other values: a file is damaged or was edited",
         )
     return fields
 

@@ -52,7 +52,7 @@ def as_tasks(scores: Scores) -> list[np.ndarray]:
             f"{[list(task.shape) for task in tasks]}"
         )
     if not all(np.isfinite(task).all() for task in tasks):
-        raise ValueError("scores: expected finite numbers, found others")
+        raise ValueError("scores: expected finite numbers, found NaN or infinity")
     return tasks
 
 

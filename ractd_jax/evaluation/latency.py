@@ -17,8 +17,8 @@ from ractd_jax.planning import Planner
 def one_core() -> Iterator[None]:
     """Keeps every thread of this process on one core, where the system can (Linux).
 
-    A small plan has nothing to gain from a second core, and hands over between threads
-    faster, and more evenly, on one: run a control loop like that (``taskset -c 0``).
+    A small plan gains nothing from a second core, and on one core the hand-over between
+    threads is faster and more even. Run a control loop like that (``taskset -c 0``).
     """
     if not hasattr(os, "sched_setaffinity"):
         yield

@@ -82,8 +82,8 @@ class Packing(NamedTuple):
     def thin_product(self, unfolded: jax.Array, packed: jax.Array) -> jax.Array:
         """[B, H_out, taps in] -> [B, H_out, C], the convolution without its bias.
 
-        One reduction of several operands is one loop, which reads a weight once for
-        all rows. XLA makes vectors of it where it may reorder sums
+        One reduction with several operands is one loop, which reads a weight once for
+        all rows. XLA vectorises it only where it may reorder sums
         (``xla_cpu_enable_fast_math``).
         """
         blocks = unfolded.shape[-1] // _THIN_BLOCK

@@ -122,8 +122,8 @@ class TemporalUNetConfig:
 def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
     """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting).
 
-    With a `reach`, what an end is moved by moves the next steps too, the share falling
-    to nothing over `reach` steps: a clean path begins at its start without a jump.
+    With a `reach`, the steps next to an end move along with it, by a share that falls
+    to nothing over `reach` steps, so that a clean path has no jump next to its ends.
     """
     first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
     if reach:

@@ -155,7 +155,7 @@ def run_cell(
 
 
 def _seconds_per_plan(planner: Planner) -> float:
-    """Median at batch 1 on one core, numpy in and numpy out."""
+    """Median time of a plan at batch 1 on one core, from numpy to numpy."""
     with one_core():
         return plan_latency(planner, _TIMED_CALLS)["p50"]
 
@@ -215,10 +215,10 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
 
 
 def read_cells(folders: Iterable[Path]) -> list[Cell]:
-    """What :func:`run_cell` wrote in these folders; those without are left out.
+    """The results of :func:`run_cell` in these folders; folders without are left out.
 
     Raises:
-      DataError: a cell.json that is no cell.
+      DataError: a cell.json that is not a cell.
     """
     cells = []
     for folder in folders:

@@ -73,7 +73,7 @@ def train(
 
 
 def _agreed(stop: Stop) -> bool:
-    """Whether a signal came to any process; then all of them stop."""
+    """Whether any process has received a signal, in which case all of them stop."""
     stopped = parallel.any_process(bool(stop.signal))
     if stopped:
         stop.signal = stop.signal or "a signal to another process"
@@ -189,7 +189,7 @@ def make_sample_fn(stage: Stage) -> parallel.SampleFn:
 
 
 def _data_of_calls(stage: Stage, run: Run, seed: int, start: int) -> Iterator[Any]:
-    """What each compiled call reads: the same resident arrays, or its own batches."""
+    """The data of each compiled call: the same resident arrays, or its own batches."""
     if not stage.streaming:
         yield from itertools.repeat(parallel.replicate(stage.data))
     calls = stream_batches(stage, seed, start, run.steps_per_call)
@@ -210,7 +210,7 @@ def init_fn(
 
 
 class _Timer:
-    """Steps per second, the first (compiling) interval left out."""
+    """Steps per second, without the first interval, which compiles."""
 
     def __init__(self, step: int):
         self._step, self._time, self._compiled = step, time.perf_counter(), False
@@ -240,7 +240,7 @@ def _log(stage, state, info, step, run, writer, timer, bar) -> None:
 
 
 def check_cadence(stage: Stage, run: Run) -> None:
-    """Raises ConfigError when steps, logs or checkpoints end within a call."""
+    """Raises ConfigError when steps, logs or checkpoints do not fall between calls."""
     cadences = {
         f"config.{stage.name}.num_steps": stage.num_steps,
         "config.run.log_every": run.log_every,
@@ -272,7 +272,7 @@ def _check_config(
         before = _read_config(path)
         sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
         changed = [
-            f"{name}: {old!r} there, {new!r} now"
+            f"{name}: {old!r} then, {new!r} now"
             for name, old, new in differences(before, settings)
             if name.split(".")[0] in sections
         ]

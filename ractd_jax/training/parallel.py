@@ -1,7 +1,7 @@
 """The only pmap: K optimiser steps in one compiled call over all devices.
 
 Every process of a job runs the same calls, each on its own devices. A global batch is
-drawn in the same way whatever their number, and each replica takes its part of it.
+drawn in the same way for any number of devices, and each replica takes its part.
 
 `jax.pmap` is in maintenance mode; everything that depends on it is in this file.
 """
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
     Attributes:
       index: number of the replica.
-      count: replicas, one part each.
+      count: number of replicas, one part each.
     """
 
     index: jax.typing.ArrayLike
@@ -74,18 +74,18 @@ def _global_sharding() -> NamedSharding:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes what one process has to."""
+    """Whether this process writes the files that only one process may write."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process of the job has come here."""
+    """Returns when every process of the job has made this call."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def any_process(condition: bool) -> bool:
-    """Whether it holds in any process of the job; all of them ask together."""
+    """Whether the value is true in any process; every process must make this call."""
     if jax.process_count() == 1:
         return condition
     return bool(multihost_utils.process_allgather(np.array(condition)).any())
@@ -95,8 +95,8 @@ def replicate(tree: Any, num_devices: int | None = None) -> Any:
     """Places a tree on the local devices, so that no call copies it again.
 
     Args:
-      tree: of arrays.
-      num_devices: the first of them; by default all.
+      tree: arrays.
+      num_devices: how many devices, the first ones; by default all.
     """
     mesh = _local_mesh(num_devices)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
@@ -109,7 +109,7 @@ def split_over_devices(tree: Any, num_devices: int | None = None) -> Any:
 
 
 def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """The same buffers under another sharding; of one process, the tree itself."""
+    """The same buffers under another sharding; with one process, the tree itself."""
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(
@@ -121,12 +121,12 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def as_global(tree: Any) -> Any:
-    """What every process has replicated, as one array of them all, to be saved."""
+    """Arrays replicated in every process as global arrays, in order to save them."""
     return _placed(tree, _global_sharding())
 
 
 def as_local(tree: Any) -> Any:
-    """The opposite of :func:`as_global`."""
+    """The inverse of :func:`as_global`."""
     return _placed(tree, NamedSharding(_local_mesh(), PartitionSpec()))
 
 
@@ -165,15 +165,15 @@ def train_step(
     """One optimiser step of a replica; several average their gradients over AXIS.
 
     Args:
-      state: of the training.
-      frozen: what the loss reads and does not train.
-      batch: the part's.
+      state: state of the training.
+      frozen: parameters and numbers that the loss reads and does not train.
+      batch: this replica's part of the batch.
       key: the same in all replicas.
       part: which part of the global batch is this replica's.
       method: what is trained.
-      batch_size: of the global batch.
-      optimizer: of the parameters.
-      settings: of the optimiser.
+      batch_size: size of the global batch.
+      optimizer: optimiser of the parameters.
+      settings: settings of the optimiser.
       target_decay: of the target parameters, if there are any.
     """
     draws = part.of_draws(method.draw(key, batch_size))

@@ -1,4 +1,4 @@
-"""Inverse dynamics a = f(s, s'), for the actions of plans that are made of states."""
+"""Inverse dynamics a = f(s, s'), which turn plans of states into actions."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class PairData(NamedTuple):
 
 
 def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.ndarray:
-    """The rows whose observation `stride` steps later is of the same episode.
+    """The rows whose observation `stride` steps later is in the same episode.
 
-    An episode's last observation is the one before its last action: what that action
-    led to is not recorded.
+    An episode's last observation precedes its last action, whose outcome is not
+    recorded.
 
     Args:
       starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.

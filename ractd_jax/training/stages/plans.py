@@ -1,4 +1,4 @@
-"""The trainings of methods that learn plans from windows alone."""
+"""Trainings of methods that learn plans from windows alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
     """The training of a method by its name: ``teacher``, ``ddpm`` or ``bc``.
 
     Raises:
-      ConfigError: plans that the method or its network is not made for.
+      ConfigError: the method or its network cannot make such plans.
     """
     method = PLAN_METHODS[name].from_settings(settings, dimensions(settings, dataset))
     options = getattr(settings, name)

@@ -28,14 +28,14 @@ _HELD_GOALS = 8_192
 
 
 class RewardItems(NamedTuple):
-    """What a reward model learns from.
+    """The data of a reward model.
 
     Attributes:
       data: arrays, in environment units.
       gather: (data, rows) -> RewardBatch.
       num_train: rows to train on, from 0.
       held_out: batch of the rows of episodes that are held out.
-      return_normalizer: of the targets.
+      return_normalizer: normalizer of the targets.
     """
 
     data: Any
@@ -197,7 +197,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     trained together by vmap.
 
     Raises:
-      ConfigError: a target that does not fit the plans.
+      ConfigError: the target does not fit the kind of plans.
     """
     dims = dimensions(settings, dataset)
     options = settings.reward

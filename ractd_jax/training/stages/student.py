@@ -171,7 +171,7 @@ def teacher_paths(
 def predicted_return_range(
     plan_return_fn, normalizer: MinMaxNormalizer, batch: PlanBatch
 ) -> dict:
-    """What the reward model predicts of the data's own plans, in return units."""
+    """The predicted returns of the data's own plans, in return units."""
     blocks = np.array_split(np.arange(len(batch.plans)), 16)
     predict = jax.jit(plan_return_fn)
     parts = [jax.tree.map(lambda x, i=block: x[i], batch) for block in blocks]
