@@ -35,7 +35,7 @@ _REFERENCED_IDS = {
 
 
 class Origin(NamedTuple):
-    """What a dataset says about itself.
+    """A dataset's own statement of its environment and reference returns.
 
     Attributes:
       environment_id: Gymnasium id to evaluate in; empty when unknown.
@@ -82,7 +82,7 @@ def with_reference(origin: Origin, family: str = "") -> Origin:
     """`origin` with D4RL's reference returns, where they apply and it has none.
 
     Args:
-      origin: of the dataset.
+      origin: the dataset's origin.
       family: key of :data:`D4RL_REFERENCE`; by default the environment's.
     """
     if origin.score_max is not None:

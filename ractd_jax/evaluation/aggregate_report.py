@@ -1,4 +1,4 @@
-"""Tables of groups of trainings, in Markdown and LaTeX, and what stands under them."""
+"""Tables of groups of trainings, in Markdown and LaTeX, with their notes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def format_markdown(summary: Mapping, command: str) -> str:
 
 
 def format_latex(summary: Mapping, command: str) -> str:
-    """The same as a tabular; it needs the package booktabs.
+    """The same table as a LaTeX tabular, which needs the package booktabs.
 
     Rows begin with ``{}``: a bracket after a line's end would be its argument.
     """
@@ -71,7 +71,7 @@ def format_latex(summary: Mapping, command: str) -> str:
 
 
 def notes(summary: Mapping) -> list[str]:
-    """What one must know to read the table."""
+    """Notes that a reader of the table needs."""
     rows = summary["groups"]
     tasks = ", ".join(f"{t} ({e})" for t, e in summary["tasks"].items())
     percent = f"{100 * summary['confidence']:g}%"

@@ -14,11 +14,11 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class Cell(NamedTuple):
-    """What one task and seed gave; JSON-able.
+    """Results of one task and seed; JSON-able.
 
     Attributes:
-      task: its name.
-      seed: of every training.
+      task: name of the task.
+      seed: seed of every training.
       data: ``score_mean`` and ``score_p90`` over the data's episodes.
       planners: label -> summary of :func:`ractd_jax.evaluation.statistics.summarize`.
       fidelity: of CTD, see :func:`ractd_jax.student.fidelity`.
@@ -138,7 +138,7 @@ def format_summary(summary: Mapping[str, Any], about: str) -> str:
 
 
 def _cost_lines(tasks: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
-    """NFE and, where it was measured, the median milliseconds of a plan."""
+    """NFE and, if measured, the median milliseconds of a plan."""
     groups = {
         label: [e["planners"][label] for e in tasks.values() if label in e["planners"]]
         for label in labels
