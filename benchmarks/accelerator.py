@@ -198,7 +198,8 @@ def _members_call(stage, grid: Grid):
         make_optimizer_fn=lambda rate: make_optimizer(
             stage.optimizer, stage.num_steps, rate
         ),
-        loss_fn=stage.loss_fn,
+        method=stage.method,
+        batch_size=stage.batch_size,
         settings=stage.optimizer,
         target_decay=stage.target_decay or 0.0,
     )

@@ -12,7 +12,7 @@ _SHORTEST_SECONDS = 0.01
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in ``~/.cache/ractd_jax/xla``, unless JAX is told where.
+    """Keeps compiled programs in ``~/.cache/ractd_jax/xla``, unless JAX has a folder.
 
     ``XDG_CACHE_HOME`` moves the user's cache folder, ``JAX_COMPILATION_CACHE_DIR`` or
     ``jax.config`` name another one, ``JAX_ENABLE_COMPILATION_CACHE=0`` turns it off.

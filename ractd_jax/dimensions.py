@@ -10,9 +10,10 @@ import math
 class Dimensions:
     """Sizes of plans and conditions.
 
-    A plan of actions [H, A] is conditioned on the h latest observations, and on the
-    rank of a return if there is one. A plan of states [H, O] is conditioned on two, its
-    start and its goal. A condition is a mapping, see :attr:`condition_shapes`.
+    A plan of actions [H, A] is conditioned on the h latest observations and, if
+    ``rank`` is 1, on the rank of a return. A plan of states [H, O] is conditioned on
+    two states, its start and its goal. A condition is a mapping, see
+    :attr:`condition_shapes`.
 
     Attributes:
       observation: O.
@@ -40,7 +41,7 @@ class Dimensions:
 
     @property
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each entry of one plan's condition, in the order networks see."""
+        """Shape of each entry of one plan's condition, in the network's order."""
         if self.plans_states:
             return {"start": (self.observation,), "goal": (self.observation,)}
         shapes = {"rank": (self.rank,)} if self.rank else {}
@@ -57,16 +58,16 @@ class Dimensions:
 
     @property
     def environment_observation(self) -> int:
-        """Size of what an environment shows: the goal stands behind the state."""
+        """Size of an environment's observation: the state, then the goal."""
         return self.observation + self.goal
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """Shape of what a plan is made from: [h, O] with a history h > 1."""
+        """Shape of one row of ``Planner.plan``'s observations, [h, O] with h > 1."""
         size = self.environment_observation
         return (size,) if self.history == 1 else (self.history, size)
 
     @property
     def reward_inputs(self) -> tuple[int, int]:
-        """Sizes of what a reward model compares: a state with an action or a goal."""
+        """Sizes of a reward model's inputs: a state, and an action or a goal."""
         return self.observation, self.goal or self.action

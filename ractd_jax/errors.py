@@ -1,4 +1,4 @@
-"""The errors that bad input raises: each names what, where, and what was expected."""
+"""Errors that bad input raises; each names the place, what was expected and found."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class DataError(RactdError):
 
     Args:
       path: the file, folder or dataset id.
-      field: the field inside it, where one is to blame.
-      expected: what was expected there.
-      found: what was found instead.
+      field: the field in question, if it is a single one.
+      expected: what was expected.
+      found: the actual content.
     """
 
     def __init__(self, path, *, expected: object, found: object, field: str = ""):
@@ -41,4 +41,4 @@ class WorkdirError(RactdError):
 
 
 class PolicyError(DataError):
-    """An exported policy that is damaged, foreign, or cannot run here."""
+    """An exported policy that is damaged, of another kind, or not for this machine."""

@@ -59,10 +59,10 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Makes the folders above `path`, and finds out whether it can be written.
+    """Makes the folders above `path`, and checks that the file can be written.
 
     Raises:
-      DataError: it cannot; the file itself is neither made nor touched.
+      DataError: it cannot be written. The file itself is neither made nor changed.
     """
     path = Path(path)
     probe = path.with_name(f"{path.name}.tmp")

@@ -1,4 +1,4 @@
-"""What a figure was measured on, to be written beside it."""
+"""Hardware and versions, to be written beside a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisers: between environment units and what the networks see."""
+"""Normalisers: maps between environment units and the networks' units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 class MinMaxNormalizer(NamedTuple):
     """Affine map of each dimension's [low, high] to [-1, 1].
 
-    A constant dimension (high = low) is only shifted. Works on numpy arrays and on
+    A constant dimension (high = low) is only shifted. It works on numpy arrays and
     traced JAX arrays alike.
 
     Attributes:
@@ -41,7 +41,7 @@ class MinMaxNormalizer(NamedTuple):
         return x * self._half_range + self._centre
 
     def to_dict(self) -> dict[str, list[float]]:
-        """Plain lists; float32 survives the way through JSON exactly."""
+        """Plain lists; float32 numbers survive JSON exactly."""
         return {
             "low": np.asarray(self.low, np.float64).tolist(),
             "high": np.asarray(self.high, np.float64).tolist(),
@@ -63,8 +63,8 @@ class MinMaxNormalizer(NamedTuple):
 class ZScoreNormalizer(NamedTuple):
     """Each dimension to mean 0 and standard deviation 1, clipped at `clip`.
 
-    A constant dimension is only shifted. A clipped value does not come back from
-    :meth:`unnormalize`.
+    A constant dimension is only shifted. :meth:`unnormalize` does not
+    restore a clipped value.
 
     Attributes:
       mean: [D] float32 means over the data.
@@ -92,7 +92,7 @@ class ZScoreNormalizer(NamedTuple):
         return x * self._scale + np.asarray(self.mean)
 
     def to_dict(self) -> dict:
-        """Plain numbers; float32 survives the way through JSON exactly."""
+        """Plain numbers; float32 numbers survive JSON exactly."""
         return {
             "mean": np.asarray(self.mean, np.float64).tolist(),
             "std": np.asarray(self.std, np.float64).tolist(),

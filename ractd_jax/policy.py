@@ -307,6 +307,6 @@ def _read_weights(path, content: bytes, program) -> list[np.ndarray]:
             path,
             field=WEIGHTS,
             expected=f"the {len(expected)} arrays that {PROGRAM} takes",
-            found=f"{len(weights)} arrays, or others",
+            found=f"{len(weights)} arrays, which do not match",
         )
     return weights

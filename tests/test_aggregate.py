@@ -317,7 +317,7 @@ def test_best_checkpoint_is_each_runs_own(tmp_path):
     assert [m.best.step for m in read_results([tmp_path])] == [1, 2]
 
 
-def test_groups_are_in_order_and_found(tmp_path):
+def test_groups_are_ordered_and_found_by_value(tmp_path):
     write_sweep(tmp_path, weights=(10, 0.5, 2.0), seeds=1, num_steps=2)
     groups = group_members(read_results([tmp_path]))
     assert list(groups) == [("0.5",), ("2",), ("10",)]

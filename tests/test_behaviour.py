@@ -267,7 +267,7 @@ def test_packaged_roles(name):
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_what_the_expert_is_rated_at_is_what_it_returns(name):
+def test_the_experts_stated_return_is_its_return(name):
     """The median of three true returns, on seeds that nothing was chosen by."""
     snapshots = behaviour.load_packaged_snapshots(name)
     env = gymnasium.make(PACKAGED[name][0])
@@ -277,7 +277,7 @@ def test_what_the_expert_is_rated_at_is_what_it_returns(name):
     assert np.median(returns) == pytest.approx(rated["return_mean"], rel=0.2)
 
 
-def test_medium_and_expert_return_what_they_should(hopper, env):
+def test_medium_and_expert_reach_their_stated_returns(hopper, env):
     """Medians of a few true returns: the expert 2500 at least, medium a third."""
     medians = {}
     for role, episodes in (("medium", 7), ("expert", 3)):

@@ -97,7 +97,7 @@ def test_noise_grows_and_the_posterior_leads_to_the_marginal_before(num_timestep
     np.testing.assert_allclose(first, [1.0, 0.0, 0.0], atol=1e-7)
 
 
-def test_schedule_is_the_papers_cosine():
+def test_schedule_is_the_published_cosine():
     """abar_t = f((t + 1) / T) / f(0), but for the last beta, which is clipped."""
     abar = np.asarray(diffusion.ddpm_schedule(100).alphas_cumprod)
     angle = (np.arange(101) / 100 + 0.008) / 1.008 * np.pi / 2
@@ -213,7 +213,7 @@ def test_one_ddim_step_is_the_clean_estimate():
 
 @settings(max_examples=6)
 @given(st.data())
-def test_ddim_timesteps_are_even_and_as_many_as_asked_for(data):
+def test_ddim_timesteps_are_even_and_of_the_given_number(data):
     num_timesteps = data.draw(st.integers(1, 30))
     num_steps = data.draw(st.integers(1, num_timesteps))
     schedule = diffusion.ddpm_schedule(num_timesteps)

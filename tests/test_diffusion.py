@@ -87,7 +87,7 @@ def test_impossible_grid_raises(bad):
 
 @settings(max_examples=25)
 @given(st.floats(0.02, 80.0), st.floats(-3.0, 3.0))
-def test_preconditioning_is_the_papers(sigma, value):
+def test_preconditioning_has_the_stated_factors(sigma, value):
     """D = c_skip x + c_out F(c_in x, 250 ln sigma), evaluated by hand."""
     x = jnp.full((1, 2, 1), value)
     seen = {}

@@ -104,7 +104,9 @@ def test_loss_curves_do_not_depend_on_the_devices(alone, tmp_path, processes, de
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2)])
-def test_what_some_processes_saved_others_resume(alone, tmp_path, first, second):
+def test_another_number_of_processes_resumes_a_checkpoint(
+    alone, tmp_path, first, second
+):
     """10 steps in one or two processes, 10 more in two or one."""
     folder = tmp_path / "run"
     if first == 1:

@@ -19,6 +19,11 @@ HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 CONFIG_FLAG = re.compile(r"^--config\.([a-z0-9_.]+)=")
 
 
+CITATION = re.compile(
+    r"\b([A-Z]\w+(?: and [A-Z]\w+| et\s+al\.))[, ]*\(?((?:19|20)\d\d)\b"
+)
+
+
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -73,6 +78,20 @@ def test_commands_are_found_in_the_pages():
     found = [command[2] for page in CURRENT for command in commands(page)]
     assert len(found) > 30
     assert {"experiments.pipeline", "experiments.sweep"} <= set(found)
+
+
+def test_cited_works_are_listed():
+    """Works cited by author and year, in code and pages, stand in references.md."""
+    listed = (ROOT / "docs/references.md").read_text()
+    cited = set()
+    for folder in ("ractd_jax", "configs", "experiments", "benchmarks"):
+        for file in (ROOT / folder).rglob("*.py"):
+            cited |= set(CITATION.findall(file.read_text()))
+    for page in set(PAGES) - {ROOT / "docs/references.md"}:
+        cited |= set(CITATION.findall(page.read_text()))
+    assert len(cited) > 15
+    for authors, year in cited:
+        assert f"| {' '.join(authors.split())} ({year}) |" in listed, (authors, year)
 
 
 def test_the_readmes_python_runs(smoke_run, tmp_path, monkeypatch):

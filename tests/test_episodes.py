@@ -159,7 +159,7 @@ def test_lengths_and_returns():
 
 @settings(max_examples=60)
 @given(structures, st.integers(0, 3))
-def test_episodes_end_where_they_were_said_to(structure, cut_off):
+def test_episodes_end_at_terminals_and_timeouts(structure, cut_off):
     """Starts add the recorded lengths up; what follows the last end is an episode."""
     lengths = [length for length, _ in structure] + [cut_off] * (cut_off > 0)
     episodes = build_episodes(make_fields(structure, cut_off), SOURCE)

@@ -284,7 +284,7 @@ def test_the_same_planner_gives_the_same_bytes(planner, file, tmp_path):
     assert not list((tmp_path / "folder").iterdir())
 
 
-def test_what_is_no_policy_is_refused_with_its_reason(file, tmp_path):
+def test_files_that_are_not_policies_are_refused(file, tmp_path):
     def refused(content, reason):
         path = tmp_path / "bad.zip"
         if content is not None:
@@ -338,11 +338,14 @@ PROGRAM, WEIGHTS = "plan.stablehlo", "weights.npz"
         ({"metadata": {"dimensions": {"a": 1}}}, "a policy's metadata"),
         ({"changes": {PROGRAM: b"none"}}, "expected a program that jax .* can read"),
         ({"changes": {WEIGHTS: b"none"}}, "'weights.npz': expected arrays"),
-        ({"changes": {WEIGHTS: saved(np.zeros(3))}}, "found 1 arrays, or others"),
+        (
+            {"changes": {WEIGHTS: saved(np.zeros(3))}},
+            "found 1 arrays, which do not match",
+        ),
         ({"changes": {WEIGHTS: saved(np.array([print]))}}, "allow_pickle=False"),
     ],
 )
-def test_what_was_put_together_otherwise_is_refused(made, reason, file, tmp_path):
+def test_files_assembled_by_hand_are_refused(made, reason, file, tmp_path):
     """On purpose: with matching digests, where these are not what is changed."""
     with pytest.raises(PolicyError, match=reason):
         ractd_jax.load_policy(repack(file, tmp_path / "bad.zip", **made))

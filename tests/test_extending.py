@@ -12,12 +12,12 @@ import minari
 import numpy as np
 import pytest
 from minari.data_collector import EpisodeBuffer
-from ractd_jax.evaluation.statistics import summarize
 
 import ractd_jax
 from ractd_jax import methods, tasks
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.rollout import evaluate_planner
+from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage
@@ -119,7 +119,7 @@ def folders(resolved, tmp_path_factory):
 
 def test_each_example_is_short():
     assert len(EXAMPLES) == 3
-    assert max(len(example.splitlines()) for example in EXAMPLES) < 60
+    assert max(len(example.splitlines()) for example in EXAMPLES) < 50
 
 
 def test_data_and_environment_speak_the_families_language(resolved):

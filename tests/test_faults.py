@@ -93,13 +93,13 @@ def test_a_stopped_training_goes_on_bit_for_bit(stage, settings, whole, tmp_path
     assert go_on(stage, settings, tmp_path) == whole[1]
 
 
-def test_a_signal_at_the_last_step_stops_what_comes_after(stage, settings, tmp_path):
+def test_a_signal_at_the_last_step_stops_the_next_stage(stage, settings, tmp_path):
     with pytest.raises(Interrupted, match=f"reward: stopped by SIGTERM.*{LAST} of"):
         train(stop_at(stage, LAST), settings.run, settings.seed, tmp_path)
     assert StoredModel(tmp_path).step == LAST
 
 
-def test_a_second_signal_acts_as_ever():
+def test_a_second_signal_reaches_the_earlier_handler():
     def ours(number, frame):
         raise KeyboardInterrupt
 
@@ -261,7 +261,7 @@ def test_a_model_without_a_digest_of_its_data_is_warned_of(
     assert "no digest of the data" in caplog.text
 
 
-def test_another_config_is_refused_unless_told(resolved, tmp_path, caplog):
+def test_another_config_is_refused_unless_allowed(resolved, tmp_path, caplog):
     settings, dataset = resolved
     train_until(reward_stage(settings, dataset), settings, tmp_path, 10)
     reward = dataclasses.replace(settings.reward, discount=0.5)
@@ -271,7 +271,7 @@ def test_another_config_is_refused_unless_told(resolved, tmp_path, caplog):
         train(changed, other.run, 0, tmp_path)
     with caplog.at_level(logging.WARNING, logger="absl"):
         train(changed, other.run, 0, tmp_path, allow_config_change=True)
-    assert "the config changes: reward.discount: 0.997 there, 0.5 now" in caplog.text
+    assert "the config changes: reward.discount: 0.997 then, 0.5 now" in caplog.text
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["reward"]["discount"] == 0.5
     # As one that is older than a setting, whose default is what was done then.
@@ -300,9 +300,7 @@ def test_an_unusable_folder_is_named(stage, settings, tmp_path):
             train(stage, settings.run, settings.seed, workdir)
 
 
-def test_a_path_in_which_no_checkpoint_is_found_again_is_refused(
-    stage, settings, tmp_path
-):
+def test_a_workdir_with_square_brackets_is_refused(stage, settings, tmp_path):
     folder = tmp_path / "width [16]"
     with pytest.raises(WorkdirError, match="without square brackets"):
         train(stage, settings.run, settings.seed, folder)

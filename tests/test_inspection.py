@@ -180,7 +180,7 @@ def test_a_horizon_beyond_every_episode():
     assert look(make_episodes(CLEAN), horizon=59).windows["drop"] == 5
 
 
-def test_a_given_limit_goes_before_the_guess():
+def test_a_given_time_limit_replaces_the_guess():
     assert look(make_episodes(CLEAN), limit=59).beyond_limit == 5
     assert look(make_episodes([*CLEAN, (61, True, False)]), limit=61).warnings == ()
 
@@ -400,7 +400,7 @@ def test_main_prints_and_writes(hdf5):
     assert found["endings"]["terminal"] == found["endings"]["timeout"] == 3
 
 
-def test_main_names_what_it_cannot_use(hdf5):
+def test_main_names_bad_input(hdf5):
     """A damaged file, or a file where the output folder should be: one line each."""
     taken = inspect_file(hdf5, f"--output={hdf5}", "--action_high=1.3", check=False)
     assert taken.returncode == 1

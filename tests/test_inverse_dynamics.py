@@ -191,7 +191,7 @@ def test_impossible_network_raises(bad):
         )
 
 
-def test_dimensions_that_never_change_keep_the_input_finite():
+def test_constant_dimensions_keep_the_input_finite():
     dataset = numbered_dataset([6, 6])
     stage = inverse_dynamics_stage(tiny_settings(), dataset)
     # (episode, step): of 0 .. 5 a step is two fifths of [-1, 1].
@@ -278,7 +278,7 @@ def test_a_checkpoint_of_another_stage_is_refused(trained, linear, tmp_path):
         load_inverse_dynamics(tmp_path / "nowhere")
 
 
-def test_the_main_trains_what_can_be_loaded(tmp_path):
+def test_the_main_trains_a_loadable_checkpoint(tmp_path):
     path = tmp_path / "linear.hdf5"
     with h5py.File(path, "w") as file:
         for name, array in linear_fields().items():

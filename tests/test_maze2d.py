@@ -101,7 +101,7 @@ def test_maze_of_an_environment(name):
     assert [maze_of_environment(one) for one in same] == [name] * len(same)
 
 
-def test_registered_ids_have_the_walls_that_they_are_said_to_have():
+def test_registered_ids_have_the_walls_of_their_map():
     found = 0
     for environment_id, spec in gymnasium.registry.items():
         if (name := maze_of_environment(environment_id)) and "PointMaze" in spec.id:
@@ -160,7 +160,7 @@ def test_free_is_what_the_map_shows(x, y, name):
             check_free(maze, (x, y), "goal")
 
 
-def test_a_map_of_ones_own_can_be_asked():
+def test_a_custom_map_is_used():
     maze = MazeMap(np.pad(np.zeros((1, 1), bool), 1, constant_values=True), "mine")
     assert check_free(maze, [0, 0], "start").dtype == np.float64
     with pytest.raises(ConfigError, match="maze mine .x in -1.5..1.5"):
@@ -212,7 +212,7 @@ def test_radius_of_the_goal(name, env, distance, paid):
     assert reward == paid
 
 
-def test_goal_of_ones_own_moves_the_reward(name, env):
+def test_a_custom_goal_moves_the_reward(name, env):
     centres = maze_map(name).cell_to_xy(maze_map(name).free_cells)
     far = centres[np.linalg.norm(centres - d4rl_goal(name), axis=1).argmax()]
     place = far + [0.1, -0.05]

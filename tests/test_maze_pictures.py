@@ -298,7 +298,7 @@ def test_shown_points_are_of_one_trajectory():
         np.testing.assert_allclose(states, all_states[rows], atol=1e-4)
 
 
-def test_what_has_no_path_is_refused():
+def test_bad_arguments_of_a_denoising_path_are_refused():
     planner = make_planner()
     for num_shown in (1, 14):
         with pytest.raises(ValueError, match=r"in 2\.\.13"):

@@ -92,7 +92,7 @@ def assert_trees_close(actual, expected, **tolerances):
         (4, 8, 384, (256, 512, 1024, 2048), 256, True, 264_235_012),  # maze large
     ],
 )
-def test_unet_has_the_papers_size(
+def test_unet_has_the_released_size(
     plan_dim, condition_dim, horizon, widths, embed_dim, stop, expected
 ):
     config = TemporalUNetConfig(
@@ -106,7 +106,7 @@ def test_unet_has_the_papers_size(
     assert plan.shape == (1, horizon, plan_dim) and plan.dtype == jnp.float32
 
 
-def test_reward_model_has_the_papers_size():
+def test_reward_model_has_the_released_size():
     params = shapes(
         RewardModel(RewardModelConfig()), jnp.zeros((1, 11)), jnp.zeros((1, 3))
     )

@@ -84,7 +84,7 @@ def test_json_round_trip_is_exact(x):
 
 
 @pytest.mark.parametrize("bound", ["low", "high"])
-def test_equals_sees_the_last_bit(bound):
+def test_equality_compares_every_bit(bound):
     normalizer = fit_min_max(np.float32([[0.5, -1], [2, 3]]))
     moved = np.nextafter(getattr(normalizer, bound), np.float32(9))
     assert not normalizer.equals(normalizer._replace(**{bound: moved}))

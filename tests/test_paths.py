@@ -105,7 +105,7 @@ def test_path_loss_is_zero_for_the_exact_jump_and_the_squared_error_otherwise():
     assert float(more - total) == pytest.approx(3.0 * 0.25, rel=1e-4)
 
 
-def test_a_faithful_student_keeps_everything():
+def test_an_identical_student_has_full_fidelity():
     teacher = draw((5, 64, 4, 2))
     found = fidelity(teacher, teacher)
     for name in ("spread", "plan_spread"):
@@ -115,7 +115,7 @@ def test_a_faithful_student_keeps_everything():
     assert float(found["teacher_spread"]) == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_conditional_mean_keeps_nothing():
+def test_a_conditional_mean_has_no_fidelity():
     teacher = draw((5, 64, 4, 2)) + 3.0
     student = np.broadcast_to(teacher.mean(axis=1, keepdims=True), teacher.shape)
     found = fidelity(teacher, student)

@@ -138,7 +138,7 @@ def test_wrong_number_of_keys_is_refused(student, observations):
         student.act(observations, jax.random.split(jax.random.key(0), 3))
 
 
-def test_a_network_that_computes_in_bfloat16_keeps_its_kernels_so(smoke_run):
+def test_a_bfloat16_network_stores_bfloat16_kernels(smoke_run):
     """Half the memory to read at each plan, and the products' factors are the same."""
     stored = ractd_jax.load_planner(smoke_run / "ctd")
     settings = from_mapping({"network": {"dtype": "bfloat16"}}, stored.settings)
@@ -173,7 +173,7 @@ def test_more_steps_of_either_sampler(smoke_run, observations):
     assert (default.num_steps, default.nfe) == (3, 6)  # evaluation.teacher_steps
 
 
-def test_only_planners_load(smoke_run, tmp_path):
+def test_other_stages_do_not_load_as_planners(smoke_run, tmp_path):
     with pytest.raises(CheckpointError, match="found a reward checkpoint"):
         ractd_jax.load_planner(smoke_run / "reward")
     with pytest.raises(CheckpointError, match=str(tmp_path)):
@@ -303,7 +303,7 @@ def test_warmup_compiles_what_a_loop_calls():
 
 
 @pytest.mark.parametrize("given", [None, "elsewhere"])
-def test_the_compilation_cache_lies_in_the_users_folder_unless_told(
+def test_the_compilation_cache_lies_in_the_users_folder_by_default(
     given, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -96,7 +96,7 @@ def test_the_reward_model_sees_no_rank():
 
 
 @pytest.mark.slow
-def test_a_planner_does_what_episodes_of_the_asked_rank_did(tmp_path):
+def test_a_planner_acts_as_episodes_of_the_target_rank(tmp_path):
     data, settings = two_policies(), settings_of()
     train(plan_stage("bc", settings, data), settings.run, 0, tmp_path)
     states = data.episodes.observations[20:60]
@@ -115,7 +115,7 @@ def test_plans_of_states_have_a_goal_and_no_rank():
         settings_of(target_rank=1.5)
 
 
-def test_an_exported_planner_asks_for_the_same_rank(tmp_path):
+def test_an_exported_planner_keeps_the_target_rank(tmp_path):
     settings = from_mapping(
         {
             "plan": {"horizon": 4, "return_condition": True},

@@ -142,7 +142,7 @@ MAZE_CHOICES = {
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
 @pytest.mark.parametrize("maze", MAZES)
-def test_maze2d_presets_make_the_papers_choices(maze, preset):
+def test_maze2d_presets_make_the_published_choices(maze, preset):
     settings = from_mapping(load(f"maze2d_{maze}", preset).to_dict())
     student = settings.student
     assert MAZE_CHOICES[maze] == (

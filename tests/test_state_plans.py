@@ -196,7 +196,7 @@ def test_more_rows_than_int32_counts_are_refused(dataset):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_plans_that_cannot_be_are_named(dataset, plan, message):
+def test_impossible_plans_are_named(dataset, plan, message):
     settings = state_settings(plan=plan, network={"widths": (8, 8, 8)})
     for name in ("teacher", "ddpm"):
         with pytest.raises(ConfigError, match=message):
@@ -269,7 +269,7 @@ def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
     assert 0.1 < share < 0.9, "the radius separates nothing"
 
 
-def test_goals_of_a_split_episode_lie_on_its_own_way(dataset):
+def test_goals_of_a_split_episode_lie_on_its_own_path(dataset):
     """Goals are of the same way; the held-out rows are those of whole episodes."""
     ways = (4, LENGTHS[0] - 4, *LENGTHS[1:])
     settings = state_settings(
@@ -288,7 +288,7 @@ def test_goals_of_a_split_episode_lie_on_its_own_way(dataset):
     np.testing.assert_array_equal(way[place], way[train_rows[rows // HORIZON]])
 
 
-def test_off_the_data_a_goals_return_is_nothing(dataset):
+def test_goals_off_the_data_return_nothing(dataset):
     """Every third row has its component k from the k-th row after it."""
     plain, moved = (
         stages_reward.goal_rewards(

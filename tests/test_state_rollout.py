@@ -51,7 +51,7 @@ def plan_of(*positions) -> np.ndarray:
         ([(0, 0)], True),
     ],
 )
-def test_a_way_through_a_wall_is_seen(positions, crosses):
+def test_a_path_through_a_wall_is_detected(positions, crosses):
     """Between free points too; along a corridor, or at rest in one, there is none."""
     assert crosses_wall(U_MAZE, plan_of(*positions)).tolist() == [crosses]
 

@@ -171,7 +171,7 @@ def test_members_execute_plans_as_one_planner_does():
         ),
     ],
 )
-def test_plans_that_cannot_be_are_refused(plan, message):
+def test_impossible_plans_are_refused(plan, message):
     with pytest.raises(ConfigError, match=message):
         plan_stage("teacher", toy_settings(plan=plan), toy_dataset())
 

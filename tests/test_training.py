@@ -237,7 +237,7 @@ def test_bad_cadence_batch_and_workdir_are_named(dataset, tmp_path):
         run_steps(odd, dataset, tmp_path / "b")
     run_steps(small_settings(), dataset, tmp_path / "c")
     other = small_settings(reward={"discount": 0.9})
-    with pytest.raises(ConfigError, match=r"reward.discount: 0.997 there, 0.9 now"):
+    with pytest.raises(ConfigError, match=r"reward.discount: 0.997 then, 0.9 now"):
         run_steps(other, dataset, tmp_path / "c")
 
 

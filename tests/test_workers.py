@@ -60,7 +60,7 @@ def test_more_workers_than_episodes():
     assert found.lengths[0] > 0
 
 
-def test_what_a_worker_raises_is_raised_here():
+def test_a_workers_exception_is_raised_in_the_main_process():
     with pytest.raises(ConfigError, match="Hoper"):
         run_episodes(
             Leaning(), DIMS, Environment("Hoper-v5"), np.arange(2), num_workers=1

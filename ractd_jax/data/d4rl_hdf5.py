@@ -90,7 +90,7 @@ def _read_fields(file: h5py.File, path) -> dict[str, np.ndarray]:
 
 
 def _derived_timeouts(terminals: np.ndarray, limit: int, path) -> np.ndarray:
-    """Timeouts of a file that has none: every `limit` steps after an episode began."""
+    """Timeouts for a file without any: every `limit` steps after an episode began."""
     if limit < 1:
         raise DataError(
             path,
@@ -120,7 +120,7 @@ def digest(array: np.ndarray) -> str:
 
 
 def _check_digests(episodes: Episodes, digests: Mapping[str, str], path) -> None:
-    """Raises DataError when a field is not what was written."""
+    """Raises DataError when a field differs from its digest."""
     if not isinstance(digests, dict):
         raise DataError(path, expected="digests by field", found=repr(digests)[:40])
     for name, expected in digests.items():
@@ -130,7 +130,7 @@ def _check_digests(episodes: Episodes, digests: Mapping[str, str], path) -> None
                 path,
                 field=name,
                 expected="the values that were written (sha256)",
-                found="others: the file is damaged or was edited",
+                found="other values: the file is damaged or was edited",
             )
 
 
@@ -172,7 +172,7 @@ def save_d4rl_hdf5(
 
 
 def _maze_infos(episodes: Sequence[RecordedEpisode]) -> dict[str, np.ndarray]:
-    """What maze2d files say of each step, where observations are (x, y, vx, vy)."""
+    """The ``infos`` of maze2d files, where observations are (x, y, vx, vy)."""
     if any(episode.goals is None for episode in episodes):
         return {}
     return {

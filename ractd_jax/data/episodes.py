@@ -17,7 +17,9 @@ _BLOCK_VALUES = 2**20
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Episodes:
-    """N transitions of E episodes, end to end; compared and hashed by identity.
+    """N transitions of E episodes, one after the other.
+
+    Compared and hashed by identity.
 
     Attributes:
       observations: [N, O] float32, environment units.
@@ -26,7 +28,7 @@ class Episodes:
       terminals: [N] bool, the environment ended the episode (a fall).
       timeouts: [N] bool, the time limit ended it.
       starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.
-      goals: [N, G] float32 goal in force at each step, where the data has them.
+      goals: [N, G] float32 current goal of each step; None where the data has none.
     """
 
     observations: np.ndarray
@@ -90,13 +92,12 @@ def split_at_goals(episodes: Episodes, source: object) -> Episodes:
 def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
     """Checks flat fields and finds where episodes end.
 
-    An episode ends at a terminal or a timeout; what follows the last end is an
-    episode that the recording cut off. Arrays that are float32 already are kept, not
-    copied.
+    An episode ends at a terminal or a timeout. Steps after the last end form an
+    episode that the recording cut off. Arrays that are float32 already are not copied.
 
     Args:
       fields: ``observations`` [N, O], ``actions`` [N, A], ``rewards``, ``terminals``
-        and ``timeouts`` [N]; ``goals`` [N, G] where there are some.
+        and ``timeouts`` [N]; ``goals`` [N, G], if the data has goals.
       source: the file or dataset id, named in errors.
 
     Raises:
@@ -131,7 +132,7 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
 def empty_aligned(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
     """An uninitialised array that starts at a multiple of 64 bytes.
 
-    JAX on a CPU then uses its memory as it is, where it would copy another array.
+    JAX on a CPU uses its memory directly; it would copy an unaligned array.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = np.empty(size + 64, np.uint8)
@@ -140,11 +141,11 @@ def empty_aligned(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarra
 
 
 def as_float32(array) -> np.ndarray:
-    """A contiguous float32 array, converted in blocks; no copy where it is one already.
+    """A contiguous float32 array, converted in blocks, or `array` if it is one already.
 
     Args:
-      array: a numpy array or h5py dataset of numbers, of rank 1 or more. What float32
-        cannot hold becomes infinite.
+      array: a numpy array or h5py dataset of numbers, of rank 1 or more. Numbers that
+        float32 cannot hold become infinite.
     """
     if isinstance(array, np.ndarray) and array.dtype == np.float32:
         return np.ascontiguousarray(array)
@@ -198,7 +199,7 @@ def _first_bad_row(array: np.ndarray) -> int | None:
 
 
 def concatenate(parts: list[Episodes]) -> Episodes:
-    """The episodes of all `parts`, in order; of one part, that part."""
+    """The episodes of all `parts`, in order."""
     if len(parts) == 1:
         return parts[0]
     names = _MATRICES + _VECTORS
@@ -227,7 +228,7 @@ def return_to_go(
       termination_penalty: added to the reward of a step that the environment ended,
         such as -100 for a fall (Duan 2025, B.2.2).
     """
-    # Half a second to import, and planners, which load this module, never need it.
+    # Imported here: it takes half a second, and planners load this module without it.
     import scipy.signal
 
     rewards = episodes.rewards.astype(np.float64)
@@ -241,11 +242,11 @@ def return_to_go(
 
 
 def return_ranks(episodes: Episodes) -> np.ndarray:
-    """[E] float32: where an episode stands among all by its return, from -1 to 1.
+    """[E] float32 rank of each episode by its return, from -1 to 1.
 
-    By the share of the steps that lie in worse episodes, so that many short episodes
-    count no more than a few long ones. Equal returns have equal ranks; the best one is
-    1, and so are all where all are equal.
+    The rank is the share of the steps that lie in worse episodes, so that many short
+    episodes count no more than a few long ones. Equal returns have equal ranks. The
+    best rank is 1, which all episodes have where all returns are equal.
     """
     values, place = np.unique(episodes.returns, return_inverse=True)
     held = np.bincount(place, weights=episodes.lengths)

@@ -41,7 +41,7 @@ def load_minari(
       download: whether to fetch a dataset that is not in the root.
 
     Raises:
-      DataError: one is not there, cannot be read, or does not fit the first one.
+      DataError: a dataset is missing, unreadable, or does not fit the first one.
     """
     parts, origins = [], []
     with local_root(root):
@@ -172,16 +172,16 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str, task: Task) 
         raise DataError(
             source,
             expected="the values that were written (sha256)",
-            found="others: a file is damaged or was edited",
+            found="other values: a file is damaged or was edited",
         )
     return fields
 
 
 def _release_memory() -> None:
-    """Gives back what HDF5 and the C library keep of episodes that were read.
+    """Frees the memory that HDF5 and the C library keep after reading episodes.
 
-    Reading many small arrays leaves 55 KB an episode on their free lists, which is as
-    much as half of the data. Where the calls do not exist, it stays there.
+    Reading many small arrays leaves 55 KB an episode on their free lists, up to half of
+    the data's size. Where these calls do not exist, that memory is not freed.
     """
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(h5py.h5f.__file__).H5garbage_collect()

@@ -1,4 +1,4 @@
-"""What reading and writing Minari datasets share: the local root, and a digest."""
+"""Shared by reading and writing Minari datasets: the local root, and a digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGEST = "ractd_sha256"
 
 @contextlib.contextmanager
 def local_root(root: str) -> Iterator[None]:
-    """Points Minari at `root`; an empty one leaves its own choice."""
+    """Points Minari at `root`, or at its own default if empty."""
     before = os.environ.get(_ROOT_VARIABLE)
     if root:
         # Minari joins its parts wrongly when the root is relative.

@@ -17,7 +17,7 @@ _D4RL_ENVIRONMENTS = {
 
 
 class Origin(NamedTuple):
-    """What a dataset says about itself.
+    """A dataset's own statement of its environment and reference returns.
 
     Attributes:
       environment_id: Gymnasium id to evaluate in; empty when unknown.
@@ -51,12 +51,12 @@ def d4rl_time_limit(name: str) -> int:
 
 
 def origin_of_file(name: str, environment_id: str = "") -> Origin:
-    """Of a D4RL file, by its name, or by the environment that it names inside."""
+    """The origin of a D4RL file, from its name or the environment that it names."""
     family = d4rl_family(name)
     known = _D4RL_ENVIRONMENTS.get(family, ("", 0))[0]
     origin = Origin(environment_id or known)
-    # A kitchen file's reward counts what is completed so far, at every step; the
-    # references are of the environment, which pays once for each task.
+    # A kitchen file's reward counts, at every step, the tasks completed so far. The
+    # reference returns are those of the environment, which pays once for each task.
     return origin if family == "kitchen" else with_reference(origin, family)
 
 

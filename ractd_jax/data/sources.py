@@ -30,10 +30,10 @@ class OfflineDataset:
     """Episodes with the normalisers fitted to them.
 
     Attributes:
-      name: what to call it in errors and metadata.
-      episodes: in environment units.
-      observation_normalizer: of the observations.
-      action_normalizer: of the actions.
+      name: its name in errors and metadata.
+      episodes: the episodes, in environment units.
+      observation_normalizer: fitted to the observations.
+      action_normalizer: fitted to the actions.
       origin: the environment and reference returns that the data names.
     """
 
@@ -45,11 +45,11 @@ class OfflineDataset:
 
 
 def load_dataset(settings: Settings) -> OfflineDataset:
-    """Loads what `settings.dataset` names.
+    """Loads the dataset that `settings.dataset` names.
 
     Raises:
       ConfigError: the field that should name it is empty.
-      DataError: it is missing or unusable.
+      DataError: the dataset is missing or unusable.
     """
     options = settings.dataset
     if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
@@ -77,7 +77,7 @@ def load_dataset(settings: Settings) -> OfflineDataset:
 
 
 def _flatten_rule(settings: Settings) -> str:
-    """A plan of states has its own goals: the data's are not part of its states."""
+    """Plans of states have goals of their own, so the data's goals are left out."""
     rule = settings.environment.flatten
     return "observation" if settings.plan.kind == "states" and rule == "auto" else rule
 
@@ -127,8 +127,8 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
 def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
     """`settings` with sigma_data measured, where it is None.
 
-    It is the root mean square of the normalised numbers that plans consist of, so that
-    the preconditioned network sees inputs, and gives outputs, of unit size.
+    sigma_data is the root mean square of the normalised numbers that plans consist of,
+    so that the preconditioned network has inputs and outputs of unit size.
     """
     if settings.diffusion.sigma_data is not None:
         return settings
@@ -160,7 +160,7 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
 
 
 def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
-    """The dataset, and the settings with what they leave to it filled in."""
+    """The dataset, and the settings completed with what they leave to it."""
     dataset = load_dataset(settings)
     settings = resolve_sigma_data(settings, dataset)
     return resolve_environment(settings, dataset), dataset

@@ -1,8 +1,8 @@
-"""Which windows plans are learned from: all, those of the best episodes, or tilted.
+"""Chooses the windows that plans are learned from: all, the best, or weighted ones.
 
-A faithful model of a mixture of policies acts as the mixture does. What it learns from
-is therefore chosen before it learns, in the index of the windows: the training step,
-streaming and sweeps draw uniformly from what is in the index.
+A faithful model of a mixture of policies acts as the mixture does. Its data is
+therefore chosen before it learns, in the index of the windows: the training step,
+streaming and sweeps draw uniformly from the windows in the index.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class ChosenWindows(NamedTuple):
     """Windows after weighting.
 
     Attributes:
-      index: as many windows as before or fewer; one may stand in it several times.
-      summary: JSON-able account of the choice, see :func:`choose_windows`.
+      index: at most as many windows as before; some may occur several times.
+      summary: JSON-able summary of the choice, see :func:`choose_windows`.
     """
 
     index: WindowIndex
@@ -42,26 +42,26 @@ def choose_windows(
     """The windows that ``dataset.weighting`` draws from.
 
     * ``uniform``: all of them.
-    * ``top``: those of the episodes with the highest returns, as many whole episodes as
-      hold at most `top_fraction` of the transitions (percentile behaviour cloning's
-      selection; Chen et al., 2021).
+    * ``top``: those of the episodes with the highest returns, whole episodes that
+      together hold at most `top_fraction` of the transitions (the selection of
+      percentile behaviour cloning; Chen et al., 2021).
     * ``advantage``: drawn with p ~ min(exp(beta A / std A), clip), where A = G - V(s),
       G is the discounted return-to-go and V a regression of it on the state
       (advantage-weighted regression; Peng et al., 2019). They are drawn once, by
-      systematic resampling: window i stands in the index floor or ceil of N p_i times.
+      systematic resampling: window i occurs floor(N p_i) or ceil(N p_i) times.
     * ``both``: drawn as ``advantage`` from the windows of ``top``.
 
     Args:
       index: all windows of `episodes`.
-      episodes: what they lie in.
+      episodes: the episodes that the windows lie in.
       options: the settings.
       source: named in errors.
 
     Returns:
       The windows; the summary has ``weighting``, ``windows`` (in the index),
       ``distinct`` (different ones), ``of`` (before), ``episodes`` (different ones) and
-      the mean return of the episodes that they come from, ``return_mean``, beside that
-      of all windows, ``return_mean_uniform``.
+      ``return_mean`` (mean return of the episodes that the windows come from), and
+      ``return_mean_uniform`` (the same for all windows).
 
     Raises:
       ConfigError: no window is left.
@@ -118,14 +118,14 @@ def _best_episodes(episodes: Episodes, fraction: float) -> np.ndarray:
     return keep
 
 
-# The stages of a pipeline ask for the same ones.
+# Cached: the stages of a pipeline need the same advantages.
 @functools.lru_cache(maxsize=1)
 def estimate_advantages(episodes: Episodes, discount: float) -> np.ndarray:
     """[N] G - V(s), in units of the reward; read-only.
 
-    V is fitted twice: an episode that a time limit or the recording cut off goes on
-    with the first fit's value of its last state, where the true return-to-go would only
-    stop.
+    V is fitted twice. Where a time limit or the recording cut an episode off, its
+    return-to-go is completed by the first fit's value of its last state; otherwise late
+    states would look worse than they are.
     """
     features = _features(episodes.observations)
     values = _fit_values(features, return_to_go(episodes, discount))
@@ -156,10 +156,12 @@ def _resample(weights: np.ndarray) -> np.ndarray:
 
 
 def _features(observations: np.ndarray) -> np.ndarray:
-    """[N, F] float32 random Fourier features of z-scored states (Rahimi, Recht, 2007).
+    """[N, F] float32 random Fourier features of z-scored states.
 
-    A ridge regression on them approximates one with a Gaussian kernel, in closed form:
-    the same data gives the same values, without a training.
+    Rahimi and Recht, 2007.
+
+    A ridge regression on them approximates one with a Gaussian kernel, in closed form,
+    so that the same data gives the same values without a training.
     """
     rng = np.random.default_rng(0)
     mean = observations.mean(axis=0, dtype=np.float64)

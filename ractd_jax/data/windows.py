@@ -1,4 +1,4 @@
-"""Windows of episodes: an int32 index, and a gather of what a batch needs."""
+"""Windows of episodes: an int32 index, and functions that gather a batch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ArriveFn = Callable[[Any, Any], Any]
 
 
 class WindowIndex(NamedTuple):
-    """Where each of W windows starts, and the episode it lies in; all int32.
+    """Where each of W windows starts, and which episode it lies in; all int32.
 
     Attributes:
-      start: [W] the transition a plan is made for.
-      episode: [W] the episode that it lies in.
+      start: [W] first transition of each window.
+      episode: [W] episode of each window.
       bounds: [E + 1] episode e is ``bounds[e] : bounds[e + 1]``.
     """
 
@@ -67,9 +67,10 @@ def index_windows(
 
 
 def window_actions(actions, index: WindowIndex, rows, horizon: int):
-    """[B, H, A] plans of the windows `rows` [B]; past the end the last repeats.
+    """[B, H, A] plans of the windows `rows` [B].
 
-    Of numpy arrays a numpy array, of JAX arrays a JAX array.
+    Past an episode's end its last action repeats. The result is an array of the same
+    library, numpy or JAX, as the arguments.
     """
     steps = index.start[rows][:, None] + np.arange(horizon, dtype=np.int32)
     last = index.bounds[index.episode[rows] + 1] - 1
@@ -79,8 +80,8 @@ def window_actions(actions, index: WindowIndex, rows, horizon: int):
 def window_states(observations, index: WindowIndex, rows, horizon: int, stride: int):
     """[B, H, O] every `stride`-th state from the starts of the windows `rows` [B].
 
-    Past the end the last one repeats. Of numpy arrays a numpy array, of JAX arrays a
-    JAX array.
+    Past an episode's end its last state repeats. The result is an array of the same
+    library, numpy or JAX, as the arguments.
     """
     return window_arrivals(
         observations, index, rows, horizon, horizon, stride, lambda states, _: states
@@ -102,7 +103,7 @@ def window_arrivals(
 
     Args:
       observations: [N, O], environment units.
-      index: of the windows.
+      index: the index of the windows.
       rows: [B] windows.
       lags: [B] states of a window before the arrival.
       horizon: H.
@@ -120,8 +121,8 @@ def window_arrivals(
 def window_history(observations, index: WindowIndex, rows, history: int):
     """[B, h, O] observations up to each window's start, oldest first.
 
-    Before the episode's beginning its first observation repeats. Of numpy arrays a
-    numpy array, of JAX arrays a JAX array.
+    Before an episode's beginning its first observation repeats. The result is an array
+    of the same library, numpy or JAX, as the arguments.
     """
     steps = index.start[rows][:, None] + np.arange(1 - history, 1, dtype=np.int32)
     first = index.bounds[index.episode[rows]]

@@ -1,4 +1,4 @@
-"""How much of its teacher a student keeps, measured on two planners."""
+"""A student's fidelity to its teacher, measured on two planners."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def compare_planners(
     """:func:`ractd_jax.student.fidelity` of two planners of actions.
 
     Args:
-      teacher: solves its ODE from each noise; one candidate.
-      one_step: of one jump and one candidate, so that a key gives it the same noise.
-      observations: [S, O], or [S, h, O] of planners with a history.
+      teacher: a teacher with one candidate, which solves its ODE from each noise.
+      one_step: a student of one jump and one candidate, so that a key gives it the same
+        noise.
+      observations: [S, O], or [S, h, O] for planners with a history.
       num_noises: K plans in each state.
-      seed: of the noise.
+      seed: seed of the noise.
 
     Returns:
       The scalars of :func:`ractd_jax.student.fidelity`.

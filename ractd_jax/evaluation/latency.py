@@ -17,8 +17,8 @@ from ractd_jax.planning import Planner
 def one_core() -> Iterator[None]:
     """Keeps every thread of this process on one core, where the system can (Linux).
 
-    A small plan has nothing to gain from a second core, and hands over between threads
-    faster, and more evenly, on one: run a control loop like that (``taskset -c 0``).
+    A small plan gains nothing from a second core, and on one core the hand-over between
+    threads is faster and more even. Run a control loop like that (``taskset -c 0``).
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -40,8 +40,8 @@ def one_core() -> Iterator[None]:
 def plan_seconds(planner: Planner, calls: int, batch_size: int = 1) -> np.ndarray:
     """[calls] seconds of ``planner.act``, host transfers included.
 
-    Of a planner of states, of ``planner.plan``. The first call compiles and is not
-    counted.
+    For a planner of states, ``planner.plan`` is timed. The first call compiles and is
+    not counted.
     """
     rng = np.random.default_rng(0)
     act = planner.plan if planner.dims.plans_states else planner.act

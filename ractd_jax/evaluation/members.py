@@ -87,11 +87,11 @@ def evaluate_members(
     """As :func:`rollout.evaluate_planner` for each of M trainings, all together.
 
     Args:
-      planner: of one of them; what differs is the parameters alone.
-      params: of all, leaves [M, ...].
-      environment: what to make, M E times.
-      num_episodes: E, of each; episode e is reset with ``seed + e``.
-      seed: first reset's seed.
+      planner: the planner of one member; members differ only in their parameters.
+      params: parameters of all members, leaves [M, ...].
+      environment: the environment to make, M E times.
+      num_episodes: E, episodes of each; episode e is reset with ``seed + e``.
+      seed: seed of the first reset.
       noise: see :class:`rollout.EpisodeKeys`.
 
     Returns:

@@ -23,7 +23,7 @@ from ractd_jax.settings import Environment
 
 
 class Policy(Protocol):
-    """What acts in episodes; it may remember each one.
+    """Something that acts in episodes and may have a memory of each.
 
     ``act(observations [n, h, O], episodes [n], step) -> actions [n, A]``: the latest
     observations of those `episodes` (their numbers) that still run.
@@ -116,7 +116,7 @@ class ClosedLoop:
 
 
 class _Group:
-    """Episodes whose environments step together, and what the policy sees of them."""
+    """Episodes whose environments step together, and the policy's view of them."""
 
     def __init__(self, environments: Environments, episodes: np.ndarray):
         self.environments, self.alive = environments, episodes
@@ -129,7 +129,7 @@ class _Group:
         )
 
     def finish_step(self) -> tuple[np.ndarray, Outcome]:
-        """The episodes that stepped, and what that gave; the finished ones leave."""
+        """The episodes that stepped and their outcome; finished episodes leave."""
         episodes, outcome = self.alive, self.environments.finish_step()
         running = ~outcome.finished
         latest = outcome.observations[:, None].astype(np.float32)
@@ -150,10 +150,10 @@ def run_episodes(
     """Runs one episode in each of E environments; finished ones leave the batch.
 
     Args:
-      policy: what acts.
-      dims: of the planner, to check the environment and keep the history.
-      environment: what to make.
-      seeds: [E] of the resets.
+      policy: the policy that acts.
+      dims: the planner's sizes, to check the environment and keep the history.
+      environment: the environment to make.
+      seeds: [E] seeds of the resets.
       on_step: called with (step, episodes still running).
       on_observations: called with (observations [n, O], episodes [n], step), the
         first ones included.
@@ -217,14 +217,14 @@ def evaluate_planner(
 ) -> EpisodeResults:
     """Episodes of a planner of actions, replanning after ``plan.execute`` steps.
 
-    Episode e is reset with ``seed + e``, and its result depends on that only, not on
+    Episode e is reset with ``seed + e``. Its result depends on that seed only, not on
     the other episodes.
 
     Args:
-      planner: makes the plans.
-      environment: what to make.
+      planner: the planner.
+      environment: the environment to make.
       num_episodes: E.
-      seed: first reset's seed.
+      seed: seed of the first reset.
       noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
       on_step: called with (step, episodes still running).
       num_workers: see :func:`run_episodes`.

@@ -20,11 +20,11 @@ from ractd_jax.tasks import Task, get_task, task_of
 
 
 class StateResults(NamedTuple):
-    """What E episodes gave, and what was planned in them.
+    """Results of E episodes, and the plans that were made in them.
 
     Attributes:
       episodes: returns and lengths.
-      paths: [E, T, O] float32 states that were passed; NaN after an episode's end.
+      paths: [E, T, O] float32 visited states; NaN after an episode's end.
       first_plans: [E, H, O] float32, the plan that each episode began with.
       goals: [E, G] float32, the goal that it was made for.
       reached: [E] bool, whether the goal was reached, as the environment family says.
@@ -132,11 +132,11 @@ def evaluate_state_planner(
     """Episodes of a planner of states, from the state and the goal that it sees.
 
     Args:
-      planner: its observations are the environment's, the state and then the goal.
-      controller: of :mod:`ractd_jax.planning.controllers`.
-      environment: what to make.
+      planner: a planner of states, whose observations are the state, then the goal.
+      controller: a controller from :mod:`ractd_jax.planning.controllers`.
+      environment: the environment to make.
       num_episodes: E.
-      seed: first reset's seed.
+      seed: seed of the first reset.
       replan_every: steps between plans; None for one plan an episode.
       noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
@@ -186,17 +186,17 @@ def evaluate_controlled(
     """:func:`evaluate_state_planner` with the controller that settings name.
 
     Args:
-      planner: its plans are of states.
+      planner: a planner of states.
       options: the controller and how often to plan.
       environment: what to make.
       num_episodes: E.
-      seed: first reset's seed.
-      model: for the controller ``inverse_dynamics``.
+      seed: seed of the first reset.
+      model: the model of controller ``inverse_dynamics``.
       noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
 
     Raises:
-      ConfigError: the controller needs a model and there is none.
+      ConfigError: the controller needs a model and none is given.
     """
     settings = dataclasses.replace(planner.settings, controller=options)
     return evaluate_state_planner(

@@ -19,7 +19,7 @@ from ractd_jax.tasks.environments import (
 
 
 class Outcome(NamedTuple):
-    """What one step of n environments gave.
+    """The outcome of one step of n environments.
 
     Attributes:
       observations: [n, O] environment units.
@@ -45,7 +45,7 @@ class Environments(Protocol):
 
 
 class LocalEnvironments:
-    """Environments of this process; they step when the outcome is asked for."""
+    """Environments in this process, which step when their outcome is requested."""
 
     def __init__(self, settings: Environment, num_envs: int, dims: Dimensions):
         self._vector = make_vector_env(settings, num_envs)
@@ -80,7 +80,7 @@ class LocalEnvironments:
 def _serve(
     connection: Connection, settings: Environment, num_envs: int, dims: Dimensions
 ) -> None:
-    """Answers each request with (result, None) or (None, what was raised)."""
+    """Answers each request with (result, None) or (None, exception)."""
     try:
         environments = LocalEnvironments(settings, num_envs, dims)
     except Exception as error:
@@ -105,8 +105,8 @@ def _serve(
 class EnvironmentProcess:
     """Environments that step in a process of their own, beside this one's work.
 
-    The process is a fresh one (spawned, not forked: a fork of a process that runs JAX
-    may hang), so it knows the environments that importing packages registers.
+    The process is spawned, not forked: a fork of a process that runs JAX may hang. It
+    therefore knows only the environments that importing packages registers.
     """
 
     def __init__(self, settings: Environment, num_envs: int, dims: Dimensions):

@@ -1,7 +1,7 @@
-"""What can be counted in recorded episodes.
+"""Counts of things in recorded episodes.
 
-Pure numpy. Rows are visited in blocks, so that nothing of the size of the data is
-copied; values that are not finite are counted and otherwise left out.
+Pure numpy. Rows are visited in blocks, so that nothing as large as the data is copied.
+Values that are not finite are counted and otherwise left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SATURATED_TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Quantiles and mean of the finite values of something."""
+    """Quantiles and mean of finite values."""
 
     minimum: float
     p5: float
@@ -39,13 +39,13 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class ActionRange:
-    """How N actions of A dimensions lie in their bounds.
+    """Where N actions of A dimensions lie relative to their bounds.
 
     Attributes:
       low: [A] lower bounds, environment units.
       high: [A] upper bounds.
       outside: values beyond a bound.
-      outside_share: of all N * A values.
+      outside_share: their share of all N * A values.
       worst: how far beyond its bound the worst value lies; 0 without any.
       worst_transition: where that is; None without any.
       worst_dimension: which dimension that is; None without any.
@@ -180,7 +180,7 @@ def count_endings(episodes: Episodes) -> Endings:
 
 
 def usual_limit(episodes: Episodes) -> int | None:
-    """Steps after which most timeouts come; None when there is no such number."""
+    """The number of steps after which most timeouts come; None if there is none."""
     lengths = episodes.lengths[episodes.timeouts[episodes.starts[1:] - 1]]
     if len(lengths) == 0:
         return None

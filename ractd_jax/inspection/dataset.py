@@ -25,21 +25,6 @@ class DatasetReport(NamedTuple):
     Attributes:
       text: in Markdown.
       about: the same as JSON-able numbers.
-      references: ``score_min`` and ``score_max`` of the drawn scores; None for raw
-        ones.
-    """
-
-    text: str
-    about: dict[str, Any]
-    references: dict[str, float | None]
-
-
-class DatasetReport(NamedTuple):
-    """What was found in a dataset.
-
-    Attributes:
-      text: in Markdown.
-      about: the same as JSON-able numbers.
       references: ``score_min`` and ``score_max`` of the scores; None for raw ones.
     """
 

@@ -1,4 +1,4 @@
-"""A look at a dataset before anything is trained on it: numbers, and what is odd."""
+"""Inspection of a dataset before a training: numbers, and anything unusual."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MANY_SATURATED = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """What was found in E episodes of N transitions; JSON-able by :meth:`to_dict`.
+    """Facts about E episodes of N transitions; JSON-able by :meth:`to_dict`.
 
     Attributes:
       name: the file or dataset id.
@@ -96,12 +96,12 @@ def inspect_episodes(
     action_high: ArrayLike = 1.0,
     limit: int | None = None,
 ) -> Inspection:
-    """Looks at `episodes` as a training with plans of `horizon` steps would see them.
+    """Inspects `episodes` as a training with plans of `horizon` steps would use them.
 
     Args:
       episodes: at least one; values may be NaN or infinite.
       horizon: H, steps of a plan.
-      name: what to call the data.
+      name: name of the data.
       score_min: return that scores 0; None for no scores.
       score_max: return that scores 100; None for no scores.
       action_low: lower bound of the actions, a number or [A], environment units.

@@ -42,9 +42,9 @@ class Jumps:
 def find_jumps(episodes: Episodes, low: np.ndarray, high: np.ndarray) -> Jumps:
     """Counts the steps that change the observation unusually much.
 
-    Endings that are missing at more than one step in a hundred count as usual, and
-    resets to where the episode ended, or nearly, are no jumps: what is found is a
-    reason to look, and finding nothing is no proof.
+    A jump suggests an ending that the data does not mark. The count is a hint, not a
+    proof: unmarked endings at more than one step in a hundred pass as usual changes,
+    and a reset to nearly the same state is no jump.
 
     Args:
       episodes: the episodes; steps from one to the next do not count.

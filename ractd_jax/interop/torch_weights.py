@@ -13,7 +13,7 @@ _UNUSED_PREFIXES = ("time_mlp.", "diffusion_step_encoder.")
 
 
 class _Source:
-    """The arrays of a state dict; knows which ones have been read."""
+    """The arrays of a state dict, with a record of those that have been read."""
 
     def __init__(self, state_dict: Mapping[str, np.ndarray]):
         strip = "model."

@@ -1,8 +1,8 @@
 """Building blocks of the temporal U-Net: convolutions, group norm, FiLM residuals.
 
-Every convolution keeps its kernel as [taps, in, out] and can run in two ways that
-share the parameters: as a gather of the taps and one matrix product (the default
-on CPUs, where XLA's convolution is several times slower), or as `lax.conv`.
+Every convolution keeps its kernel as [taps, in, out] and has two forms that share
+the parameters: a gather of the taps and one matrix product (the default
+on CPUs, where XLA's convolution is several times slower), or `lax.conv`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Compute:
 
     Attributes:
       conv: ``matmul``, ``lax``, or ``auto`` (lax for many plans on accelerators, else
-        matmul); or ``packed``, as ``matmul`` with some kernels in bfloat16 and in
-        another form, which alone changes the parameters (see :class:`Packing`).
+        matmul). ``packed`` is ``matmul`` with some kernels in bfloat16 and in another
+        layout; it is the only one that changes the parameters (see :class:`Packing`).
       dtype: dtype of the activations, ``float32`` or ``bfloat16``.
     """
 
@@ -45,7 +45,7 @@ class Compute:
             raise ValueError(f"dtype must be float32 or bfloat16, not {self.dtype!r}")
 
     def uses_matmul(self, batch_size: int) -> bool:
-        """Whether convolutions of so many plans are products.
+        """Whether convolutions of this many plans are computed as products.
 
         On a GPU, products plan 1.9 times faster for one plan, 1.6 times for 100 and
         0.95 times for 1,000 (docs/performance.md).
@@ -121,7 +121,7 @@ _taps_product.defvjp(_taps_product_forward, _taps_product_backward)
 
 
 class Dense(nn.Module):
-    """y = x W + b with W [in, out], started as PyTorch starts it."""
+    """y = x W + b with W [in, out] and PyTorch's initial values."""
 
     features: int
     compute: Compute = Compute()
@@ -173,7 +173,7 @@ class Conv(nn.Module):
         return _taps_product(unfolded, kernel.reshape(-1, self.features)) + bias
 
     def packing(self, input_shape: tuple[int, int, int]) -> Packing:
-        """How its kernel is packed in a packed network."""
+        """How a packed network packs this kernel."""
         batch, length, features_in = input_shape
         positions = (length - 1) // self.stride + 1  # taps are odd, padding is half
         shape = self.kernel_size, features_in, self.features
@@ -228,8 +228,8 @@ def group_norm(
 ) -> jax.Array:
     """Group norm over (H, C / groups) of x [B, H, C]; statistics in float32.
 
-    The gradient is written out, which takes a third of the operations that
-    differentiating the forward pass takes.
+    The gradient is written by hand, with a third of the operations that differentiating
+    the forward pass takes.
     """
     return _group_norm_forward(x, scale, bias, num_groups, epsilon)[0]
 

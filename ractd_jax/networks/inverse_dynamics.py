@@ -20,8 +20,8 @@ class InverseDynamicsConfig:
 
     Attributes:
       action_dim: A.
-      change_scale: [O] the usual size of s' - s in normalised units, by which it is
-        divided: a step is a small part of the data's range.
+      change_scale: [O] usual size of s' - s in normalised units. The input s' - s is
+        divided by it, as one step covers a small part of the data's range.
       widths: hidden widths, a residual block for each.
     """
 

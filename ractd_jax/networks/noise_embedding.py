@@ -33,9 +33,9 @@ class NoiseEmbedding(nn.Module):
     Attributes:
       dim: size of the embedding, even.
       compute: how to compute.
-      kind: ``released``: sinusoids of 250 ln sigma (Ho et al., 2020, take timesteps
-        so). ``edm``: waves of ln(sigma) / 4 (Karras et al., 2022, table 1), smooth in
-        the level.
+      kind: ``released`` has sinusoids of 250 ln sigma, as Ho et al. (2020) have of
+        timesteps. ``edm`` has waves of ln(sigma) / 4 (Karras et al., 2022, table 1),
+        which are smooth in the level.
     """
 
     dim: int

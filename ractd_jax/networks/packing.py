@@ -1,4 +1,4 @@
-"""bfloat16 kernels of convolutions, laid out as a CPU multiplies them fastest."""
+"""bfloat16 kernels of convolutions in the layouts that a CPU multiplies fastest."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LARGEST_BAND = 2**20
 
 
 class Packing(NamedTuple):
-    """The product of a convolution [B, H, in] -> [B, H_out, C] that packing is for.
+    """The layout of the kernel of a convolution [B, H, in] -> [B, H_out, C].
 
     Attributes:
       batch: B.
       positions: H.
       out_positions: H_out.
-      shape: of the kernel, [taps, in, C].
-      stride: of the convolution.
+      shape: shape of the kernel, [taps, in, C].
+      stride: stride of the convolution.
     """
 
     batch: int
@@ -36,10 +36,12 @@ class Packing(NamedTuple):
     def form(self) -> str | None:
         """``thin``, ``banded``, or None where the product of the taps is faster.
 
-        Thin, for few rows: a library's product packs the kernel at every call, which
-        then takes longer than the product. Banded, for many plans of few positions:
-        one matrix from all positions to all, zero outside its band, needs no taps side
-        by side; with matrix units for bfloat16 its zeros cost less than those.
+        ``thin`` is a GEMV layout for few rows. A library's product packs the kernel at
+        every call, which takes longer than a product of few rows; this layout is read
+        as it is. ``banded`` is a band matrix for many plans of few positions: one
+        matrix from all positions to all, zero outside its band. It needs no copy of
+        the taps side by side, and with matrix units for bfloat16 its zeros cost less
+        than that copy.
         """
         taps, features_in, features = self.shape
         inputs, rows = taps * features_in, self.batch * self.out_positions
@@ -80,8 +82,8 @@ class Packing(NamedTuple):
     def thin_product(self, unfolded: jax.Array, packed: jax.Array) -> jax.Array:
         """[B, H_out, taps in] -> [B, H_out, C], the convolution without its bias.
 
-        One reduction of several operands is one loop, which reads a weight once for
-        all rows. XLA makes vectors of it where it may reorder sums
+        One reduction with several operands is one loop, which reads a weight once for
+        all rows. XLA vectorises it only where it may reorder sums
         (``xla_cpu_enable_fast_math``).
         """
         blocks = unfolded.shape[-1] // _THIN_BLOCK

@@ -46,7 +46,7 @@ class ResidualMLPConfig:
     pin_reach = 0
 
     def check_horizon(self, horizon: int) -> None:
-        """Raises ValueError for plans with more numbers than an MLP is made for."""
+        """Raises ValueError for plans with too many numbers for an MLP."""
         size = horizon * self.plan_shape[1]
         if size > LARGEST_PLAN:
             raise ValueError(
@@ -59,10 +59,10 @@ class ResidualMLPConfig:
 class ResidualMLP(nn.Module):
     """h = W [emb(t), emb(s), x, cond]; then blocks h + Dense(silu(Dense(norm(h)))).
 
-    Called as :class:`ractd_jax.networks.TemporalUNet` is. The student's form, with
-    `c_noise_stop`, differs from the teacher's in the height of ``dense_in`` only. The
-    layers are convolutions of one tap over one position, so that they compute, and
-    pack, as the U-Net's do.
+    It is called like :class:`ractd_jax.networks.TemporalUNet`. The student's form, with
+    `c_noise_stop`, differs from the teacher's only in the height of ``dense_in``. The
+    layers are convolutions of one tap over one position, so that they are computed and
+    packed like the U-Net's.
     """
 
     config: ResidualMLPConfig
@@ -134,7 +134,7 @@ def _folded_layer(noise_embedding, layer, c_noises, *, config):
 def fold_mlp_levels(
     params: dict, config: ResidualMLPConfig, c_noises: Sequence[float]
 ) -> dict:
-    """As :func:`ractd_jax.networks.fold_levels`: the embeddings' rows become a bias."""
+    """Like :func:`ractd_jax.networks.fold_levels`: embeddings become a bias."""
     levels = np.asarray(c_noises, np.float32)
     rest = {name: layer for name, layer in params.items() if name != "noise_embedding"}
     rest["dense_in"] = _folded_layer(

@@ -24,7 +24,7 @@ from ractd_jax.networks.blocks import (
 )
 from ractd_jax.networks.noise_embedding import NoiseEmbedding
 
-# Of the MLP that reads the Fourier features of the condition.
+# Width of the MLP that reads the Fourier features of the condition.
 _CONDITION_WIDTH = 128
 
 CONDITIONINGS = ("film", "ends", "both")
@@ -122,8 +122,8 @@ class TemporalUNetConfig:
 def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
     """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting).
 
-    With a `reach`, what an end is moved by moves the next steps too, the share falling
-    to nothing over `reach` steps: a clean path begins at its start without a jump.
+    With a `reach`, the steps next to an end move along with it, by a share that falls
+    to nothing over `reach` steps, so that a clean path has no jump next to its ends.
     """
     first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
     if reach:
@@ -262,14 +262,14 @@ def fold_levels(
 ) -> dict:
     """Parameters of the network at fixed noise levels, for ``c_noise=None``.
 
-    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]; at fixed
-    levels the first rows give a constant, which is added to its bias here, once,
-    instead of at every call. What is left of all FiLM layers reads the observations
-    alone and is joined into the one layer ``films``.
+    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]. At fixed
+    levels its first rows give a constant, which is added to its bias once instead of at
+    every call. The remaining rows of all FiLM layers read only the observations, and
+    are joined into one layer, ``films``.
 
     Args:
-      params: of :class:`TemporalUNet`.
-      config: its shape.
+      params: parameters of :class:`TemporalUNet`.
+      config: its configuration.
       c_noises: 250 ln t, or 250 ln t and 250 ln s for a student's network.
     """
     layers = [params[name]["film"] for name in config.block_features]

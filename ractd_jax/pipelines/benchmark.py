@@ -94,15 +94,15 @@ def run_cell(
     asked: Mapping[str, Any],
     allow_config_change: bool = False,
 ) -> Cell:
-    """Trains and evaluates one of :data:`TABLES`; what is finished is not run again.
+    """Trains and evaluates one of :data:`TABLES`, and skips what is finished.
 
-    Writes ``results.jsonl`` and ``returns.npz`` for `experiments.aggregate`, and last
-    ``cell.json``, when all of it is done.
+    Writes ``results.jsonl`` and ``returns.npz`` for `experiments.aggregate`, and
+    ``cell.json`` last, when everything is done.
 
     Args:
-      settings: of the task, with the seed.
-      dataset: of the task.
-      workdir: of this cell's trainings.
+      settings: settings of the task, with the seed.
+      dataset: the task's dataset.
+      workdir: folder of this cell's trainings.
       output: folder of the three files.
       table: its name.
       asked: :func:`asked_settings`, kept with the cell.
@@ -150,7 +150,7 @@ def run_cell(
 
 
 def _seconds_per_plan(planner: Planner) -> float:
-    """Median at batch 1 on one core, numpy in and numpy out."""
+    """Median time of a plan at batch 1 on one core, from numpy to numpy."""
     with one_core():
         return plan_latency(planner, _TIMED_CALLS)["p50"]
 
@@ -167,7 +167,7 @@ def measure_fidelity(
     student: str = "ctd",
     teacher: str = "teacher",
 ) -> dict[str, float]:
-    """Of a one-step student against its teacher, at temperature 1, on data states."""
+    """Fidelity of a one-step student to its teacher, at temperature 1, on states."""
     entries = Entry(teacher, 1.0), Entry(student, 1.0, num_steps=1)
     planners = [trainings.load_entry(entry, workdir) for entry in entries]
     states = dataset_states(dataset.episodes, _FIDELITY_STATES)
@@ -177,9 +177,9 @@ def measure_fidelity(
 
 
 def asked_settings(settings: Settings) -> dict[str, Any]:
-    """What a cell's scores depend on, of settings before the dataset is read.
+    """The settings that a cell's scores depend on, before the dataset is read.
 
-    As JSON gives it back; without the seed, where the data lies and what is logged.
+    In the form that JSON gives back, without the seed, the data's folder and logging.
     """
     found = to_dict(settings)
     del found["run"], found["seed"], found["dataset"]["root"]
@@ -210,10 +210,10 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
 
 
 def read_cells(folders: Iterable[Path]) -> list[Cell]:
-    """What :func:`run_cell` wrote in these folders; those without are left out.
+    """The results of :func:`run_cell` in these folders; folders without are left out.
 
     Raises:
-      DataError: a cell.json that is no cell.
+      DataError: a cell.json that is not a cell.
     """
     cells = []
     for folder in folders:

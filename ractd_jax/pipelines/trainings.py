@@ -1,4 +1,4 @@
-"""From a task to scores: what a pipeline of action plans trains and evaluates."""
+"""Trainings and planners of a pipeline on plans of actions, from task to scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Training(NamedTuple):
     Attributes:
       stage: (settings, dataset, workdir of the pipeline) -> stage.
       changes: section -> option -> value, in place of the config's.
-      needs: trainings that come first.
+      needs: trainings that must come first.
     """
 
     stage: Callable[[Settings, OfflineDataset, Path], Stage]
@@ -45,9 +45,9 @@ class Entry(NamedTuple):
     """A planner of a table.
 
     Attributes:
-      training: its folder.
-      temperature: if not the config's.
-      num_steps: of its sampler, if not the config's.
+      training: name of its training, which is also its folder.
+      temperature: temperature, if not the config's.
+      num_steps: steps of its sampler, if not the config's.
       noise: ``each_step`` or ``each_episode``, if not the config's.
     """
 
@@ -78,7 +78,7 @@ def _ractd(settings, dataset, workdir):
     return student_stage(settings, dataset, teacher, reward)
 
 
-# Of the sweep over weights: the reward term on one-step samples, where it is felt.
+# For the sweep over weights: the reward term on one-step samples, where it acts most.
 REWARD_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
 _FELT = {"reward_input": "one_step", "reward_temperature": 0.0}
 _UNIFORM = {"dataset": {"weighting": "uniform"}}
@@ -136,7 +136,7 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The trainings and what they need, each after what it needs."""
+    """The trainings and their prerequisites, each after its own prerequisites."""
     ordered: list[str] = []
     for name in names:
         for each in (*in_order(TRAININGS[name].needs), name):
@@ -152,10 +152,10 @@ def train_all(
     workdir: Path,
     allow_config_change: bool = False,
 ) -> dict[str, float]:
-    """Trains those of :data:`TRAININGS`, each in its folder, or finds them trained.
+    """Trains these entries of :data:`TRAININGS`, each in its folder, unless finished.
 
     Returns:
-      Name -> seconds, compilation included; of what this call did.
+      Name -> seconds of this call, compilation included.
     """
     seconds = {}
     for name in in_order(names):
@@ -168,7 +168,7 @@ def train_all(
 
 
 def load_entry(entry: Entry, workdir: Path) -> Planner:
-    """The planner of an entry; what it leaves open is as it was trained for."""
+    """The planner of an entry; options that it leaves out come from the training."""
     return ractd_jax.load_planner(
         workdir / entry.training,
         num_steps=entry.num_steps,
@@ -183,14 +183,14 @@ def evaluate_entry(
     settings: Settings,
     workdir: Path,
 ) -> EpisodeResults:
-    """Raw results of an entry, saved before anything is made of them.
+    """Raw results of an entry, saved before any statistic is computed.
 
     Args:
-      label: of the entry.
-      entry: what it is.
-      planner: of :func:`load_entry`.
-      settings: of the pipeline.
-      workdir: of the pipeline.
+      label: the entry's label.
+      entry: the entry.
+      planner: its planner, from :func:`load_entry`.
+      settings: settings of the pipeline.
+      workdir: folder of the pipeline.
     """
     options = settings.evaluation
     noise = entry.noise or options.noise

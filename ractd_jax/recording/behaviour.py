@@ -132,10 +132,10 @@ def _policy_from_arrays(arrays: Mapping[str, np.ndarray], name: str):
 def choose_snapshots(returns: Sequence[float], num_replay: int) -> dict[str, object]:
     """Which snapshots of a training to keep, by their mean returns.
 
-    The expert is the best one; medium is the last one before it within a fifth of
-    a third of its return (an early one may just stand still for its return), or the
-    nearest to that; the replay list runs from the first snapshot to
-    the expert with returns spread as evenly as the training allows.
+    The expert is the best snapshot. Medium is the last one before it whose return is
+    within a fifth of a third of the expert's, or the nearest to that (an early snapshot
+    may earn its return by standing still). The replay list runs from the first snapshot
+    to the expert, with returns spread as evenly as the training allows.
 
     Args:
       returns: mean return of each snapshot, in training order.

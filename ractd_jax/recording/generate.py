@@ -27,12 +27,12 @@ from ractd_jax.tasks.point_maze import MAZES
 
 
 class _Recipe(NamedTuple):
-    """How the episodes of a task come about.
+    """How to record the episodes of a task.
 
     Attributes:
-      environment: that records.
-      eval_environment: to evaluate in.
-      behaviour: what acted: ``algorithm``, and what else there is to say.
+      environment: the environment to record in.
+      eval_environment: the environment to evaluate in.
+      behaviour: the acting policy: ``algorithm``, and other facts about it.
       record: (num_transitions, seed, num_workers) -> episodes.
     """
 
@@ -78,7 +78,7 @@ class GeneratedDataset:
     Attributes:
       dataset_id: its Minari id.
       episodes: how many.
-      transitions: how many; whole episodes, so perhaps a few more than asked for.
+      transitions: how many; slightly more than requested, as episodes are whole.
       return_mean: mean true return.
       return_quartiles: 25%, 50% and 75% of the true returns.
     """
@@ -112,12 +112,12 @@ def generate_dataset(
     hdf5: str | None = None,
     num_workers: int | None = None,
 ) -> GeneratedDataset:
-    """Records `task` into the Minari root, and into an HDF5 file when asked.
+    """Records `task` into the Minari root and, if `hdf5` is given, into an HDF5 file.
 
     Args:
       task: such as ``hopper-medium-expert`` or ``pointmaze-umaze``.
       num_transitions: at least this many, in whole episodes.
-      seed: seed of the first episode; the others count on.
+      seed: seed of the first episode; the others count up from it.
       root: Minari root; empty for Minari's default.
       hdf5: file to write in D4RL's layout, or None.
       num_workers: processes; by default one per core.

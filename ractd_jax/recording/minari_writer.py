@@ -18,7 +18,7 @@ from ractd_jax.data.recorded import RecordedEpisode
 
 
 def _goal_observations(episode: RecordedEpisode):
-    """Observations as PointMaze gives them, whose position is the achieved goal."""
+    """Observations in PointMaze's form; the position is the achieved goal."""
     if episode.goals is None:
         return episode.observations
     size = episode.goals.shape[1]

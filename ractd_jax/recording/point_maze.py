@@ -1,10 +1,10 @@
 """D4RL's maze2d recipe: a ball driven through a maze from one random goal to the next.
 
-A planner finds the shortest way over the cells, a PD controller drives along their
-centres, noise is added to its actions, and a run goes on, goal after goal, until it
-has its steps; nothing ever terminates. The rewards are what the environment paid: 1 on
-arriving within 0.45 m of the goal in force, which is then replaced. (Those of D4RL's
-files were put in later, for one fixed goal that the recording did not aim at.)
+A planner finds the shortest path over the cells, a PD controller drives along their
+centres with noise on its actions, and a run goes from goal to goal until it has its
+steps; nothing ever terminates. Rewards are those that the environment paid: 1 on
+arriving within 0.45 m of the current goal, which is then replaced. (The rewards in
+D4RL's files were added later, for one fixed goal that the recording did not aim at.)
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ def pd_action(observations: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 class WaypointController:
-    """Drives to one goal after the other, along the centres of the cells on the way.
+    """Drives from goal to goal along the centres of the cells between them.
 
-    The waypoint always lies in the ball's cell or in one beside it, so that the
-    straight line to it crosses no wall; a ball that got off its way gets a new one.
+    The waypoint always lies in the ball's cell or in a neighbouring one, so that the
+    straight line to it crosses no wall. A ball that left its path gets a new path.
 
     Args:
-      maze: where it drives.
+      maze: the maze.
     """
 
     def __init__(self, maze: MazeMap):
         self._maze = maze
 
     def set_goal(self, position: np.ndarray, goal: np.ndarray) -> None:
-        """Plans the way from `position` [2] to `goal` [2], in metres."""
+        """Plans the path from `position` [2] to `goal` [2], in metres."""
         start, end = (
             tuple(self._maze.xy_to_cell(xy).tolist()) for xy in (position, goal)
         )
@@ -108,9 +108,9 @@ def recording_spec(name: str) -> EnvSpec:
 def record_run(
     env: gymnasium.Env, maze: MazeMap, num_steps: int, seed: int
 ) -> RecordedEpisode:
-    """One run of `num_steps` steps; a shorter one of the same seed is its beginning.
+    """One run of `num_steps` steps; a shorter run with the same seed is its beginning.
 
-    The goal at step t is the one that action t drives to and reward t is paid for.
+    The goal at step t is the one that action t drives to and that reward t is paid for.
     """
     # Not the seed alone: the environment draws its goals from that stream.
     rng = np.random.default_rng((seed, 1))

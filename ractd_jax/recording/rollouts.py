@@ -33,7 +33,7 @@ def _record(job: tuple[BehaviourPolicy, int]) -> RecordedEpisode:
 def record_episode(
     env: gymnasium.Env, policy: BehaviourPolicy, seed: int
 ) -> RecordedEpisode:
-    """One stochastic episode of `policy`; the same for the same seed."""
+    """One stochastic episode of `policy`, determined by the seed."""
     rng = np.random.default_rng(seed)
     observation, _ = env.reset(seed=seed)
     observations, actions, rewards = [observation], [], []
@@ -83,7 +83,7 @@ def mixture(
 def worker_pool(
     num_workers: int | None, start: Callable[[str], None], environment: str
 ) -> concurrent.futures.ProcessPoolExecutor:
-    """Processes, by default one for each core, that each began with ``start``."""
+    """A pool of processes, by default one for each core, which call ``start`` first."""
     # Spawned: a fork of a process that runs JAX's threads may hang.
     spawn = multiprocessing.get_context("spawn")
     workers = num_workers or os.cpu_count() or 1
@@ -117,7 +117,7 @@ def record_mixture(
 
 
 def _record_part(pool, policy, wanted, seed, ahead):
-    """Episodes of seeds from `seed` on, in order, with `ahead` of them under way."""
+    """Episodes with seeds from `seed` on, in order, `ahead` of them in progress."""
     recorded, seeds = 0, itertools.count(seed)
     pending = [pool.submit(_record, (policy, next(seeds))) for _ in range(ahead)]
     while recorded < wanted:

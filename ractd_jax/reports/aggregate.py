@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
     """A statistic and its percentile bootstrap interval.
 
     Attributes:
-      value: of the runs as they are; a float, or [K].
+      value: the statistic of the runs themselves; a float, or [K].
       low: lower end; None where some task has fewer than two runs.
       high: upper end, or None.
     """
@@ -52,7 +52,7 @@ def as_tasks(scores: Scores) -> list[np.ndarray]:
             f"{[list(task.shape) for task in tasks]}"
         )
     if not all(np.isfinite(task).all() for task in tasks):
-        raise ValueError("scores: expected finite numbers, found others")
+        raise ValueError("scores: expected finite numbers, found NaN or infinity")
     return tasks
 
 
@@ -67,7 +67,7 @@ def median(tasks: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
 
 
 def iqm(tasks: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
-    """[B] interquartile means: of the middle half of the runs of all tasks together.
+    """[B] interquartile means, over the middle half of the runs of all tasks.
 
     A run on a quartile counts with the share of it that lies inside, so that exactly a
     half is left; a trimmed mean of whole runs (scipy's trim_mean, rliable) is the same
@@ -182,5 +182,5 @@ def _pooled(tasks, weights):
 
 
 def _wins(ours, theirs):
-    """[R, S]: 1 where ours is larger, 0.5 where they tie."""
+    """[R, S]: 1 where the first score is larger, 0.5 where they tie."""
     return (np.sign(ours[:, None] - theirs) + 1.0) / 2.0

@@ -66,7 +66,7 @@ def draw_intervals(path: str | os.PathLike, summary: Mapping) -> None:
 
     Args:
       path: PNG to write.
-      summary: of :func:`aggregate_summary.summarize_groups`.
+      summary: from :func:`aggregate_summary.summarize_groups`.
     """
     from matplotlib.figure import Figure
 
@@ -121,9 +121,9 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
 
     Args:
       path: PNG to write.
-      tasks: of :func:`benchmark_table.summarize_cells`, with labels that end in
+      tasks: from :func:`benchmark_table.summarize_cells`, with labels that end in
         ``, NAME VALUE``.
-      name: of the value.
+      name: name of the value.
     """
     from matplotlib.figure import Figure
 
@@ -164,9 +164,9 @@ def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
     """Score against training step, a panel for each task (Duan 2025, figure 3.4).
 
     A line is the mean over the runs that stayed finite, at the steps that all of them
-    have; its band is the 95% bootstrap interval of that mean, from the lowest to the
-    highest of two runs, and none of one. Other runs are thin lines up to a cross at
-    their last finite checkpoint.
+    have. Its band is the 95% bootstrap interval of that mean: with two runs it reaches
+    from the lower to the higher, with one there is none. Other runs are thin lines that
+    end in a cross at their last finite checkpoint.
     """
     from matplotlib.figure import Figure
 
@@ -247,13 +247,13 @@ def _styles(groups):
 
 
 def _band_style(style, groups):
-    """Fainter where many bands lie on each other."""
+    """The style of a band, fainter where many overlap."""
     alpha = 0.2 if len(groups) <= 4 else 0.1
     return {"color": style["color"], "alpha": alpha, "linewidth": 0}
 
 
 def _counts(members):
-    """``4 runs``, with those that are left out."""
+    """Such as ``4 runs``, and how many are left out."""
     finite = sum(member.finite for member in members)
     text = f"{finite} run{'s' * (finite != 1)}"
     return text + (

@@ -1,4 +1,4 @@
-"""Tables of groups of trainings, in Markdown and LaTeX, and what stands under them."""
+"""Tables of groups of trainings, in Markdown and LaTeX, with their notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def format_markdown(summary: Mapping, command: str) -> str:
 
 
 def format_latex(summary: Mapping, command: str) -> str:
-    """The same as a tabular; it needs the package booktabs.
+    """The same table as a LaTeX tabular, which needs the package booktabs.
 
     Rows begin with ``{}``: a bracket after a line's end would be its argument.
     """
@@ -54,7 +54,7 @@ def format_latex(summary: Mapping, command: str) -> str:
 
 
 def notes(summary: Mapping) -> list[str]:
-    """What one must know to read the table."""
+    """Notes that a reader of the table needs."""
     rows = summary["groups"]
     tasks = ", ".join(f"{t} ({e})" for t, e in summary["tasks"].items())
     percent = f"{100 * summary['confidence']:g}%"
@@ -99,7 +99,7 @@ def notes(summary: Mapping) -> list[str]:
 
 
 def _header(summary):
-    """What stands above each column, such as ``offline:``, and the columns."""
+    """The line above the columns' names, such as ``offline:``, and the names."""
     offline = list(_STATISTICS.values())
     if summary["baseline"] is not None:
         offline.append(f"P(> {summary['baseline']})")
@@ -155,7 +155,7 @@ def _steps(rows) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """``0 to 4`` where all between are there, else a list."""
+    """``0 to 4`` for consecutive numbers, else a list."""
     if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
         return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(map(str, numbers))

@@ -36,8 +36,8 @@ def scores_of(
     """Scores [R_t] of the finite members, per task; None if some task has none.
 
     Args:
-      members: of one group.
-      tasks: their names.
+      members: members of one group.
+      tasks: names of the tasks.
       selection: ``offline`` takes the last checkpoint, ``online`` the best evaluated.
     """
     select = SELECTIONS[selection]

@@ -15,11 +15,11 @@ Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class Cell(NamedTuple):
-    """What one task and seed gave; JSON-able.
+    """Results of one task and seed; JSON-able.
 
     Attributes:
-      task: its name.
-      seed: of every training.
+      task: name of the task.
+      seed: seed of every training.
       data: ``score_mean`` and ``score_p90`` over the data's episodes.
       planners: label -> summary of :func:`ractd_jax.reports.statistics.summarize`.
       fidelity: of CTD, see :func:`ractd_jax.student.fidelity`.

@@ -1,4 +1,4 @@
-"""What the pictures of mazes are put together from; lengths on paper are in inches."""
+"""Parts of the pictures of mazes; lengths on paper are in inches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GOAL_MARK = {"marker": "*", "ms": 8, "mfc": _GOAL, "mec": INK, "mew": 0.6}
 _WALL_MARK = {"marker": "o", "ms": 4, "mfc": "#21918c", "mec": RED, "mew": 1.0}
 _MARGIN = 0.04
 _BORDER = 0.5  # m of the outer walls
-# Of viridis: its yellow end is lost on white.
+# Where viridis stops: its yellow end cannot be seen on white.
 _LAST_COLOUR = 0.92
 
 
@@ -38,7 +38,7 @@ def colours(count: int) -> np.ndarray:
 
 
 class Page:
-    """A figure whose places are given from the upper left."""
+    """A figure with positions counted from the upper left."""
 
     def __init__(self, width: float, height: float):
         from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ class Page:
     def add_maze(
         self, maze: MazeMap, left: float, top: float, width: float, title: str, **style
     ) -> Any:
-        """Axes with the walls, half of the outer ones; `title` stands above `top`."""
+        """Axes with the walls, half of the outer ones, and `title` above `top`."""
         from matplotlib.colors import ListedColormap
 
         x, bottom = self.at(left, top + width * aspect(maze))
@@ -94,7 +94,7 @@ class Page:
         self.figure.add_artist(FancyArrowPatch(*ends, shrinkA=0, shrinkB=0, **style))
 
     def add_legend(self, entries: Mapping[str, Any], num_columns: int) -> None:
-        """At the bottom; `entries` are of :func:`legend_entries`."""
+        """A legend at the bottom, with `entries` from :func:`legend_entries`."""
         from matplotlib.legend_handler import HandlerTuple
 
         self.figure.legend(
@@ -149,7 +149,7 @@ def draw_caption(axis: Any, text: str, colour: str, side: str, line: int) -> Non
 
 
 def legend_entries(kinds: Sequence[str]) -> dict[str, Any]:
-    """Text -> handle of the `kinds` plan, wall and path, and always of the ends."""
+    """Text -> handle, for those of plan, wall and path in `kinds`, and for the ends."""
     from matplotlib.lines import Line2D
 
     def mark(ls="none", **style):

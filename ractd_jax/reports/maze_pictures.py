@@ -1,6 +1,6 @@
-"""Pictures of plans in a maze: planners side by side, and a plan on its way from noise.
+"""Pictures of plans in a maze: planners side by side, and a plan forming from noise.
 
-At most 9 inches wide, which a README shows as about 900 pixels.
+They are at most 9 inches wide, which a README shows as about 900 pixels.
 """
 
 from __future__ import annotations
@@ -176,11 +176,11 @@ def data_plans(
     goal_radius: float = 0.5,
     start_radius: float = 0.2,
 ) -> list[np.ndarray | None]:
-    """The fastest recorded ways from starts to goals, whatever they were made for.
+    """The fastest recorded paths from starts to goals, whatever their own goals were.
 
-    Of the steps within `start_radius` of a start, the one after which the fewest
-    steps of the same episode lead to within `goal_radius` of the goal; of several,
-    the nearest to the start.
+    A path begins within `start_radius` of a start and ends, in the same episode, within
+    `goal_radius` of the goal. The one with the fewest steps is taken, and among several
+    the one that begins nearest to the start.
 
     Args:
       episodes: observations begin with x and y.

@@ -1,4 +1,4 @@
-"""The tables of maze2d: samplers beside the published numbers, and what adds what."""
+"""The tables of maze2d: samplers beside published numbers, and additions to them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _labels(results: Mapping[str, Mapping], section: str) -> list[str]:
 
 
 def _table(results, section, columns) -> str:
-    """Rows are labels, columns mazes; `columns` add what is not a score."""
+    """Rows are labels, columns mazes; `columns` adds columns other than scores."""
     mazes = list(results)
     header = ["planner", *mazes, "average", *columns]
     rows = []

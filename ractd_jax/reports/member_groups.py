@@ -13,7 +13,7 @@ def group_members(
 ) -> dict[tuple[str, ...], list[Member]]:
     """Members by the values of the parameters `by`, all parameters if none is named.
 
-    Numbers are in order of size, anything else in that of the files.
+    Groups are ordered by size where values are numbers, else as in the files.
 
     Raises:
       ConfigError: a parameter that a member does not have, members of a group that
@@ -72,7 +72,7 @@ def _check_independent(label, group, by):
 
 
 def _order(values):
-    """Place of each value: by size where all are numbers, else of appearance."""
+    """Position of each value: by size where all are numbers, else by appearance."""
     values = list(dict.fromkeys(values))
     try:
         values.sort(key=float)

@@ -1,4 +1,4 @@
-"""The report of a pipeline: a table and two pictures, from what the runs saved."""
+"""The report of a pipeline: a table and two pictures, from saved results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_report(
       results: planner name -> raw evaluation.
       nfe: planner name -> network evaluations per plan in that evaluation.
       latency: planner name -> seconds per batch-1 plan.
-      environment: reference returns of the score.
+      environment: has the reference returns of the score.
 
     Returns:
       ``upper_mode_return`` (the return that best splits the data's episodes in two),
@@ -102,7 +102,7 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def explain_report(report: dict, temperature: float) -> str:
-    """What the report of a pipeline shows, in three sentences."""
+    """A summary of a pipeline's report in three sentences."""
     rows, fidelity = report["planners"], report["fidelity"]
     every = "CTD, all windows" in fidelity
     suffix = ", all windows" if every else ""
@@ -142,7 +142,7 @@ _FIDELITY = (
 
 
 def fidelity_rows(report: dict) -> list[Sequence[str]]:
-    """What one step keeps of its teacher: a header, and a row for each student.
+    """Fidelity of one step to its teacher: a header, and a row for each student.
 
     The columns are those of :func:`ractd_jax.student.fidelity.fidelity`.
     """

@@ -1,4 +1,4 @@
-"""Reads what sweeps over seeds and parameters evaluated.
+"""Reads the results of sweeps over seeds and parameters.
 
 A folder has ``results.jsonl``, a row for each checkpoint of each member, and
 ``returns.npz`` with that checkpoint's raw episode returns under ``name@step``.
@@ -24,7 +24,7 @@ ROWS, RETURNS = "results.jsonl", "returns.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What was evaluated: the dataset, its environment, and the score's references."""
+    """An evaluated task: the dataset, its environment, and the score's references."""
 
     name: str
     environment: str
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def best(self) -> Checkpoint:
-        """The checkpoint with the best evaluation; of equals, the first."""
+        """The checkpoint with the best evaluation, the first of equal ones."""
         return max(self.evaluated, key=lambda checkpoint: checkpoint.score)
 
     @property
@@ -82,7 +82,7 @@ class Member:
 
 
 def as_text(value) -> str:
-    """A JSON value as it stands in tables; equal numbers give equal text."""
+    """A JSON value as text for tables; equal numbers give equal text."""
     if value is None:
         return "none"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -132,7 +132,7 @@ def _read_folder(folder: Path) -> list[Member]:
 
 
 def _read_rows(path: Path) -> list[tuple[dict, str]]:
-    """Checked rows, each with the place to name in an error."""
+    """Checked rows, each with its place for error messages."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -205,7 +205,7 @@ def _read_returns(path: Path) -> dict[str, np.ndarray]:
 
 
 def _member(folder, rows, returns) -> Member:
-    """A member from its rows, which may stand in any order."""
+    """A member from its rows, in any order."""
     rows = sorted(rows, key=lambda entry: entry[0]["step"])
     first, _ = rows[0]
     checkpoints: list[Checkpoint] = []
@@ -234,7 +234,7 @@ def _member(folder, rows, returns) -> Member:
 
 
 def _scores(path, row, where, returns):
-    """[E] scores of the raw returns of a row; None of one that is not finite."""
+    """[E] scores of a row's raw returns; None where the training was not finite."""
     key = f"{row['name']}@{row['step']}"
     values = returns.get(key, np.zeros(0))
     if not row["finite"]:

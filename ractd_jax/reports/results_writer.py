@@ -1,4 +1,4 @@
-"""Writes what sweeps and benchmarks evaluated, for :mod:`results_table` to read."""
+"""Writes the results of sweeps and benchmarks, for :mod:`results_table` to read."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def result_row(
     """A row of results.jsonl: one evaluation of one training.
 
     Args:
-      name: of the training.
-      params: what tells it from others, besides the seed.
-      seed: of the training.
+      name: name of the training.
+      params: parameters that distinguish it, besides the seed.
+      seed: seed of the training.
       settings: task, environment and reference returns.
-      step: of the checkpoint.
+      step: step of the checkpoint.
       last: whether it is the training's last.
       returns: [E] raw returns; None for a training that is not finite.
     """
@@ -58,9 +58,9 @@ def result_row(
 
 
 class ResultsWriter:
-    """results.jsonl and returns.npz of a folder, without a row twice.
+    """Writes results.jsonl and returns.npz of a folder, each row once.
 
-    What the folder already has is kept.
+    Rows that the folder already has are kept.
     """
 
     def __init__(self, folder: str | os.PathLike):

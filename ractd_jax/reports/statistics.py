@@ -23,7 +23,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values` [n].
 
-    Over the episodes of one training it says nothing about other training seeds.
+    An interval over the episodes of one training says nothing about other seeds.
     """
     rng = np.random.default_rng(seed)
     means = rng.choice(values, (resamples, len(values))).mean(axis=1)
@@ -35,8 +35,8 @@ def bootstrap_interval(
 def two_mode_threshold(values: np.ndarray) -> float:
     """The value that splits `values` [n] in two with the least variance within.
 
-    Otsu's criterion over the midpoints between neighbouring values; with fewer than
-    two distinct values it is that value.
+    Otsu's criterion over the midpoints between neighbouring values; with a
+    single distinct value it is that value.
     """
     ordered = np.sort(np.asarray(values, np.float64))
     cuts = np.flatnonzero(np.diff(ordered) > 0) + 1
@@ -73,7 +73,7 @@ def seed_interval(
     """Student's t interval of the mean of `scores`, one of each training seed.
 
     With four seeds a percentile bootstrap covers the mean in under 80% of cases; this
-    one is right for normal scores. None for fewer than two.
+    interval is exact for normal scores. None for fewer than two.
     """
     if len(scores) < 2:
         return None

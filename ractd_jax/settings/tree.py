@@ -25,7 +25,7 @@ from ractd_jax.settings.trainings import (
 
 @section
 class Settings:
-    """Everything that a run can be told."""
+    """All settings of a run."""
 
     task: str = option(
         "hopper-medium-expert", "Task name, for folders and for matching checkpoints."

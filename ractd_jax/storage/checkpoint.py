@@ -23,12 +23,12 @@ from ractd_jax.storage.manifest import find_damage, write_manifest
 from ractd_jax.storage.state import TrainState
 
 FOLDER = "checkpoints"
-# What lies in the folder besides steps is on its way in or out.
+# Suffixes of checkpoints that are being written or removed.
 _SAVING, _REMOVED = "saving", "removed"
 
 
 def _items(state: TrainState) -> dict[str, Any]:
-    """A state as separately stored items, so that a reader takes one of them."""
+    """A state as items that are stored separately, so that a reader can load one."""
     rest = {"step": state.step, "opt_state": state.opt_state}
     if state.target_params is not None:
         rest["target_params"] = state.target_params
@@ -58,8 +58,8 @@ class Checkpointer:
     """Checkpoints of one training, the newest `keep` of them.
 
     Attributes:
-      metadata: what was saved with the state that was restored, or None.
-      restored_step: its step, or None.
+      metadata: the metadata of the restored checkpoint, or None.
+      restored_step: the step of the restored checkpoint, or None.
     """
 
     def __init__(self, workdir: str | os.PathLike, keep: int = 2):
@@ -82,12 +82,12 @@ class Checkpointer:
         """Saves in the background; a half-written checkpoint never gets its name.
 
         Args:
-          state: what :meth:`restore` gives back.
-          metadata: JSON-able, saved with it.
-          step: its name, when the state is of several trainings.
+          state: the state that :meth:`restore` will return.
+          metadata: JSON-able data to save with it.
+          step: the checkpoint's step, where the state holds several trainings.
 
         Raises:
-          CheckpointError: this or the save before could not be written.
+          CheckpointError: this save or the previous one could not be written.
         """
         self.wait()
         items = {
@@ -121,14 +121,14 @@ class Checkpointer:
     def restore(self, target: TrainState) -> TrainState | None:
         """The newest whole checkpoint, or None if there is none at all.
 
-        `target` is a state of shapes, dtypes and shardings, as which it is restored.
+        `target` gives the shapes, dtypes and shardings to restore with.
 
         A damaged one is skipped with a warning, and removed once an older one could
         be read, so that training can save that step again.
 
         Raises:
-          CheckpointError: there are checkpoints, and none is whole; or the newest
-            whole one is no such state.
+          CheckpointError: there are checkpoints and none is whole, or the newest
+            whole one does not fit `target`.
         """
         step, damaged = _newest_whole(self._directory)
         if step is None:
@@ -190,7 +190,7 @@ class Checkpointer:
         )
 
     def _remove(self, step: int) -> None:
-        """Takes a checkpoint's name first: killed on the way, it leaves no half one."""
+        """Renames, then removes a checkpoint, so that a kill leaves no half of one."""
         removed = self._path(step, _REMOVED)
         shutil.rmtree(removed, ignore_errors=True)
         os.rename(self._path(step), removed)
@@ -210,7 +210,7 @@ class StoredModel:
       directory: the training's folder.
       metadata: what was saved beside the weights: ``stage``, ``settings``,
         ``normalizers``, ``dimensions`` and the stage's own entries.
-      step: of the checkpoint.
+      step: the checkpoint's step.
 
     Raises:
       CheckpointError: there is no checkpoint, or none that is whole.
@@ -284,20 +284,20 @@ def _read(checkpointer: ocp.Checkpointer, path: Path, args) -> Any:
     # orbax and tensorstore report what does not fit by many kinds of errors.
     except Exception as error:
         raise CheckpointError(
-            f"{path}: a whole checkpoint, but not of what this config expects "
+            f"{path}: an intact checkpoint, but not of what this config expects "
             f"({', '.join(args.keys())}): {_reason(error)}"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """An error's first line; of tensorstore's long ones, what the system said."""
+    """An error's first line, or the system's message in a long tensorstore error."""
     code = re.search(r"os_error_code='(\d+)'", str(error))
     lines = [os.strerror(int(code[1]))] if code else str(error).splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Puts a folder's names on the disk."""
+    """Syncs a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What the files of a finished checkpoint are: names, sizes and SHA-256 digests."""
+"""Manifests of checkpoints: names, sizes and SHA-256 digests of their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 
 def write_manifest(folder: Path, step: int) -> None:
-    """Writes the manifest of a checkpoint of `step`, as its files are now.
+    """Writes the manifest of a checkpoint of `step` from its current files.
 
     Raises:
       OSError: a file cannot be read or the manifest not be written.
@@ -30,9 +30,9 @@ def write_manifest(folder: Path, step: int) -> None:
 
 
 def find_damage(folder: Path, step: int) -> str:
-    """What is wrong with a checkpoint; empty if it is, byte for byte, what was saved.
+    """What is wrong with a checkpoint; empty if it equals what was saved to the byte.
 
-    Reads every byte of it once, and changes nothing.
+    It reads every byte once and changes nothing.
     """
     try:
         files = _read(folder, step)
@@ -79,14 +79,14 @@ def _read(folder: Path, step: int) -> dict | str:
 
 
 def _content(step: int, files: dict) -> str:
-    """A manifest's text, which has one form only and ends in its own digest."""
+    """A manifest's text in its only form, which ends in its own digest."""
     content = {"step": step, "files": files}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return json.dumps({**content, "sha256": digest}, indent=0, sort_keys=True) + "\n"
 
 
 def _files(folder: Path) -> dict[str, int]:
-    """Bytes of each file below `folder`, but for the manifest."""
+    """Size of each file below `folder`, except the manifest."""
     return {
         path.relative_to(folder).as_posix(): path.lstat().st_size
         for path in sorted(folder.rglob("*"))

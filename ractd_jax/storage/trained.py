@@ -19,7 +19,7 @@ def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
     """Opens a checkpoint that must be of this stage and of the same task.
 
     Raises:
-      CheckpointError: it is of another stage or task.
+      CheckpointError: it belongs to another stage or task.
     """
     stored = StoredModel(directory)
     found = stored.metadata["stage"]
@@ -47,7 +47,7 @@ def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
 def check_same_data(stored: StoredModel, metadata: dict) -> None:
     """Raises CheckpointError when a model was made for other data.
 
-    That is: other sizes, normalisers, or, where both know, other content.
+    Sizes and normalisers are compared and, where both have a digest, the content.
     """
 
     def dimensions(metadata):

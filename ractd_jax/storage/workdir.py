@@ -23,14 +23,14 @@ _HELD = (errno.EAGAIN, errno.EACCES)
 def training_folder(workdir: Path) -> Iterator[None]:
     """Makes `workdir` and keeps other trainings out of it.
 
-    A path with square brackets is refused: orbax saves checkpoints there, and its
-    store does not find them again.
+    A path with square brackets is refused: orbax would save checkpoints in it and not
+    find them again.
 
-    The lock belongs to the process: however it ends, the kernel releases it.
+    The lock belongs to the process, and the kernel releases it however that ends.
 
     Raises:
-      WorkdirError: its path has square brackets, it cannot be made or written to, its
-        disk is full, or another training runs in it.
+      WorkdirError: the path has square brackets, the folder cannot be made or written
+        to, the disk is full, or another training runs in it.
     """
     if set("[]") & set(os.path.abspath(workdir)):
         raise WorkdirError(
@@ -92,7 +92,7 @@ def check_same_dataset(
     Args:
       directory: the model's folder, named in the error.
       stored: the model's metadata.
-      now: metadata of the stage, or model, that is built on it.
+      now: metadata of the stage or model that is built on it.
 
     Raises:
       CheckpointError: they differ.
@@ -101,7 +101,7 @@ def check_same_dataset(
     before, after = (data.get("dataset", {}).get("sha256") for data in (stored, now))
     if before is None or after is None:
         logging.warning(
-            "%s: whether it was trained on dataset '%s' as it is now cannot be said: "
+            "%s: cannot tell whether it was trained on dataset '%s' as it is now: "
             "no digest of the data was kept",
             directory,
             name,
@@ -109,7 +109,7 @@ def check_same_dataset(
     elif before != after:
         raise CheckpointError(
             f"{directory}: was trained on other data than dataset '{name}' holds now "
-            f"(sha256 {before[:12]} there, {after[:12]} now); restore the data, or "
+            f"(sha256 {before[:12]} then, {after[:12]} now); restore the data, or "
             "train it again"
         )
 
@@ -123,7 +123,7 @@ def check_resumed(
       workdir: the training's folder.
       stored: the checkpoint's metadata.
       now: the stage's metadata.
-      allow_change: whether other data is a warning, and no error.
+      allow_change: whether other data is a warning instead of an error.
 
     Raises:
       CheckpointError: the data differs.
@@ -133,4 +133,4 @@ def check_resumed(
     except CheckpointError as error:
         if not allow_change:
             raise
-        logging.warning("%s; going on all the same", error)
+        logging.warning("%s; continuing anyway", error)

@@ -52,7 +52,7 @@ def make_registered(settings: Environment) -> gymnasium.Env:
 
 
 def make_vector_env(settings: Environment, num_envs: int) -> SyncVectorEnv:
-    """`num_envs` environments that are never reset behind our back.
+    """`num_envs` environments that never reset by themselves.
 
     Raises:
       ConfigError: see :func:`make_environment`.
@@ -61,7 +61,7 @@ def make_vector_env(settings: Environment, num_envs: int) -> SyncVectorEnv:
 
 
 def as_vector(envs: list[gymnasium.Env]) -> SyncVectorEnv:
-    """Live environments as one; nothing is made or reset."""
+    """Existing environments as one vector environment; nothing is made or reset."""
     makers = [lambda env=env: env for env in envs]
     return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
 
@@ -83,7 +83,7 @@ def check_spaces(
 
 
 def check_environment(settings: Environment, dims: Dimensions) -> None:
-    """Makes the environment once, to fail before a training rather than after it."""
+    """Makes the environment once, so that errors come before a training, not after."""
     env = make_environment(settings)
     check_spaces(env.observation_space, env.action_space, dims)
     env.close()

@@ -14,8 +14,8 @@ RULES = ("auto", "observation", "all")
 def flatten_observations(observations: Any, rule: str) -> np.ndarray:
     """[T, O] from T observations, as Gymnasium and Minari nest them.
 
-    Arrays are only reshaped. Of a Dict, ``auto`` takes ``observation`` and, where there
-    is one, ``desired_goal`` (``achieved_goal`` repeats a part of the observation);
+    Arrays are only reshaped. From a Dict, ``auto`` takes ``observation`` and, if it
+    exists, ``desired_goal`` (``achieved_goal`` repeats a part of the observation);
     without an ``observation`` it takes every key. ``observation`` takes that key alone,
     ``all`` every key. Nested keys come in alphabetical order.
 
@@ -24,7 +24,7 @@ def flatten_observations(observations: Any, rule: str) -> np.ndarray:
       rule: one of :data:`RULES`.
 
     Raises:
-      KeyError: ``observation`` was asked for and is not there.
+      KeyError: the rule is ``observation`` and there is no such key.
       TypeError: a leaf is not an array of numbers.
     """
     if isinstance(observations, Mapping):
@@ -38,7 +38,7 @@ def flatten_observations(observations: Any, rule: str) -> np.ndarray:
 
 
 def desired_goals(observations: Any) -> np.ndarray | None:
-    """[T, G] of goal-conditioned Dict observations; None of others."""
+    """[T, G] goals of goal-conditioned Dict observations; None for others."""
     if not isinstance(observations, Mapping) or "desired_goal" not in observations:
         return None
     return flatten_observations(observations["desired_goal"], "all")

@@ -1,8 +1,8 @@
 """D4RL's maze2d protocol (Fu et al. 2020) with gymnasium-robotics' PointMaze ball.
 
-One goal for each maze, a start anywhere, 1 for every step that ends near the goal, and
-no end before the time limit. What differs from D4RL's environment stands in
-docs/data.md.
+Each maze has one goal, starts are anywhere, every step that ends near the goal pays 1,
+and only the time limit ends an episode. docs/data.md lists the differences from D4RL's
+environment.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Maze2d(gymnasium.Env):
         self._centre = self._maze.cell_to_xy(GOAL_CELLS[maze])
         self.goal = self._centre
         env = gymnasium.make(evaluation_spec(maze), disable_env_checker=True).unwrapped
-        # It writes its model to a file, reads it, and leaves it there.
+        # The environment writes its model to a file, reads it, and does not remove it.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(env.tmp_xml_file_path)
         self._ball = env.point_env
@@ -86,8 +86,8 @@ class Maze2d(gymnasium.Env):
 
         Args:
           seed: of all starts from here on.
-          options: ``start`` and ``goal``, each (x, y) in metres, taken exactly and for
-            this episode; the velocity is drawn nonetheless.
+          options: ``start`` and ``goal``, each (x, y) in metres, for this episode
+            only and without noise; the velocity is still drawn.
 
         Raises:
           ConfigError: another option, or a position in a wall or outside the maze.
@@ -109,7 +109,7 @@ class Maze2d(gymnasium.Env):
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Pushes for 0.01 s; the reward is of the position afterwards."""
+        """Pushes for 0.01 s; the position afterwards decides the reward."""
         state, *_ = self._ball.step(action)
         reward = float(maze2d_reward(state[:2], self.goal))
         return self._observation(state), reward, False, False, {}

@@ -71,7 +71,7 @@ class MazeMap(NamedTuple):
 
 
 def evaluation_spec(name: str) -> EnvSpec:
-    """The environment as registered: the goal stays, and pays at every step there.
+    """The environment as registered: the goal stays, and every step at it is paid.
 
     Args:
       name: one of :data:`MAZES`.
@@ -118,7 +118,7 @@ def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:
 
 
 def check_free(maze: MazeMap, xy: ArrayLike, name: str) -> np.ndarray:
-    """A copy of `xy` as float64 [2], if a ball's centre can be there.
+    """A copy of `xy` as float64 [2], if a ball's centre can lie at it.
 
     A ball that is nearer to a wall than its radius is pushed out of it.
 
@@ -157,7 +157,7 @@ def shortest_path(
 ) -> list[tuple[int, int]]:
     """Free cells from `start` to `goal`, both included, each beside the one before.
 
-    Of several shortest paths always the same one.
+    Among several shortest paths, the result is always the same one.
 
     Raises:
       ValueError: there is none.
@@ -176,7 +176,7 @@ def shortest_path(
                 after[beside] = cell
                 queue.append(beside)
     if start not in after or maze.walls[start] or maze.walls[goal]:
-        raise ValueError(f"no way from cell {start} to cell {goal}")
+        raise ValueError(f"no path from cell {start} to cell {goal}")
     path = [start]
     while path[-1] != goal:
         path.append(after[path[-1]])

@@ -12,21 +12,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """A training was told to stop and has saved where it was. Not an error."""
+    """A training that a signal stopped has saved its state. This is not an error."""
 
 
 class Stop:
     """Whether a signal has asked the training to stop.
 
     Attributes:
-      signal: name of the signal; empty as long as there was none.
+      signal: name of the signal; empty before one arrives.
     """
 
     def __init__(self):
         self.signal = ""
 
     def raise_at(self, stage: str, step: int, num_steps: int) -> None:
-        """Raises Interrupted, which says how far the training came, after a signal."""
+        """Raises Interrupted, which names the step, if a signal has arrived."""
         if self.signal:
             raise Interrupted(
                 f"{stage}: stopped by {self.signal} at step {step} of {num_steps}; "
@@ -36,9 +36,9 @@ class Stop:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Turns the first SIGTERM or SIGINT into a flag; a second one acts as ever.
+    """Turns the first SIGTERM or SIGINT into a flag; a second one acts as usual.
 
-    Outside the main thread, which alone can handle signals, nothing is changed.
+    Only the main thread can handle signals; in other threads this does nothing.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

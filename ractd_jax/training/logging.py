@@ -21,7 +21,7 @@ class MetricWriter:
 
     Args:
       directory: gets ``metrics.jsonl`` and TensorBoard event files.
-      start_step: rows of later steps are dropped: a resumed run writes them again.
+      start_step: rows of later steps are dropped, as a resumed run writes them again.
       wandb_config: settings to log to Weights & Biases with, or None.
     """
 
@@ -58,8 +58,8 @@ class MetricWriter:
 class _Board:
     """TensorBoard scalars, written at once.
 
-    tensorboardX's own writer has a thread that ends with the disk's room, and its
-    caller then waits for ever.
+    tensorboardX's own writer has a thread that ends when the disk is full, after which
+    its caller waits for ever.
     """
 
     def __init__(self, directory: Path, purge_step: int):
@@ -86,7 +86,7 @@ class _Board:
 
 
 def keep_rows(path: Path, last_step: int) -> None:
-    """Drops rows after `last_step`, and one that a kill cut off."""
+    """Drops rows after `last_step`, and a last row that a kill cut off."""
     if not path.exists():
         return
     text, kept = path.read_text(errors="replace"), []

@@ -42,7 +42,7 @@ def train(
     workdir: str | os.PathLike,
     allow_config_change: bool = False,
 ) -> TrainState:
-    """Trains `stage` in `workdir` to its last step, resuming what is there.
+    """Trains `stage` in `workdir` to its last step, from its newest checkpoint if any.
 
     Args:
       stage: what to train.
@@ -59,8 +59,8 @@ def train(
     Raises:
       ConfigError: a cadence that is no multiple of ``run.steps_per_call``, a batch
         that the devices cannot share, or a folder of a training with another config.
-      CheckpointError: no checkpoint of those that are there can be read, one could not
-        be written, or they come from other data.
+      CheckpointError: there are checkpoints and none can be read, one could not be
+        written, or they come from other data.
       WorkdirError: the folder cannot be written to, or another training runs in it.
       Interrupted: SIGTERM or SIGINT came; what was done until then is saved.
       FloatingPointError: a metric is not finite.
@@ -193,7 +193,7 @@ def make_sample_fn(stage: Stage) -> parallel.SampleFn:
 
 
 def _data_of_calls(stage: Stage, run: Run, seed: int, start: int) -> Iterator[Any]:
-    """What each compiled call reads: the same resident arrays, or its own batches."""
+    """The data of each compiled call: the same resident arrays, or its own batches."""
     if not stage.streaming:
         yield from itertools.repeat(parallel.replicate(stage.data))
     calls = stream_batches(stage, seed, start, run.steps_per_call)
@@ -214,7 +214,7 @@ def init_fn(
 
 
 class _Timer:
-    """Steps per second, the first (compiling) interval left out."""
+    """Steps per second, without the first interval, which compiles."""
 
     def __init__(self, step: int):
         self._step, self._time, self._compiled = step, time.perf_counter(), False
@@ -232,7 +232,7 @@ def _scalars(info: Mapping[str, jax.Array]) -> dict[str, float]:
 
 
 def check_cadence(stage: Stage, run: Run) -> None:
-    """Raises ConfigError when steps, logs or checkpoints end within a call."""
+    """Raises ConfigError when steps, logs or checkpoints do not fall between calls."""
     cadences = {
         f"config.{stage.name}.num_steps": stage.num_steps,
         "config.run.log_every": run.log_every,
@@ -264,7 +264,7 @@ def _check_config(
         before = _read_config(path)
         sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
         changed = [
-            f"{name}: {old!r} there, {new!r} now"
+            f"{name}: {old!r} then, {new!r} now"
             for name, old, new in differences(before, settings)
             if name.split(".")[0] in sections
         ]

@@ -1,7 +1,7 @@
 """The only pmap: K optimiser steps in one compiled call over all devices.
 
 Every process of a job runs the same calls, each on its own devices. A global batch is
-drawn in the same way whatever their number, and each replica takes its part of it.
+drawn in the same way for any number of devices, and each replica takes its part.
 
 `jax.pmap` is in maintenance mode; everything that depends on it is in this file.
 """
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
     Attributes:
       index: number of the replica.
-      count: replicas, one part each.
+      count: number of replicas, one part each.
     """
 
     index: jax.typing.ArrayLike
@@ -77,8 +77,8 @@ def replicate(tree: Any, num_devices: int | None = None) -> Any:
     """Places a tree on the local devices, so that no call copies it again.
 
     Args:
-      tree: of arrays.
-      num_devices: the first of them; by default all.
+      tree: arrays.
+      num_devices: how many devices, the first ones; by default all.
     """
     mesh = _local_mesh(num_devices)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
@@ -91,7 +91,7 @@ def split_over_devices(tree: Any, num_devices: int | None = None) -> Any:
 
 
 def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """The same buffers under another sharding; of one process, the tree itself."""
+    """The same buffers under another sharding; with one process, the tree itself."""
     if jax.process_count() == 1:
         return tree
     return jax.tree.map(
@@ -103,12 +103,12 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def as_global(tree: Any) -> Any:
-    """What every process has replicated, as one array of them all, to be saved."""
+    """Arrays replicated in every process as global arrays, in order to save them."""
     return _placed(tree, _global_sharding())
 
 
 def as_local(tree: Any) -> Any:
-    """The opposite of :func:`as_global`."""
+    """The inverse of :func:`as_global`."""
     return _placed(tree, NamedSharding(_local_mesh(), PartitionSpec()))
 
 
@@ -147,15 +147,15 @@ def train_step(
     """One optimiser step of a replica; several average their gradients over AXIS.
 
     Args:
-      state: of the training.
-      frozen: what the loss reads and does not train.
-      batch: the part's.
+      state: state of the training.
+      frozen: parameters and numbers that the loss reads and does not train.
+      batch: this replica's part of the batch.
       key: the same in all replicas.
       part: which part of the global batch is this replica's.
       method: what is trained.
-      batch_size: of the global batch.
-      optimizer: of the parameters.
-      settings: of the optimiser.
+      batch_size: size of the global batch.
+      optimizer: optimiser of the parameters.
+      settings: settings of the optimiser.
       target_decay: of the target parameters, if there are any.
     """
     draws = part.of_draws(method.draw(key, batch_size))
@@ -270,11 +270,11 @@ def make_members_call(
     The leaves of `states` are [D, S / D, V, ...], the `seeds` [D, S / D], the leaves of
     `values` (``learning_rate``, and ``coefficients``, which replace those of `frozen`)
     [V]; `first`, the number of the next step, `frozen` and `data` are shared. Members
-    of one seed draw the same batches and noise: what depends on nothing else, such as
-    the teacher's solution, is computed once for all of them.
+    with the same seed draw the same batches and noise. What depends on these alone,
+    such as the teacher's solution, is computed once for all of them.
 
-    Each member makes the steps that it would have made alone on one device. One whose
-    scalars or new parameters' norm are not finite stays at the state before that step.
+    Each member makes the steps that it would have made alone on one device. A member
+    whose scalars or new parameters' norm are not finite stays at the state before them.
 
     Returns:
       (states, which are donated, and scalars [D, S / D, V] averaged over the steps).

@@ -20,9 +20,9 @@ def make_optimizer(
     """AdamW with linear warm-up, then cosine to 0 or a constant rate.
 
     Args:
-      settings: of the optimiser.
+      settings: settings of the optimiser.
       num_steps: steps of the training.
-      learning_rate: instead of the settings', also a traced one.
+      learning_rate: replaces the settings' rate; it may be traced.
     """
     warmup = min(settings.warmup_steps, num_steps)
     if settings.schedule == "cosine":
@@ -44,7 +44,7 @@ def make_optimizer(
 
 
 def ema_decay(step: jax.Array, settings: Optimizer) -> jax.Array:
-    """1 - (1 + k)^-power, capped: short memory at first, long at the end."""
+    """1 - (1 + k)^-power, capped: a short memory at first, a long one at the end."""
     decay = 1.0 - (1.0 + step) ** -settings.ema_power
     return jnp.minimum(decay, settings.ema_max_decay)
 

@@ -1,8 +1,8 @@
 """Batches gathered on the host, for data larger than the device's memory.
 
-The rows follow the law of the resident path, uniform with replacement, and depend on
-the seed and the step alone, so a resumed run goes on with the batches that the
-uninterrupted one would have had. Reading ahead is grain's work.
+Rows are drawn as for data on the device, uniformly with replacement, and depend only on
+the seed and the step, so that a resumed run has the batches of an uninterrupted one.
+grain reads ahead.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def batches_of_call(
     """Leaves [parts, num_steps, ...]: batches of steps from `first_step` on.
 
     Args:
-      stage: whose data.
-      seed: of the rows.
-      first_step: of the call.
+      stage: the stage that trains.
+      seed: seed of the rows.
+      first_step: first step of the call.
       num_steps: K.
-      parts: of the global batch; by default those of this process's devices.
+      parts: parts of the global batch; by default those of this process's devices.
     """
     if parts is None:
         first = jax.process_index() * jax.local_device_count()

@@ -43,7 +43,7 @@ class Member(NamedTuple):
 
     Attributes:
       name: such as ``reward_weight=0.3,seed=2``.
-      seed: of its initial parameters and of every draw.
+      seed: seed of its initial parameters and of every draw.
       values: setting of the stage -> value.
     """
 
@@ -85,7 +85,7 @@ def _text(value: float | None) -> str:
 
 
 def _number(name: str, text: str) -> float | None:
-    """Raises ValueError for other than a number, or "none" where that is a value."""
+    """A number, or None for "none" where that is a value; else raises ValueError."""
     return None if text == "none" and name in _NONE else float(text)
 
 
@@ -96,11 +96,11 @@ OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
 def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
     """The grid of ``"reward_weight=0,0.3;learning_rate=1e-3"`` and seeds 0, 1, ....
 
-    ``advantage_cap`` may be ``none``, too.
+    ``advantage_cap`` may also be ``none``.
 
     Raises:
-      ConfigError: a value that no program or config takes, no number, or one given
-        twice.
+      ConfigError: a value that is not a number, is out of range, or is given twice, or
+        a setting that cannot be swept.
     """
     axes: dict[str, list[float | None]] = {}
     for part in filter(None, sweep.replace(" ", "").split(";")):
@@ -129,7 +129,7 @@ def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
 
 
 def member_settings(stage: str, member: Member) -> dict:
-    """What a config has to say to train this member alone, as a nested mapping."""
+    """The settings that train this member alone, as a nested mapping."""
     section: dict[str, Any] = dict(member.values)
     if "learning_rate" in section:
         section["optimizer"] = {"learning_rate": section.pop("learning_rate")}
@@ -137,7 +137,7 @@ def member_settings(stage: str, member: Member) -> dict:
 
 
 def shared_settings(stage: str, grid: Grid, settings: Settings) -> Settings:
-    """`settings` for the one stage of a grid: with each term that a member has."""
+    """`settings` for the shared stage of a grid, with every term that a member has."""
     if stage != "student":
         return settings
     largest = {}
@@ -156,14 +156,14 @@ def train_grid(
 ) -> tuple[TrainState, np.ndarray]:
     """Trains a grid to its last step, resuming what is in `workdir`.
 
-    The states of all members are one checkpoint in `workdir`; metrics are each
-    member's, in ``members/NAME/metrics.jsonl``.
+    The states of all members form one checkpoint in `workdir`. Each member has its own
+    metrics, in ``members/NAME/metrics.jsonl``.
 
     Args:
-      stage: what each trains, but for its values.
+      stage: the stage that all members train, each with its values.
       grid: seeds and values, M = S V members.
       run: cadence of logs and checkpoints.
-      workdir: of the grid.
+      workdir: folder of the grid.
       on_checkpoint: called after each checkpoint, and once more after a resume.
 
     Returns:
@@ -358,7 +358,7 @@ def still_finite(states: TrainState, step: int) -> np.ndarray:
 
 
 def _rows(stage, states, infos, members, step, reported) -> list[dict[str, float]]:
-    """Scalars of each member; none, and one warning, of one that is not finite."""
+    """Scalars of each member; a member that is not finite has none, and one warning."""
     infos, finite = jax.device_get(infos), still_finite(states, step)
     rows = []
     for i, member in enumerate(members):

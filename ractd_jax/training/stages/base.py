@@ -1,4 +1,4 @@
-"""What a stage is, and what the stages on plans share."""
+"""The definition of a stage, and what the stages on plans share."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Stage:
 
 
 def gather_part(stage: Stage, data: Any, rows: Any, part: Part) -> Any:
-    """A part of the global batch of `rows`, of numpy and of JAX arrays alike."""
+    """A part of the global batch of `rows`, from numpy or JAX arrays."""
     axis = 1 if stage.draws_per_item else 0
     if not stage.mixes_rows:
         return stage.gather(data, part.of(rows, axis))
@@ -110,10 +110,10 @@ def gather_part(stage: Stage, data: Any, rows: Any, part: Part) -> Any:
 
 
 def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
-    """What plans of these settings and this dataset are.
+    """The sizes of plans with these settings on this dataset.
 
     Raises:
-      ConfigError: settings of `plan` that do not go together.
+      ConfigError: settings of `plan` that contradict each other.
     """
     observation = dataset.episodes.observations.shape[1]
     _check_plan(settings.plan, observation)
@@ -164,7 +164,7 @@ def _check_plan(plan: Plan, observation: int) -> None:
 
 
 def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> dict:
-    """What every checkpoint says about itself."""
+    """Metadata that every checkpoint has."""
     return {
         "stage": stage,
         "settings": to_dict(settings),
@@ -183,10 +183,10 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
 
 
 def window_episodes(settings: Settings, dataset: OfflineDataset) -> Episodes:
-    """What windows lie within: the dataset's episodes, or its ways to one goal each.
+    """The episodes that windows lie within, split at goals if the settings say so.
 
     Raises:
-      DataError: ``plan.split_at_goals`` of data without goals.
+      DataError: ``plan.split_at_goals`` is set and the data has no goals.
     """
     if settings.plan.split_at_goals:
         return split_at_goals(dataset.episodes, dataset.name)
@@ -196,7 +196,7 @@ def window_episodes(settings: Settings, dataset: OfflineDataset) -> Episodes:
 def plan_data(
     settings: Settings, dataset: OfflineDataset
 ) -> tuple[PlanData, dict[str, Any]]:
-    """The dataset's own arrays, of which nothing is copied, with the chosen windows.
+    """The dataset's own arrays, without a copy, with the chosen windows.
 
     Returns:
       The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`.
@@ -275,13 +275,13 @@ def plan_sampling(
     """How a stage draws plans.
 
     Args:
-      name: of the stage, for the log.
-      settings: of the training.
-      dataset: what it draws from.
+      name: the stage's name, for the log.
+      settings: settings of the training.
+      dataset: the dataset to draw from.
 
     Returns:
-      The fields of :class:`Stage` that say it, and the summary of the windows, for its
-      metadata.
+      The fields of :class:`Stage` about sampling, and the summary of the windows for
+      its metadata.
     """
     data, windows = plan_data(settings, dataset)
     logging.info("%s: %s", name, describe_windows(windows))

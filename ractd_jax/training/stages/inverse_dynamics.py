@@ -1,4 +1,4 @@
-"""Inverse dynamics a = f(s, s'), for the actions of plans that are made of states."""
+"""Inverse dynamics a = f(s, s'), which turn plans of states into actions."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class PairData(NamedTuple):
 
 
 def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.ndarray:
-    """The rows whose observation `stride` steps later is of the same episode.
+    """The rows whose observation `stride` steps later is in the same episode.
 
-    An episode's last observation is the one before its last action: what that action
-    led to is not recorded.
+    An episode's last observation precedes its last action, whose outcome is not
+    recorded.
 
     Args:
       starts: [E + 1] int32, episode e is ``starts[e] : starts[e + 1]``.
@@ -51,7 +51,7 @@ def within_episodes(starts: np.ndarray, rows: np.ndarray, stride: int) -> np.nda
 def gather_pairs(observations, actions, rows, stride: int) -> PairBatch:
     """The pairs that start at `rows` [B], in the units of the arrays.
 
-    Of numpy arrays numpy arrays, of JAX arrays JAX arrays.
+    The results are arrays of the same library, numpy or JAX, as the arguments.
     """
     return PairBatch(observations[rows], observations[rows + stride], actions[rows])
 
@@ -67,8 +67,8 @@ def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
 def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """Inverse dynamics, by regression on the normalised actions.
 
-    What is logged of the held-out episodes is the root mean square error of an action's
-    component, in environment units, of clipped predictions.
+    On the held-out episodes it logs the root mean square error of clipped predictions,
+    per component of an action, in environment units.
 
     Raises:
       DataError: no episode to train on is longer than the stride.

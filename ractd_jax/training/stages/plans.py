@@ -1,4 +1,4 @@
-"""The trainings of methods that learn plans from windows alone."""
+"""Trainings of methods that learn plans from windows alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
     :func:`ractd_jax.methods.register_plan_method` has made known.
 
     Raises:
-      ConfigError: plans that the method or its network is not made for.
+      ConfigError: the method or its network cannot make such plans.
     """
     method = PLAN_METHODS[name].from_settings(settings, dimensions(settings, dataset))
     options = method.options(settings)

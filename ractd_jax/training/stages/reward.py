@@ -29,14 +29,14 @@ _HELD_GOALS = 8_192
 
 
 class RewardItems(NamedTuple):
-    """What a reward model learns from.
+    """The data of a reward model.
 
     Attributes:
       data: arrays, in environment units.
       gather: (data, rows) -> RewardBatch.
       num_train: rows to train on, from 0.
       held_out: batch of the rows of episodes that are held out.
-      return_normalizer: of the targets.
+      return_normalizer: normalizer of the targets.
     """
 
     data: Any
@@ -163,8 +163,8 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             targets = options.discount ** arrived.argmax(axis=-1)
         states = data.observations[data.index.start[windows]]
         if options.target == "goal_return" and options.off_data_every is not None:
-            # A state of components of different rows: where the data never is, such as
-            # in a wall, nothing else is seen, and the return is 0.
+            # States mixed from the components of different rows lie where the data
+            # never is, such as in a wall; their return is 0.
             moved = rows % options.off_data_every == 0
             size, components = states.shape[-2], np.arange(states.shape[-1])
             others = (np.arange(size)[:, None] + components) % size
@@ -201,7 +201,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     trained together by vmap.
 
     Raises:
-      ConfigError: a target that does not fit the plans.
+      ConfigError: the target does not fit the kind of plans.
     """
     dims = dimensions(settings, dataset)
     options = settings.reward

@@ -132,10 +132,10 @@ def teacher_paths(
 ) -> PathPoints:
     """The points of the path loss: ``student.num_paths``, solved once.
 
-    Their conditions are those of all windows, whichever the teacher learned from: in
-    closed loop a student comes to states that good episodes seldom see, and has to do
-    there what its teacher would. They depend on the teacher and the data, not on the
-    training's seed, so that the members of a sweep share them.
+    Their conditions come from all windows, whichever the teacher learned from: in
+    closed loop a student reaches states that good episodes seldom visit, and must act
+    in them as its teacher would. The points depend on the teacher and the data but not
+    on the training's seed, so that the members of a sweep share them.
     """
     options = settings.student
     every = dataclasses.replace(settings.dataset, weighting="uniform")
@@ -171,7 +171,7 @@ def teacher_paths(
 def predicted_return_range(
     plan_return_fn, normalizer: MinMaxNormalizer, batch: PlanBatch
 ) -> dict:
-    """What the reward model predicts of the data's own plans, in return units."""
+    """The predicted returns of the data's own plans, in return units."""
     blocks = np.array_split(np.arange(len(batch.plans)), 16)
     predict = jax.jit(plan_return_fn)
     parts = [jax.tree.map(lambda x, i=block: x[i], batch) for block in blocks]

@@ -1,4 +1,4 @@
-"""What is watched while a student trains: what it keeps, and what it is rated at."""
+"""Metrics hooks of a student's training: its fidelity and its predicted return."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def join_probes(*probes: Probe) -> Probe:
 
 
 def _first_device(tree):
-    """The replicas agree; a probe lives on one device."""
+    """The first device's copy: replicas agree, and a probe runs on one device."""
     return jax.device_put(tree, jax.local_devices()[0])
 
 
@@ -66,9 +66,9 @@ def fidelity_probe(
 ) -> Probe:
     """:func:`ractd_jax.student.fidelity` of one-step plans, on fixed data states.
 
-    The teacher is solved once, with the steps of the path loss. A student that keeps
-    less than half of its teacher's spread in the second half of its training is warned
-    of once.
+    The teacher is solved once, with the steps of the path loss. It warns once about a
+    student that keeps less than half of its teacher's spread in the second half of the
+    training.
     """
     options = settings.student
     # Fewer states where plans are long, and each costs more.
@@ -136,16 +136,16 @@ def return_probe(
 ) -> Probe:
     """Predicted returns of one-step plans at fixed states, against the data's range.
 
-    Both at the config's pessimism, whichever a member of a sweep has. A median above
+    Both use the config's pessimism, whichever a member of a sweep has. A median above
     the data's 99th percentile is the signature of a student that exploits the reward
-    model; it is warned of once.
+    model, and is warned about once.
 
     Args:
-      settings: of the training.
-      method: the student's, with its reward ensemble.
-      reward_params: of the ensemble.
-      batch: of the data.
-      stored: what :func:`predicted_return_range` found.
+      settings: settings of the training.
+      method: the student, with its reward ensemble.
+      reward_params: parameters of the ensemble.
+      batch: a batch of the data.
+      stored: the result of :func:`predicted_return_range`.
     """
     normalizer = MinMaxNormalizer.from_dict(stored["return_normalizer"])
     condition = jax.tree.map(lambda leaf: leaf[:_RETURN_STATES], batch.condition)
