@@ -48,9 +48,10 @@ from ractd_jax.methods import EdmTeacher
 from ractd_jax.settings import from_mapping
 from ractd_jax.tables import markdown_table
 from ractd_jax.training import parallel, stages
+from ractd_jax.training.grid import Grid
 from ractd_jax.training.loop import init_fn, make_sample_fn
 from ractd_jax.training.state import make_optimizer
-from ractd_jax.training.sweep import Grid, stacked_values
+from ractd_jax.training.sweep import stacked_values
 
 FLAGS = flags.FLAGS
 

@@ -28,7 +28,7 @@ from ractd_jax.machine import machine
 from ractd_jax.methods import CtmStudent
 from ractd_jax.settings import from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
-from ractd_jax.training.sweep import make_grid
+from ractd_jax.training.grid import make_grid
 
 FLAGS = flags.FLAGS
 

@@ -9,8 +9,7 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 from ml_collections import ConfigDict, FieldReference
 
@@ -162,7 +161,7 @@ def _with_optional_fields(section) -> dict:
     A flag of such a field is a Python literal, after an equals sign:
     ``--config.student.advantage_cap=None``.
     """
-    hints, values = typing.get_type_hints(type(section)), {}
+    hints, values = get_type_hints(type(section)), {}
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):
@@ -235,6 +234,12 @@ _MAZE_SMOKE = {
     "network": {"widths": (8, 16), "embed_dim": 8},
     "reward": {**_SMOKE["reward"], "target": "goal_return"},
 }
+# Small batches: many updates count for more than quiet ones.
+_MAZE_CPU_DIFFUSION = {
+    "num_steps": 24_000,
+    "batch_size": 8,
+    "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
+}
 _MAZE_CPU = {
     "dataset": {"num_transitions": 1_000_000},
     "network": {
@@ -250,18 +255,8 @@ _MAZE_CPU = {
         "sigma_floor": 0.1,
     },
     "plan": {"conditioning": "both", "stride": 2, "split_at_goals": True},
-    # Small batches: many updates count for more than quiet ones.
-    "teacher": {
-        "num_steps": 24_000,
-        "batch_size": 8,
-        "distance": "squared",
-        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
-    },
-    "ddpm": {
-        "num_steps": 24_000,
-        "batch_size": 8,
-        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 300},
-    },
+    "teacher": {**_MAZE_CPU_DIFFUSION, "distance": "squared"},
+    "ddpm": _MAZE_CPU_DIFFUSION,
     # Small: it sees every state of every plan.
     "reward": {
         "target": "goal_return",

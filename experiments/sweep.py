@@ -19,7 +19,7 @@ from absl import flags
 from experiments import launch
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.pipelines.sweep import run_sweep
-from ractd_jax.training.sweep import make_grid, shared_settings
+from ractd_jax.training.grid import make_grid, shared_settings
 
 FLAGS = flags.FLAGS
 

@@ -17,6 +17,7 @@ import ractd_jax
 from ractd_jax import methods, tasks
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.rollout import evaluate_planner
+from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
@@ -162,6 +163,9 @@ def test_the_rule_limits_every_plan(folders, extension, resolved):
     assert largest(free) > 0.5
     # A plan keeps the noise of the lowest level, sigma_min = 0.02.
     assert largest(guided) <= -0.5 + 0.1
+    # So do the pictures of its way.
+    _, states = denoising_path(guided, observations[0], key, 2)
+    assert guided.action_normalizer.normalize(states[-1])[..., 2].max() <= -0.4
 
 
 def test_guidance_of_what_does_not_denoise_is_refused(folders, extension):

@@ -12,19 +12,14 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.members import evaluate_members
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.settings import from_mapping
+from ractd_jax.training.grid import Grid, make_grid, member_settings, shared_settings
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     make_stage,
     reward_stage,
     student_stage,
 )
-from ractd_jax.training.sweep import (
-    Grid,
-    make_grid,
-    member_settings,
-    shared_settings,
-    train_grid,
-)
+from ractd_jax.training.sweep import train_grid
 from tests.conftest import SMOKE_FLAGS, run_main
 from tests.toys import toy_dataset, toy_settings, with_loss
 

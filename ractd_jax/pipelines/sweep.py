@@ -18,8 +18,9 @@ from ractd_jax.planning import Planner
 from ractd_jax.reports.results_writer import ResultsWriter, result_row
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.training.grid import Grid, member_settings
 from ractd_jax.training.stages import Stage
-from ractd_jax.training.sweep import Grid, member_settings, train_grid
+from ractd_jax.training.sweep import train_grid
 
 
 def run_sweep(

@@ -82,7 +82,8 @@ def _trajectory(planner, condition, x_init, sigmas):
 
     @jax.jit
     def solve(params):
-        denoise_fn = guidance.bind(method.denoise_fn(params), condition)
+        denoise_fn = method.guided(method.denoise_fn(params), planner.guidance)
+        denoise_fn = guidance.bind(denoise_fn, condition)
         denoise_fn = diffusion.clip_denoised(denoise_fn)
 
         def body(x, levels):

@@ -148,6 +148,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.num_candidates,
         planner.precision,
         planner.temperature,
+        planner.guidance,
     ).plan_fn
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,135 +14,21 @@ from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.losses import StudentCoefficients
-from ractd_jax.settings import Run, Settings, from_mapping
+from ractd_jax.settings import Run
 from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.workdir import check_resumed, training_folder
 from ractd_jax.training import parallel
 from ractd_jax.training.calls import run_calls
+from ractd_jax.training.grid import NONE, Grid
 from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
 from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import make_optimizer
 
-# What a compiled program takes as values, by stage; the seed besides.
-SWEEPABLE = {
-    "teacher": ("learning_rate",),
-    "reward": ("learning_rate",),
-    "student": ("learning_rate", *StudentCoefficients._fields),
-}
-# Those that may be "none", and what stands for it in a program that has the others.
-_NONE = {"advantage_cap": np.inf}
-
-
-class Member(NamedTuple):
-    """One training of a grid.
-
-    Attributes:
-      name: such as ``reward_weight=0.3,seed=2``.
-      seed: seed of its initial parameters and of every draw.
-      values: setting of the stage -> value.
-    """
-
-    name: str
-    seed: int
-    values: Mapping[str, float | None]
-
-
-class Grid(NamedTuple):
-    """Every seed with every set of values.
-
-    Attributes:
-      seeds: [S].
-      values: [V] setting of the stage -> value.
-    """
-
-    seeds: Sequence[int]
-    values: Sequence[Mapping[str, float | None]]
-
-    @property
-    def members(self) -> list[Member]:
-        """[S V], all values of the first seed first."""
-        return [
-            Member(
-                ",".join(
-                    [f"{name}={_text(value)}" for name, value in values.items()]
-                    + [f"seed={seed}"]
-                ),
-                seed,
-                values,
-            )
-            for seed in self.seeds
-            for values in self.values
-        ]
-
-
-def _text(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
-
-
-def _number(name: str, text: str) -> float | None:
-    """A number, or None for "none" where that is a value; else raises ValueError."""
-    return None if text == "none" and name in _NONE else float(text)
-
-
 # (step, states with leaves [M, ...], [M] whether each is still finite)
 OnCheckpoint = Callable[[int, TrainState, np.ndarray], None]
-
-
-def make_grid(sweep: str, num_seeds: int, stage: str) -> Grid:
-    """The grid of ``"reward_weight=0,0.3;learning_rate=1e-3"`` and seeds 0, 1, ....
-
-    ``advantage_cap`` may also be ``none``.
-
-    Raises:
-      ConfigError: a value that is not a number, is out of range, or is given twice, or
-        a setting that cannot be swept.
-    """
-    axes: dict[str, list[float | None]] = {}
-    for part in filter(None, sweep.replace(" ", "").split(";")):
-        name, _, listed = part.partition("=")
-        if name not in SWEEPABLE[stage] or name in axes:
-            raise ConfigError(
-                f"--sweep: expected each of {', '.join(SWEEPABLE[stage])} at most once "
-                f"for a {stage}, found {name!r}"
-            )
-        try:
-            axes[name] = [_number(name, value) for value in listed.split(",")]
-        except ValueError:
-            raise ConfigError(
-                f"--sweep: expected numbers with commas after {name}=, found {listed!r}"
-            ) from None
-        if len(set(axes[name])) < len(axes[name]):
-            raise ConfigError(f"--sweep: {name} has a value twice: {listed}")
-    values = [
-        dict(zip(axes, chosen, strict=True))
-        for chosen in itertools.product(*axes.values())
-    ]
-    grid = Grid(range(num_seeds), values)
-    for member in grid.members:
-        from_mapping(member_settings(stage, member))  # What a config would refuse.
-    return grid
-
-
-def member_settings(stage: str, member: Member) -> dict:
-    """The settings that train this member alone, as a nested mapping."""
-    section: dict[str, Any] = dict(member.values)
-    if "learning_rate" in section:
-        section["optimizer"] = {"learning_rate": section.pop("learning_rate")}
-    return {"seed": member.seed, stage: section}
-
-
-def shared_settings(stage: str, grid: Grid, settings: Settings) -> Settings:
-    """`settings` for the shared stage of a grid, with every term that a member has."""
-    if stage != "student":
-        return settings
-    largest = {}
-    for name in ("reward_weight", "path_weight"):
-        default = getattr(settings.student, name)
-        largest[name] = max(values.get(name, default) for values in grid.values)
-    return from_mapping({"student": largest}, settings)
 
 
 def train_grid(
@@ -339,7 +223,7 @@ def stacked_values(stage: Stage, grid: Grid) -> dict:
         values = [value.get(name, default) for value in grid.values]
         if all(value is None for value in values):
             return None
-        numbers = [_NONE[name] if value is None else value for value in values]
+        numbers = [NONE[name] if value is None else value for value in values]
         return np.array(numbers, np.float32)
 
     found = {"learning_rate": stacked("learning_rate", stage.optimizer.learning_rate)}
