@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_stage_is_refused(trained, linear, tmp_path):
         CheckpointError, match="expected an inverse_dynamics checkpoint, found a reward"
     ):
         load_inverse_dynamics(tmp_path / "reward")
-    with pytest.raises(CheckpointError, match="found a inverse_dynamics"):
+    with pytest.raises(CheckpointError, match="found one of 'inverse_dynamics'"):
         load_planner(trained[0])
     with pytest.raises(CheckpointError, match="checkpoints"):
         load_inverse_dynamics(tmp_path / "nowhere")

@@ -174,7 +174,7 @@ def test_more_steps_of_either_sampler(smoke_run, observations):
 
 
 def test_other_stages_do_not_load_as_planners(smoke_run, tmp_path):
-    with pytest.raises(CheckpointError, match="found a reward checkpoint"):
+    with pytest.raises(CheckpointError, match="found one of 'reward'"):
         ractd_jax.load_planner(smoke_run / "reward")
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         ractd_jax.load_planner(tmp_path)
