@@ -39,7 +39,8 @@ def load_planner(
     """Loads the planner trained in `directory`.
 
     Args:
-      directory: workdir of train_teacher, train_student, train_ddpm or train_bc.
+      directory: workdir of a training of a method that makes plans: a teacher,
+        student, ddpm or bc.
       num_steps: Heun steps of a teacher (default ``evaluation.teacher_steps`` of its
         settings), steps of a DDPM model (default all; fewer are DDIM's) or jumps of a
         student (default ``evaluation.student_steps``).
