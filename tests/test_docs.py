@@ -17,6 +17,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 CONFIG_FLAG = re.compile(r"^--config\.([a-z0-9_.]+)=")
+MAIN = re.compile(r"\b(experiments|benchmarks)\.([a-z_]+)")
 
 
 CITATION = re.compile(
@@ -72,6 +73,13 @@ def test_commands_name_modules_flags_and_settings_that_exist(page):
             elif word.startswith("--"):
                 flag = word[2:].partition("=")[0]
                 assert f'"{flag}"' in source, word
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name_of)
+def test_mains_named_in_the_text_exist(page):
+    """Outside of blocks of commands, too."""
+    for folder, name in MAIN.findall(page.read_text()):
+        assert (ROOT / folder / f"{name}.py").exists(), f"{folder}.{name}"
 
 
 def test_commands_are_found_in_the_pages():
