@@ -125,6 +125,8 @@ def _unique_leaves(tree: Any):
     weights, seen, places = {}, {}, []
     for path, leaf in leaves:
         array = np.asarray(leaf)
+        if array.dtype == jnp.bfloat16:  # numpy's files have no such numbers.
+            array = array.astype(np.float32)
         content = (array.shape, array.dtype.str, _digest(array.tobytes()))
         if content not in seen:
             seen[content] = len(seen)
