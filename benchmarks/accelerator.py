@@ -130,9 +130,9 @@ def sampling_rows(dataset, widths, folder: Path) -> Rows:
     rate = read_rate(FLAGS.read)
     yield "reading memory", {"GB_per_s": rate / 1e9}
 
-    def plan_row(role, steps, conv, calls):
+    def plan_row(stage, steps, conv, calls):
         planner = random_planner(
-            widths, dataset, role, steps, conv=conv, dtype=FLAGS.dtype
+            widths, dataset, stage, steps, conv=conv, dtype=FLAGS.dtype
         )
         # Levels share their kernels.
         leaves = {id(leaf): leaf for leaf in jax.tree.leaves(planner.weights)}

@@ -76,26 +76,26 @@ def settings_for(widths, batch_size: int = 256, **network) -> Settings:
 def random_planner(
     widths,
     dataset: OfflineDataset,
-    role: str = "student",
+    stage: str = "student",
     num_steps: int = 1,
     **network,
 ) -> Planner:
     """A planner with random weights, its U-Net of `widths`."""
-    return planner_of(settings_for(widths, **network), dataset, role, num_steps)
+    return planner_of(settings_for(widths, **network), dataset, stage, num_steps)
 
 
 def planner_of(
-    settings: Settings, dataset: OfflineDataset, role: str, num_steps: int
+    settings: Settings, dataset: OfflineDataset, stage: str, num_steps: int
 ) -> Planner:
     """A planner of these settings with random weights."""
     dims = stages.dimensions(settings, dataset)
-    method = PLAN_METHODS[role].from_settings(settings, dims)
+    method = PLAN_METHODS[stage].from_settings(settings, dims)
     params = jax.jit(method.init)(jax.random.key(0))
     normalizers = dataset.observation_normalizer, dataset.action_normalizer
     return Planner(
         settings,
         dims,
-        role,
+        stage,
         params,
         *normalizers,
         num_steps=num_steps,

@@ -66,11 +66,11 @@ def latency_rows(dataset, calls: int) -> dict:
     """Students of 1, 2 and 4 steps and the teacher's 79, at batch 1 and 100."""
     rows = {}
     with one_core():
-        for role, steps in (("student", 1), ("student", 2), ("student", 4)):
-            planner = random_planner(SMALL, dataset, role, steps)
+        for stage, steps in (("student", 1), ("student", 2), ("student", 4)):
+            planner = random_planner(SMALL, dataset, stage, steps)
             for batch in (1, 100):
                 count = calls if batch == 1 else max(calls // 10, 10)
-                rows[f"{role}, {steps} step, batch {batch}"] = latency_of(
+                rows[f"{stage}, {steps} step, batch {batch}"] = latency_of(
                     planner, batch, count
                 )
         teacher = random_planner(SMALL, dataset, "teacher", 79)

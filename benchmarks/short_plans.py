@@ -152,9 +152,9 @@ def _add_torch(rows: dict, settings: Settings, dataset: OfflineDataset, calls: i
 
     dims = stages.dimensions(settings, dataset)
     config = methods.make_network(settings.network, dims).config
-    for name, role in (("teacher", "teacher"), ("ctd", "student")):
+    for name, stage in (("teacher", "teacher"), ("ctd", "student")):
         row = rows[f"{name} step"]
-        row["torch_step_s"] = torch_step_seconds(settings, config, role, calls)
+        row["torch_step_s"] = torch_step_seconds(settings, config, stage, calls)
         row["times_torch"] = row["torch_step_s"] / row["step_s"]
 
 

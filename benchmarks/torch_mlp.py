@@ -212,12 +212,12 @@ def _made_up_paths(settings: Settings, shape, condition: int, grid) -> PathPoint
     )
 
 
-def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, role: str):
+def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, stage: str):
     """() -> loss of a batch drawn from made-up windows, as training draws it."""
     noise = settings.diffusion
     windows = torch.rand(_WINDOWS, *config.plan_shape) * 2 - 1
     conditions = torch.randn(_WINDOWS, config.condition_dim)
-    batch = getattr(settings, role).batch_size
+    batch = getattr(settings, stage).batch_size
 
     def drawn():
         rows = torch.randint(0, _WINDOWS, (batch,))
@@ -229,7 +229,7 @@ def _loss_fn(settings: Settings, config: ResidualMLPConfig, network, role: str):
         draw = torch.randn_like(plans)
         return teacher_loss(network, plans, cond, sigma, draw, noise)
 
-    if role == "teacher":
+    if stage == "teacher":
         return of_teacher
     teacher = TorchMLP(config, num_levels=1).requires_grad_(False)
     scales = settings.student.num_scales or noise.num_scales
@@ -294,7 +294,7 @@ def _check_losses(settings: Settings) -> None:
 
 
 def torch_step_seconds(
-    settings: Settings, config: ResidualMLPConfig, role: str, calls: int
+    settings: Settings, config: ResidualMLPConfig, stage: str, calls: int
 ) -> float:
     """Median seconds of an optimiser step of the teacher or the CTD student.
 
@@ -303,7 +303,7 @@ def torch_step_seconds(
     """
     _check_losses(settings)
     torch.manual_seed(0)
-    network = TorchMLP(config, num_levels=1 if role == "teacher" else 2)
-    loss_fn = _loss_fn(settings, config, network, role)
-    step = make_step(network, loss_fn, getattr(settings, role).optimizer)
+    network = TorchMLP(config, num_levels=1 if stage == "teacher" else 2)
+    loss_fn = _loss_fn(settings, config, network, stage)
+    step = make_step(network, loss_fn, getattr(settings, stage).optimizer)
     return float(np.median(seconds_of(step, calls, warm=5)))

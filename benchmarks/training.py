@@ -50,7 +50,7 @@ def student_stage(settings: Settings, dataset, folder: Path):
     return stages.student_stage(settings, dataset, str(folder), None)
 
 
-def torch_step_seconds(widths, batch_size: int, role: str, calls: int) -> float:
+def torch_step_seconds(widths, batch_size: int, stage: str, calls: int) -> float:
     """Median seconds of the same step in PyTorch: loss, AdamW, EMA of the weights."""
     import torch
 
@@ -58,7 +58,7 @@ def torch_step_seconds(widths, batch_size: int, role: str, calls: int) -> float:
 
     torch.manual_seed(0)
     noise = {"sigma_min": 0.02, "sigma_data": 0.5}
-    levels = 2 if role == "student" else 1
+    levels = 2 if stage == "student" else 1
     network = TorchUNet(3, 11, widths, 32, num_levels=levels)
     parameters = list(network.parameters())
     average = [p.detach().clone() for p in parameters]
@@ -105,7 +105,7 @@ def torch_step_seconds(widths, batch_size: int, role: str, calls: int) -> float:
             lambda x, sigma: jump(network, x, sigma, sigma, cond, **noise)[1]
         )
 
-    loss_fn = student_loss if role == "student" else teacher_loss
+    loss_fn = student_loss if stage == "student" else teacher_loss
     seconds = []
     for _ in range(calls + 2):
         start = time.perf_counter()
@@ -132,9 +132,9 @@ def training_rows(dataset, folder: Path, calls: int, batch_size: int = 256) -> d
             "evaluations_ratio": STUDENT_EVALUATIONS / TEACHER_EVALUATIONS,
         }
         if torch_is_here():
-            for role, ours in (("teacher", teacher), ("student", student)):
-                theirs = torch_step_seconds(widths, batch_size, role, 3 * calls)
-                found[f"torch_{role}_step_s"] = theirs
-                found[f"{role}_times_torch"] = theirs / ours
+            for name, ours in (("teacher", teacher), ("student", student)):
+                theirs = torch_step_seconds(widths, batch_size, name, 3 * calls)
+                found[f"torch_{name}_step_s"] = theirs
+                found[f"{name}_times_torch"] = theirs / ours
         rows[str(list(widths))] = found
     return rows

@@ -33,7 +33,7 @@ def main():
     about = {"weights": FLAGS.weights, **describe_checkpoint(FLAGS.checkpoint)}
     metadata = export_planner(planner, FLAGS.output, about)
     policy = ractd_jax.load_policy(FLAGS.output)
-    summary = {name: metadata[name] for name in ("task", "role", "num_steps", "nfe")}
+    summary = {name: metadata[name] for name in ("task", "stage", "num_steps", "nfe")}
     summary["temperature"] = metadata["temperature"]
     summary["bytes"] = os.path.getsize(FLAGS.output)
     summary["largest_difference_from_planner"] = largest_difference(planner, policy)

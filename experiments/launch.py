@@ -14,6 +14,7 @@ from ml_collections import config_flags
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import ConfigError, RactdError
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.settings.options import described_tree
 from ractd_jax.training.interruption import Interrupted
 
 FLAGS = flags.FLAGS
@@ -34,12 +35,13 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
     Args:
       required: which of the two must be given.
     """
+    fields = (f"--{name}: {text}" for name, text in described_tree(Settings()))
     config_flags.DEFINE_config_file(
         "config",
         None,
         "Config file with an optional preset, such as "
         "configs/hopper_medium_expert.py:smoke. --config.SECTION.FIELD=VALUE sets one "
-        "of the fields that docs/settings.md lists.",
+        "of its fields:\n" + "\n".join(fields),
         lock_config=True,
     )
     flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")

@@ -28,7 +28,7 @@ import numpy as np
 
 from ractd_jax.errors import PolicyError
 
-FORMAT, VERSION = "ractd_jax policy", 2
+FORMAT, VERSION = "ractd_jax policy", 3
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 KEY_IMPL = "threefry2x32"
 # Smaller weights are constants of the compiled program, which saves a fifth of a call.
@@ -107,7 +107,7 @@ class Policy:
     Attributes:
       metadata: the contents of ``metadata.json``.
       dims: O, A, H and h.
-      role: ``teacher`` or ``student``.
+      stage: ``teacher`` or ``student``.
       num_steps: steps of the sampler.
       nfe: network evaluations of a plan.
       execute: actions of a plan to execute before the next.
@@ -118,7 +118,7 @@ class Policy:
     def __init__(self, metadata: dict, program: jax.export.Exported, weights: list):
         self.metadata = metadata
         self.dims = PolicyDimensions(**metadata["dimensions"])
-        self.role: str = metadata["role"]
+        self.stage: str = metadata["stage"]
         self.num_steps: int = metadata["num_steps"]
         self.nfe: int = metadata["nfe"]
         self.execute: int = metadata["execute"]

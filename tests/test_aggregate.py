@@ -1,7 +1,6 @@
 """Statistics over training seeds: against closed forms and scipy, and end to end."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ractd_jax.errors import ConfigError, DataError, RactdError
 from ractd_jax.reports import aggregate
 from ractd_jax.reports.aggregate import (
     as_tasks,
@@ -20,16 +18,11 @@ from ractd_jax.reports.aggregate import (
     performance_profile,
     probability_of_improvement,
 )
-from ractd_jax.reports.aggregate_pictures import training_curve
-from ractd_jax.reports.aggregate_report import format_latex
-from ractd_jax.reports.aggregate_summary import summarize_groups
 from ractd_jax.reports.comparison import write_comparison
-from ractd_jax.reports.member_groups import find_group, group_members
-from ractd_jax.reports.results_table import as_text, read_results
+from tests.aggregate_toys import WALKER
 from tests.conftest import run_main
 from tests.sweep_files import TASK, member_rows, write_members, write_sweep
 
-WALKER = {**TASK, "task": "walker2d-medium", "environment": "Walker2d-v5"}
 ENDINGS = (".md", ".tex", ".json",
            "_profiles.png", "_intervals.png", "_training.png")  # fmt: skip
 
@@ -289,211 +282,3 @@ def test_main_runs_and_says_how(tmp_path):
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert len(rows) == 4 and not any("[" in row for row in rows)
     assert (tmp_path / "out.md").read_text().strip() == done.stdout.strip()
-
-
-def test_training_curve_bands(tmp_path):
-    """None of one run, the extremes of two, a bootstrap of three; common steps only."""
-    sets = [{1: [0.0], 2: [2.0]}, {1: [4.0], 2: [6.0], 3: [9.0]}, {1: [8.0], 2: [7.0]}]
-    write_members(
-        tmp_path, [member_rows({}, seed, scores) for seed, scores in enumerate(sets)]
-    )
-    members = read_results([tmp_path])
-    steps, means, low, high, band = training_curve(members[:2])
-    assert steps.tolist() == [1, 2] and band == "lowest to highest"
-    np.testing.assert_allclose([means, low, high], [[2, 4], [0, 2], [4, 6]], atol=1e-9)
-    assert training_curve(members[:1])[2:] == (None, None, "no band")
-    *_, low, high, band = training_curve(members)
-    assert band.startswith("95%") and np.all(low >= 0) and np.all(low < high)
-
-
-def test_best_checkpoint_is_each_runs_own(tmp_path):
-    write_members(
-        tmp_path,
-        [
-            member_rows({}, 0, {1: [9.0], 2: [1.0], 3: [9.0]}),
-            member_rows({}, 1, {1: [0.0], 2: [5.0], 3: [2.0]}),
-        ],
-    )
-    assert [m.best.step for m in read_results([tmp_path])] == [1, 2]
-
-
-def test_groups_are_ordered_and_found_by_value(tmp_path):
-    write_sweep(tmp_path, weights=(10, 0.5, 2.0), seeds=1, num_steps=2)
-    groups = group_members(read_results([tmp_path]))
-    assert list(groups) == [("0.5",), ("2",), ("10",)]
-    for text in ("2", "2.0", "reward_weight=2", " 2e0"):
-        assert find_group(list(groups), ["reward_weight"], text) == ("2",)
-    for text in ("3", "2,2", "other=2", ""):
-        with pytest.raises(ConfigError, match="--baseline: expected 'reward_weight=0."):
-            find_group(list(groups), ["reward_weight"], text)
-
-
-def test_values_as_text():
-    values = (0, 0.0, 1e-5, True, None, "a_b", [1, 2], 1234567, -0.25)
-    expected = "0|0|1e-05|true|none|a_b|[1, 2]|1234567|-0.25"
-    assert "|".join(map(as_text, values)) == expected
-
-
-def test_latex_is_escaped(tmp_path):
-    """Every special character of a value comes out of the table as itself."""
-    params = {"a_b%": "[50% & {x}_$y\\~^#<>"}
-    write_members(tmp_path, [member_rows(params, 0, {1: [1.0]})])
-    groups = group_members(read_results([tmp_path]))
-    text = format_latex(summarize_groups(groups, list(params)), "c_d")
-    assert r"a\_b\%" in text and r"\texttt{c\_d}" in text
-    assert (
-        r"{}[50\% \& \{x\}\_\$y\textbackslash{}\textasciitilde{}"
-        r"\textasciicircum{}\#\textless{}\textgreater{} & 1 &" in text
-    )
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    ends = [len(re.findall(r"(?<!\\)&", row)) for row in rows]
-    assert ends[1:] == [9] * 2
-
-
-def group_error(folder, members, by=()):
-    write_members(folder, members)
-    with pytest.raises(ConfigError) as caught:
-        group_members(read_results([folder]), by)
-    return str(caught.value)
-
-
-def test_groups_that_cannot_be_compared(tmp_path):
-    scores = {1: [1.0]}
-    first = member_rows({"w": 0, "lr": 1}, 0, scores)
-    other = member_rows({"w": 0, "lr": 2}, 0, scores)
-    walker = member_rows({"w": 1, "lr": 1}, 0, scores, WALKER)
-    bare = member_rows({"lr": 1}, 1, scores)
-    text = group_error(tmp_path, [first, other], ["w"])
-    assert "one run for each task and seed" in text and "add lr to --by" in text
-    assert "no parameter 'v', expected some of w, lr" in group_error(
-        tmp_path, [first], ["v"]
-    )
-    assert "no parameter 'w'" in group_error(tmp_path, [first, bare])
-    text = group_error(tmp_path, [first, walker], ["w"])
-    assert "w=1: expected the tasks" in text or "w=0: expected the tasks" in text
-
-
-def test_pooled_parameters_are_named(tmp_path):
-    """Runs with seeds of their own may differ in what --by leaves out."""
-    write_members(
-        tmp_path / "sweep",
-        [member_rows({"w": 0, "lr": seed}, seed, {1: [1.0 * seed]}) for seed in (1, 2)],
-    )
-    text = write_comparison([tmp_path / "sweep"], tmp_path / "out", ["w"])
-    assert "differ in lr" in text
-
-
-def test_folders_that_hold_the_same_runs(tmp_path):
-    write_sweep(tmp_path, seeds=1, num_steps=2)
-    with pytest.raises(ConfigError, match="one run for each task and seed.*drop one"):
-        group_members(read_results([tmp_path, tmp_path]))
-
-
-def test_folders_that_disagree_about_a_task(tmp_path):
-    for name, task in (("a", TASK), ("b", {**TASK, "score_max": 99.0})):
-        write_sweep(tmp_path / name, seeds=1, task=task, num_steps=2)
-    with pytest.raises(DataError, match="one environment and reference of a task"):
-        read_results([tmp_path / "a", tmp_path / "b"])
-
-
-BAD_FIELDS = [
-    ({"seed": "2"}, "line 2: field 'seed'.*integer.*found '2'"),
-    ({"seed": True}, "line 2: field 'seed'"),
-    ({"step": -1}, "line 2: field 'step'"),
-    ({"task": ""}, "line 2: field 'task'"),
-    ({"params": None}, "line 2: field 'params'.*an object.*None"),
-    ({"last": 1}, "line 2: field 'last'.*true or false"),
-    ({"last": False}, "line 2: field 'last'.*no last row"),
-    ({"finite": None}, "line 2: field 'finite'"),
-    ({"finite": False}, "line 2: field 'finite'.*no episodes"),
-    ({"num_episodes": 3}, "line 2: field 'num_episodes'.*2, the returns.*found 3"),
-    ({"score_min": float("nan")}, "line 2: field 'score_min'.*finite"),
-    ({"score_max": -21.0}, "line 2: field 'score_max'.*more than score_min"),
-    ({"environment": "Ant-v5"}, "line 2: field 'environment'.*Hopper-v5.*Ant-v5"),
-    ({"seed": 5}, "line 2: field 'seed'.*expected 0, found 5"),
-    ({"step": 1}, "field 'step'.*one row for each step.*1 again"),
-]
-
-
-def two_rows():
-    return member_rows({"w": 1}, 0, {1: [1.0, 2.0], 2: [3.0, 4.0]})
-
-
-@pytest.mark.parametrize(("change", "message"), BAD_FIELDS)
-def test_rows_that_are_wrong(tmp_path, change, message):
-    rows, returns = two_rows()
-    rows[1] |= change
-    write_members(tmp_path, [(rows, returns)])
-    with pytest.raises(DataError, match=message) as caught:
-        read_results([tmp_path])
-    assert "results.jsonl" in str(caught.value)
-
-
-def test_a_missing_field_is_named(tmp_path):
-    rows, returns = two_rows()
-    del rows[0]["score_max"]
-    write_members(tmp_path, [(rows, returns)])
-    with pytest.raises(DataError, match="line 1: field 'score_max'.*no such field"):
-        read_results([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (None, "no such array"),
-        (np.zeros(0), "E at least 1"),
-        (np.zeros((2, 1)), r"E at least 1, found float64 \[2, 1\]"),
-        (np.zeros(2, int), "float64"),
-        (np.array(["a", "b"]), "float64"),
-        (np.array([1.0, np.inf]), "finite returns"),
-        (np.array([1.0, None]), "raw episode returns.*pickle"),
-    ],
-)
-def test_returns_that_are_wrong(tmp_path, values, message):
-    rows, returns = two_rows()
-    returns["w=1,seed=0@2"] = values
-    if values is None:
-        del returns["w=1,seed=0@2"]
-    write_members(tmp_path, [(rows, returns)])
-    with pytest.raises(DataError, match=message) as caught:
-        read_results([tmp_path])
-    assert "returns.npz" in str(caught.value)
-
-
-def test_finite_after_non_finite(tmp_path):
-    rows, returns = member_rows({}, 0, {1: [1.0], 2: [2.0]}, last_finite=0)
-    (_, last), again = member_rows({}, 0, {1: [1.0], 2: [2.0]})
-    returns["seed=0@2"] = again["seed=0@2"]
-    write_members(tmp_path, [([rows[0], last], returns)])
-    with pytest.raises(DataError, match="false from the first such row on"):
-        read_results([tmp_path])
-
-
-def test_returns_without_a_row(tmp_path):
-    rows, returns = two_rows()
-    write_members(tmp_path, [(rows, {**returns, "w=2,seed=0@2": np.zeros(1)})])
-    with pytest.raises(DataError, match="w=2,seed=0@2.*a row in results.jsonl"):
-        read_results([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("results.jsonl", None, "the rows of a sweep"),
-        ("results.jsonl", b"", "no rows"),
-        ("results.jsonl", b"\n{", "line 2: expected a JSON object"),
-        ("results.jsonl", b"[1]", "line 1: expected a JSON object, found list"),
-        ("results.jsonl", b"\xff", "the rows of a sweep"),
-        ("returns.npz", None, "raw episode returns"),
-        ("returns.npz", b"PK\x03\x04", "raw episode returns"),
-    ],
-)
-def test_files_that_are_damaged(tmp_path, name, content, message):
-    write_members(tmp_path, [two_rows()])
-    (tmp_path / name).unlink()
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(RactdError, match=message):
-        read_results([tmp_path])

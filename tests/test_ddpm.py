@@ -13,7 +13,7 @@ from ractd_jax import diffusion, losses
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods import Ddpm
 from ractd_jax.training.stages import make_stage
-from tests.toys import stage_loss, toy_dataset, toy_settings
+from tests.toys import random_weights, stage_loss, toy_dataset, toy_settings
 
 STD = 0.5
 MODE, SHARE = 0.6, 0.3
@@ -293,9 +293,9 @@ def test_a_short_plans_network_learns_and_samples():
     network = {"kind": "mlp", "noise_embedding": "edm", "mlp_width": 16}
     options = toy_settings(network=network, ddpm={"num_timesteps": 5})
     stage = make_stage("ddpm", options, toy_dataset())
-    params = stage.init_params(jax.random.key(0))
+    params = random_weights(stage)
     batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
-    loss, _ = stage_loss(stage)(params, None, {}, batch, jax.random.key(1))
+    loss, _ = jax.jit(stage_loss(stage))(params, None, {}, batch, jax.random.key(1))
     assert np.isfinite(loss)
     for num_steps in (2, 5):
         sampler = stage.method.sampler(num_steps)

@@ -13,14 +13,12 @@ import numpy as np
 import pytest
 
 from ractd_jax import diffusion
-from ractd_jax.errors import CheckpointError
 from ractd_jax.interop.torch_weights import convert_state_dict
 from ractd_jax.networks import Compute, RewardModel, TemporalUNet
 from ractd_jax.student import jump
+from tests.torch_states import planner_shapes, reward_shapes, small_state
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
-REFUSAL = r"array .[\w.]+. |kernel_size must be odd"
-ROLES = ("teacher", "student", "reward")
 EDM = diffusion.EdmNoise()
 
 
@@ -28,74 +26,6 @@ EDM = diffusion.EdmNoise()
 def full_precision():
     with jax.default_matmul_precision("highest"):
         yield
-
-
-# Names and shapes of the released networks.
-
-
-def conv_block_shapes(name, rows, columns, taps):
-    return {
-        f"{name}.block.0.weight": (columns, rows, taps),
-        f"{name}.block.0.bias": (columns,),
-        f"{name}.block.1.weight": (columns,),
-        f"{name}.block.1.bias": (columns,),
-    }
-
-
-def layer_shapes(name, *shape):
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-
-
-def planner_shapes(role, widths, embed, plan_dim, cond_dim, taps=5):
-    """Released name -> shape of every array of a teacher or student."""
-    film = {"teacher": 1, "student": 2}[role] * embed + cond_dim
-
-    def residual(name, rows, columns):
-        shapes = conv_block_shapes(f"{name}.blocks.0", rows, columns, taps)
-        shapes |= conv_block_shapes(f"{name}.blocks.1", columns, columns, taps)
-        shapes |= layer_shapes(f"{name}.cond_encoder.1", 2 * columns, film)
-        if rows != columns:
-            shapes |= layer_shapes(f"{name}.residual_conv", columns, rows, 1)
-        return shapes
-
-    shapes = layer_shapes("diffusion_step_encoder.1", 4 * embed, embed)
-    shapes |= layer_shapes("diffusion_step_encoder.3", embed, 4 * embed)
-    steps = [(plan_dim, widths[0]), *zip(widths, widths[1:], strict=False)]
-    for i, (rows, width) in enumerate(steps):
-        shapes |= residual(f"down_modules.{i}.0", rows, width)
-        shapes |= residual(f"down_modules.{i}.1", width, width)
-        if i < len(widths) - 1:
-            shapes |= layer_shapes(f"down_modules.{i}.2.conv", width, width, 3)
-    for i in range(2):
-        shapes |= residual(f"mid_modules.{i}", widths[-1], widths[-1])
-    for i, (width, rows) in enumerate(reversed(steps[1:])):
-        shapes |= residual(f"up_modules.{i}.0", 2 * rows, width)
-        shapes |= residual(f"up_modules.{i}.1", width, width)
-        shapes |= layer_shapes(f"up_modules.{i}.2.conv", width, width, 4)
-    shapes |= conv_block_shapes("final_conv.0", widths[0], widths[0], taps)
-    return shapes | layer_shapes("final_conv.1", plan_dim, widths[0], 1)
-
-
-def reward_shapes(widths, rows):
-    """Released name -> shape of every array of a reward model of `rows` inputs."""
-    shapes = {}
-    for i, width in enumerate(widths):
-        for j in range(2):
-            shapes |= layer_shapes(f"blocks.{i}.{j}.blocks.0", width, rows)
-            shapes |= layer_shapes(f"blocks.{i}.{j}.blocks.2", width, width)
-            if rows != width:
-                name = f"blocks.{i}.{j}.residual_linear"
-                shapes |= layer_shapes(name, width, rows)
-            rows = width
-    return shapes | layer_shapes("final_linear", 1, rows)
-
-
-def random_state(shapes, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.normal(0.0, np.prod(shape[1:]) ** -0.5, shape).astype(np.float32)
-        for name, shape in shapes.items()
-    }
 
 
 # The released forward passes in numpy: [B, C, H], loops over taps, float64.
@@ -223,9 +153,9 @@ class Released:
 # Our side.
 
 
-def network(state, role, conv="matmul"):
+def network(state, stage, conv="matmul"):
     """The converted network as a compiled function of (x, c_noise, cond, ...)."""
-    config, params = convert_state_dict(state, role)
+    config, params = convert_state_dict(state, stage)
     config = type(config)(**{**vars(config), "compute": Compute(conv)})
     apply = jax.jit(TemporalUNet(config).apply)
     return lambda *inputs: apply({"params": params}, *inputs)
@@ -318,47 +248,31 @@ def test_parity_reward():
 
 @needs_parity
 def test_the_shapes_here_are_the_released_ones():
-    for role in ("teacher", "student"):
-        state = parity("planner_hopper_small", role)
-        expected = planner_shapes(role, (16, 32, 64), 16, 3, 11)
+    for stage in ("teacher", "student"):
+        state = parity("planner_hopper_small", stage)
+        expected = planner_shapes(stage, (16, 32, 64), 16, 3, 11)
         assert {name: array.shape for name, array in state.items()} == expected
     state = parity("reward_linear", "reward")
     expected = reward_shapes((64, 128, 256), 14)
     assert {name: array.shape for name, array in state.items()} == expected
 
 
-# The same without those vectors.
-
-
-def small_state(role, widths=(8, 16), embed=8, plan_dim=3, cond_dim=5, taps=3):
-    if role == "reward":
-        return random_state(reward_shapes(widths, plan_dim + cond_dim))
-    return random_state(planner_shapes(role, widths, embed, plan_dim, cond_dim, taps))
-
-
-def assert_converted_alike(state, expected, role):
-    (config, params), (other_config, other_params) = (
-        convert_state_dict(arrays, role) for arrays in (state, expected)
-    )
-    assert config == other_config
-    jax.tree.map(np.testing.assert_array_equal, params, other_params)
-
-
 @pytest.mark.parametrize(
-    ("role", "conv"), [("teacher", "matmul"), ("student", "matmul"), ("student", "lax")]
+    ("stage", "conv"),
+    [("teacher", "matmul"), ("student", "matmul"), ("student", "lax")],
 )
-def test_converted_planner_is_the_released_function(role, conv):
-    state = small_state(role)
+def test_converted_planner_is_the_released_function(stage, conv):
+    state = small_state(stage)
     rng = np.random.default_rng(1)
     x = rng.normal(size=(3, 4, 3)).astype(np.float32)
     cond = rng.normal(size=(3, 5)).astype(np.float32)
     sigma, stop = np.array([[70.0, 1.1, 0.03], [40.0, 0.9, 0.02]], np.float32)
-    released, ours = Released(state), network(state, role, conv)
-    sigmas = [sigma, stop] if role == "student" else [sigma]
+    released, ours = Released(state), network(state, stage, conv)
+    sigmas = [sigma, stop] if stage == "student" else [sigma]
     levels = [250 * np.log(sigma) for sigma in sigmas]
     raw = ours(x, levels[0], cond, *levels[1:])
     assert_same(raw, released.planner(x, levels, cond), 2e-4)
-    if role == "student":
+    if stage == "student":
         jumped = jumper(ours, cond)(x, sigma, stop)
         assert_same(jumped, released.jump(x, sigma, stop, cond), 2e-4)
     else:
@@ -376,124 +290,3 @@ def test_converted_reward_model_is_the_released_function():
     apply = jax.jit(RewardModel(config).apply)
     found = apply({"params": params}, x[:, 3:], x[:, :3])
     assert_same(found, Released(state).reward(x)[:, 0])
-
-
-@pytest.mark.parametrize("role", ["teacher", "student"])
-@pytest.mark.parametrize(
-    ("widths", "embed", "plan_dim", "cond_dim", "taps"),
-    [((8,), 8, 3, 11, 5), ((16, 8, 24), 12, 4, 8, 3), ((8, 8), 16, 8, 1, 7)],
-)
-def test_config_is_read_off_the_shapes(role, widths, embed, plan_dim, cond_dim, taps):
-    state = small_state(role, widths, embed, plan_dim, cond_dim, taps)
-    config, params = convert_state_dict(state, role)
-    found = (config.widths, config.embed_dim, config.plan_dim)
-    assert found == (widths, embed, plan_dim)
-    assert (config.condition_dim, config.kernel_size) == (cond_dim, taps)
-    level = np.zeros(1, np.float32)
-    inputs = np.zeros((1, 8, plan_dim)), level, np.zeros((1, cond_dim))
-    inputs += (level,) if role == "student" else ()
-    init = TemporalUNet(config).init
-    expected = jax.eval_shape(init, jax.random.key(0), *inputs)["params"]
-    assert jax.tree.structure(params) == jax.tree.structure(expected)
-    assert [leaf.shape for leaf in jax.tree.leaves(params)] == [
-        leaf.shape for leaf in jax.tree.leaves(expected)
-    ]
-    assert sum(array.size for array in state.values()) == sum(
-        leaf.size for leaf in jax.tree.leaves(params)
-    )
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_model_prefix_changes_nothing(role):
-    state = small_state(role)
-    prefixed = {f"model.{name}": array for name, array in state.items()}
-    assert_converted_alike(prefixed, state, role)
-
-
-@pytest.mark.parametrize("unused", ["time_mlp", "diffusion_step_encoder"])
-def test_unused_time_mlp_of_a_reward_model_is_ignored(unused):
-    state = small_state("reward")
-    extra = layer_shapes(f"{unused}.1", 32, 8) | layer_shapes(f"{unused}.3", 8, 32)
-    assert_converted_alike(state | random_state(extra), state, "reward")
-
-
-# Errors.
-
-
-def is_first_of_level(name):
-    """Whether conversion finds out by this array that its level is there."""
-    path = name.split(".", 2)[-1]
-    return path in ("0.blocks.0.block.0.weight", "0.blocks.0.weight")
-
-
-def assert_named_when_missing_or_flat(state, name, role):
-    rest = {key: value for key, value in state.items() if key != name}
-    with pytest.raises(CheckpointError, match=f"array '{name}' is missing"):
-        convert_state_dict(rest, role)
-    for wrong in (state[name][None], state[name].sum()):
-        with pytest.raises(CheckpointError, match=f"array '{name}' has shape"):
-            convert_state_dict(state | {name: wrong}, role)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_missing_array_is_named(role):
-    state = small_state(role)
-    for name in state:
-        if not is_first_of_level(name):
-            assert_named_when_missing_or_flat(state, name, role)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_missing_first_array_of_a_level_is_named(role):
-    state = small_state(role)
-    for name in filter(is_first_of_level, state):
-        assert_named_when_missing_or_flat(state, name, role)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_an_array_of_wrong_size_is_refused(role):
-    state = small_state(role)
-    for name, array in state.items():
-        for axis in range(array.ndim):
-            twice = np.concatenate([array, array], axis)
-            with pytest.raises((CheckpointError, ValueError), match=REFUSAL):
-                convert_state_dict(state | {name: twice}, role)
-
-
-def test_wrong_shape_says_what_was_expected():
-    state = small_state("teacher")
-    name = "mid_modules.0.blocks.1.block.0.weight"
-    with pytest.raises(CheckpointError) as caught:
-        convert_state_dict(state | {name: state[name][:, :, :2]}, "teacher")
-    assert f"array '{name}' has shape (16, 16, 2), expected" in str(caught.value)
-    assert "(16, 16, 3)" in str(caught.value)
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_unexpected_array_is_named(role):
-    extra = {"value_head.weight": np.zeros((1, 8), np.float32)}
-    with pytest.raises(CheckpointError, match="array 'value_head.weight' is not exp"):
-        convert_state_dict(small_state(role) | extra, role)
-
-
-def test_wrong_roles():
-    teacher, student, reward = map(small_state, ROLES)
-    with pytest.raises(ValueError, match="role must be .* not 'critic'"):
-        convert_state_dict(teacher, "critic")
-    with pytest.raises(CheckpointError, match="cond_encoder.1.weight.* is the role"):
-        convert_state_dict(teacher, "student")
-    with pytest.raises(CheckpointError, match="'blocks.0.0.blocks.0.weight' is miss"):
-        convert_state_dict(teacher, "reward")
-    with pytest.raises(CheckpointError, match="'down_modules.0.0.* is missing"):
-        convert_state_dict(reward, "student")
-    # A student's shapes are also those of a teacher with a longer condition.
-    config, _ = convert_state_dict(student, "teacher")
-    assert config.condition_dim == 5 + 8
-
-
-def test_widths_that_groups_do_not_divide():
-    state = small_state("teacher", widths=(8, 12))
-    with pytest.raises(
-        (CheckpointError, ValueError), match="width 12 cannot be split into 8 groups"
-    ):
-        convert_state_dict(state, "teacher")

@@ -6,7 +6,9 @@ import jax
 import pytest
 
 from experiments import launch
-from ractd_jax.settings import from_mapping
+from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.settings.options import described_tree
+from tests.conftest import run_main
 
 FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
 
@@ -51,3 +53,10 @@ def test_the_mains_run_programs_in_the_calling_thread(monkeypatch):
     finally:
         jax.config.update(name, before)
     assert found == [False]
+
+
+def test_helpfull_shows_every_field_with_its_sentence():
+    # absl breaks lines at hyphens, too.
+    shown = "".join(run_main("train", "--helpfull", check=False).stdout.split())
+    for name, text in described_tree(Settings()):
+        assert f"--{name}:{''.join(text.split())}" in shown

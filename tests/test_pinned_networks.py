@@ -21,11 +21,11 @@ from tests.toys import (
 )
 
 
-def network(conditioning: str, role: str, octaves: int = 0):
+def network(conditioning: str, stage: str, octaves: int = 0):
     dims = state_dimensions(conditioning)
     settings = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
     unet = methods.make_network(settings, dims)
-    return unet, random_params(unet, dims, role)
+    return unet, random_params(unet, dims, stage)
 
 
 def some_inputs(seed=0):
@@ -49,8 +49,8 @@ def without_condition_rows(params, height: int):
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_film_layers_read_the_condition_unless_it_is_in_the_ends_alone(conditioning):
-    for role, levels in (("teacher", 1), ("ddpm", 1), ("student", 2)):
-        unet, params = network(conditioning, role)
+    for stage, levels in (("teacher", 1), ("ddpm", 1), ("student", 2)):
+        unet, params = network(conditioning, stage)
         heights = {layer["film"]["kernel"].shape[0]
                    for layer in params.values() if "film" in layer}  # fmt: skip
         assert heights == {8 * levels + (0 if conditioning == "ends" else 8)}

@@ -80,11 +80,11 @@ def by_hand(params, x, levels, cond):
     return out.reshape(x.shape)
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
-def test_network_is_its_equation(network, role):
-    params = random_params(network, DIMS, role)
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_network_is_its_equation(network, stage):
+    params = random_params(network, DIMS, stage)
     x, level, cond, stop = inputs()
-    stops = [stop] if role == "student" else []
+    stops = [stop] if stage == "student" else []
     found = network.apply({"params": params}, x, level, cond, *stops)
     np.testing.assert_allclose(
         found, by_hand(params, x, [level, *stops], cond), rtol=1e-4, atol=1e-5

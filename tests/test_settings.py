@@ -1,4 +1,4 @@
-"""Settings: the config files, the presets, and what is refused by name."""
+"""Settings: the config files, their conversion, and their descriptions."""
 
 import dataclasses
 import importlib
@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 from configs import base
 from ractd_jax.dimensions import Dimensions
-from ractd_jax.errors import ConfigError
 from ractd_jax.methods import make_network
 from ractd_jax.recording.generate import dataset_id
 from ractd_jax.settings import Settings, Student, from_mapping, to_dict
 from ractd_jax.settings.__main__ import as_markdown
 from ractd_jax.tasks.point_maze import MAZE2D, MAZES
+from tests.settings_toys import (
+    LEAVES,
+    OPTIONAL,
+    STAGES,
+    assert_refused,
+    lookup,
+)
 
 CONFIGS = sorted(
     path.stem
@@ -24,7 +28,6 @@ CONFIGS = sorted(
     if path.stem not in ("__init__", "base")
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
-STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
 # sigma_r in Duan (2025), table B.4, and in Duan et al.'s code.
 REWARD_WEIGHTS = {
     "hopper-medium-replay": (1.0, 1.0),
@@ -37,57 +40,6 @@ REWARD_WEIGHTS = {
     "walker2d-medium": (0.4, 0.4),
     "walker2d-medium-expert": (0.2, 0.2),
 }
-
-
-def leaves(section, prefix=""):
-    """(dotted name, default) of every setting in `section` and below."""
-    for field in dataclasses.fields(section):
-        name, value = f"{prefix}{field.name}", getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from leaves(value, f"{name}.")
-        else:
-            yield name, value
-
-
-LEAVES = dict(leaves(Settings()))
-OPTIONAL = {
-    "environment.score_min": None,
-    "environment.score_max": None,
-    "dataset.max_episode_steps": 1_000,
-    "diffusion.sigma_data": 0.3,
-    "diffusion.sigma_floor": 0.1,
-    "diffusion.init_noise_scale": 1.0,
-    "reward.off_data_every": 2,
-    "student.num_scales": 20,
-    "student.num_members": 3,
-    "student.advantage_cap": 0.0,
-    "controller.gain_position": 10.0,
-    "controller.gain_velocity": 1.0,
-    "controller.replan_every": 50,
-    **{name: 1.0 for name in LEAVES if name.endswith("max_grad_norm")},
-}
-
-
-def nested(name: str, value) -> dict:
-    """``{"a": {"b": value}}`` of ``a.b``."""
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    return value
-
-
-def lookup(settings, name: str):
-    for part in name.split("."):
-        settings = getattr(settings, part)
-    return settings
-
-
-def assert_refused(name: str, value) -> None:
-    """A ConfigError whose text starts with the dotted field."""
-    with pytest.raises(ConfigError) as caught:
-        from_mapping(nested(name, value))
-    assert str(caught.value).startswith(f"config.{name}")
-    following = str(caught.value)[len(f"config.{name}")]
-    assert following in ": ", "a longer name than the one to blame"
 
 
 def load(config: str, preset: str):
@@ -279,145 +231,6 @@ def test_value_in_place_of_a_section_is_named(name, value):
 def test_bad_widths_are_named(name):
     for value in ((), (8, 0), (8, -8), (8, 16.0), (8, True), 8, "8"):
         assert_refused(name, value)
-
-
-@pytest.mark.parametrize(
-    ("name", "choices"),
-    {
-        "dataset.source": ("minari", "d4rl"),
-        "plan.padding": ("repeat_last", "drop"),
-        "network.conv": ("auto", "matmul", "lax"),
-        "network.dtype": ("float32", "bfloat16"),
-        "teacher.distance": ("squared", "pseudo_huber", "released"),
-        "student.distance": ("squared", "pseudo_huber", "released"),
-        "ddpm.distance": ("squared", "pseudo_huber", "released"),
-        "plan.kind": ("actions", "states"),
-        "plan.conditioning": ("film", "ends", "both"),
-        "plan.goal": ("arrival", "last"),
-        "reward.target": ("return_to_go", "goal_indicator", "goal_return"),
-        "controller.kind": ("position_velocity", "pursuit", "inverse_dynamics"),
-        "reward.kind": ("residual_mlp", "conv"),
-        "student.dsm_form": ("denoiser", "jump"),
-        "student.reward_input": ("dsm", "one_step"),
-        "student.teacher_weights": ("ema", "raw"),
-        "teacher.optimizer.schedule": ("cosine", "constant"),
-        "reward.optimizer.schedule": ("cosine", "constant"),
-        "student.optimizer.schedule": ("cosine", "constant"),
-        "inverse_dynamics.optimizer.schedule": ("cosine", "constant"),
-        "ddpm.optimizer.schedule": ("cosine", "constant"),
-    }.items(),
-)
-def test_choices(name, choices):
-    """Each choice is taken; another is refused with the list of them."""
-    for choice in choices:
-        assert lookup(from_mapping(nested(name, choice)), name) == choice
-    assert_refused(name, "other")
-    assert_refused(name, "")
-    with pytest.raises(ConfigError, match=choices[-1]):
-        from_mapping(nested(name, "other"))
-
-
-POSITIVE = [
-    "dataset.num_transitions",
-    "plan.horizon",
-    "plan.history",
-    "plan.goal_size",
-    "network.embed_dim",
-    "network.kernel_size",
-    "network.num_groups",
-    "diffusion.sigma_min",
-    "diffusion.sigma_max",
-    "plan.execute",
-    "plan.executed_weight",
-    "network.mlp_width",
-    "network.mlp_blocks",
-    "student.num_paths",
-    "student.path_batch_size",
-    "student.path_steps",
-    "dataset.top_fraction",
-    "dataset.advantage_beta",
-    "dataset.advantage_clip",
-    "diffusion.rho",
-    "diffusion.num_scales",
-    *[f"{stage}.num_steps" for stage in STAGES],
-    *[f"{stage}.batch_size" for stage in STAGES],
-    "reward.num_members",
-    "reward.goal_radius",
-    "ddpm.num_timesteps",
-    "inverse_dynamics.stride",
-    "student.max_solver_steps",
-    "evaluation.num_episodes",
-    "evaluation.teacher_steps",
-    "evaluation.student_steps",
-    "evaluation.num_candidates",
-    "run.steps_per_call",
-    "run.log_every",
-    "run.checkpoint_every",
-    "run.keep_checkpoints",
-]
-
-
-@pytest.mark.parametrize("name", POSITIVE)
-def test_number_must_be_positive(name):
-    """0, negative numbers and, where a float is meant, nan."""
-    assert_refused(name, 0)
-    assert_refused(name, -1)
-    if isinstance(LEAVES[name], float):
-        assert_refused(name, float("nan"))
-        assert_refused(name, -0.5)
-
-
-def test_the_noise_levels_must_span_something():
-    for levels in ({"sigma_max": 0.02}, {"sigma_min": 80.0}, {"sigma_min": 100.0}):
-        with pytest.raises(ConfigError, match=r"config\.diffusion\.sigma_max"):
-            from_mapping({"diffusion": levels})
-
-
-def test_zero_is_a_number():
-    for name in (
-        "student.reward_weight",
-        "student.advantage_cap",
-        "teacher.optimizer.warmup_steps",
-        "controller.gain_position",
-        "controller.gain_velocity",
-        "seed",
-    ):
-        assert lookup(from_mapping(nested(name, 0)), name) == 0
-
-
-@pytest.mark.parametrize("name", OPTIONAL)
-def test_none_says_off_default_all_or_never(name):
-    """Through JSON, too, and on either side of a value; other fields refuse it."""
-    for value in (OPTIONAL[name], None):
-        settings = from_mapping(nested(name, value))
-        assert lookup(settings, name) == value
-        assert from_mapping(json.loads(json.dumps(to_dict(settings)))) == settings
-    assert_refused(name, "none")
-    with pytest.raises(ConfigError, match="or None, found str"):
-        from_mapping(nested(name, "none"))
-
-
-def test_flags_give_none_or_a_value():
-    for text, expected in (("None", None), ("0.5", 0.5), ("0", 0.0)):
-        values = flags.FlagValues()
-        argv = ["main", f"--config={Path(base.__file__).parent}/hopper_medium.py"]
-        argv += [f"--config.student.advantage_cap={text}"]
-        argv += [f"--config.diffusion.sigma_data={text}"] if text == "0.5" else []
-        config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-        values(argv)
-        found = from_mapping(values.config.to_dict())
-        assert found.student.advantage_cap == expected
-
-
-def test_none_is_refused_where_it_means_nothing():
-    for name in ("student.reward_weight", "plan.horizon", "dataset.id"):
-        assert_refused(name, None)
-
-
-def test_reference_returns_come_in_pairs():
-    for pair in ({"score_max": 1.0}, {"score_min": 1.0, "score_max": 1.0}):
-        with pytest.raises(ConfigError, match=r"environment\.score_max"):
-            from_mapping({"environment": pair})
 
 
 # --- descriptions

@@ -33,7 +33,7 @@ BATCH = len(OBSERVATIONS)
 
 
 def make_planner(
-    role="student",
+    stage="student",
     num_steps=1,
     *,
     kind="states",
@@ -53,10 +53,10 @@ def make_planner(
         }
     )
     unet = methods.make_network(settings.network, dims)
-    params = random_params(unet, dims, role)
+    params = random_params(unet, dims, stage)
     # Few plans would lie within the data's range, to which they are clipped.
     params["head"] = jax.tree.map(lambda leaf: 0.2 * leaf, params["head"])
-    return Planner(settings, dims, role, params, STATES, ACTIONS, num_steps, **options)
+    return Planner(settings, dims, stage, params, STATES, ACTIONS, num_steps, **options)
 
 
 def observations_of(kind: str) -> np.ndarray:
@@ -103,11 +103,11 @@ def test_condition_is_the_state_and_rest_in_the_goal(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("role", "num_steps"), [("teacher", 2), ("student", 2)])
-def test_plans_of_states_are_the_samplers(role, num_steps):
+@pytest.mark.parametrize(("stage", "num_steps"), [("teacher", 2), ("student", 2)])
+def test_plans_of_states_are_the_samplers(stage, num_steps):
     """One candidate: the sampler's plan of that key, in environment units."""
-    planner = make_planner(role, num_steps)
-    assert planner.nfe == {"teacher": 4, "student": 2}[role]
+    planner = make_planner(stage, num_steps)
+    assert planner.nfe == {"teacher": 4, "student": 2}[stage]
     keys = jax.random.split(jax.random.key(0), BATCH)
     expected = to_environment("states", sample_by_hand(planner, "states", keys, 1)[0])
     plans = np.asarray(planner.plan(OBSERVATIONS, keys))
@@ -123,12 +123,12 @@ def test_plans_of_states_are_the_samplers(role, num_steps):
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize(
-    "role", [pytest.param("ddpm", marks=pytest.mark.slow), "student"]
+    "stage", [pytest.param("ddpm", marks=pytest.mark.slow), "student"]
 )
 def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
-    role, conditioning
+    stage, conditioning
 ):
-    planner = make_planner(role, 2, conditioning=conditioning)
+    planner = make_planner(stage, 2, conditioning=conditioning)
     plans = np.asarray(planner.plan(OBSERVATIONS, jax.random.key(0)))
     expected = np.stack([OBSERVATIONS[:, :4], np.zeros((BATCH, 4), np.float32)], axis=1)
     expected[:, 1, :2] = OBSERVATIONS[:, 4:]
@@ -143,16 +143,16 @@ def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
 
 
 @pytest.mark.parametrize(
-    ("role", "num_steps", "kind"),
+    ("stage", "num_steps", "kind"),
     [
         ("student", 1, "actions"),
         pytest.param("student", 2, "states", marks=pytest.mark.slow),
-        ("ddpm", TIMESTEPS, "states"),
+        pytest.param("ddpm", TIMESTEPS, "states", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("at_once", [True, False])
 def test_the_candidate_with_the_best_return_is_taken(
-    role, num_steps, kind, at_once, monkeypatch
+    stage, num_steps, kind, at_once, monkeypatch
 ):
     """Of four for each observation; its condition says which return is the best."""
     seen = []
@@ -165,7 +165,7 @@ def test_the_candidate_with_the_best_return_is_taken(
         return plans[:, 3, 1] * jnp.sign(flat[:, 0])
 
     planner = make_planner(
-        role, num_steps, kind=kind, plan_return_fn=plan_return_fn, num_candidates=4
+        stage, num_steps, kind=kind, plan_return_fn=plan_return_fn, num_candidates=4
     )
     keys = jax.random.split(jax.random.key(5), BATCH)
     candidates = sample_by_hand(planner, kind, keys, 4)
@@ -237,7 +237,9 @@ def test_observations_without_their_goal_are_refused(bad, message):
 # --- the DDPM sampler
 
 
-@pytest.mark.parametrize("num_steps", [TIMESTEPS, 3, 1])
+@pytest.mark.parametrize(
+    "num_steps", [TIMESTEPS, 3, pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_ddpm_takes_all_steps_by_ancestral_sampling_and_fewer_by_ddim(num_steps):
     planner = make_planner("ddpm", num_steps)
     ancestral = num_steps == TIMESTEPS

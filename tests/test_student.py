@@ -109,7 +109,7 @@ def test_few_step_bins():
         student.few_step_bins(0, 80)
 
 
-@pytest.mark.parametrize("octaves", [0, 2])
+@pytest.mark.parametrize("octaves", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
     network = Network(widths=(8,), embed_dim=8, fourier_octaves=octaves)
@@ -129,7 +129,7 @@ def test_warm_started_student_is_the_teacher_at_every_stop_level(octaves):
     )
 
 
-@pytest.mark.parametrize("octaves", [0, 2])
+@pytest.mark.parametrize("octaves", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_folded_jump_is_the_jump(octaves):
     """Random weights, FiLM rows of s and biases included: at smin and in between."""
     dims = Dimensions(observation=3, action=2, horizon=4, history=2)

@@ -1,6 +1,5 @@
 """Temperature, executed actions, z-scores and behaviour cloning, through a planner."""
 
-import dataclasses
 import json
 
 import jax
@@ -27,13 +26,13 @@ from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage, student_stage
-from tests.toys import random_params, toy_dataset, toy_settings
+from tests.toys import random_params, save_untrained, toy_dataset, toy_settings
 
 ACTIONS = MinMaxNormalizer(np.full(3, -1.0, np.float32), np.ones(3, np.float32))
 STATES = ZScoreNormalizer(np.zeros(11, np.float32), np.ones(11, np.float32))
 
 
-def make_planner(role="student", num_steps=1, temperature=1.0, execute=1) -> Planner:
+def make_planner(stage="student", num_steps=1, temperature=1.0, execute=1) -> Planner:
     settings = from_mapping(
         {
             "plan": {"horizon": 4, "execute": execute},
@@ -43,10 +42,10 @@ def make_planner(role="student", num_steps=1, temperature=1.0, execute=1) -> Pla
     )
     dims = Dimensions(observation=11, action=3, horizon=4, history=1)
     network = methods.make_network(settings.network, dims)
-    params = random_params(network, dims, role)
+    params = random_params(network, dims, stage)
     normalizers = STATES, ACTIONS
     return Planner(
-        settings, dims, role, params, *normalizers, num_steps, temperature=temperature
+        settings, dims, stage, params, *normalizers, num_steps, temperature=temperature
     )
 
 
@@ -56,13 +55,14 @@ def observations(batch=5):
 
 
 @pytest.mark.parametrize(
-    ("role", "num_steps"), [("student", 1), ("student", 3), ("teacher", 2), ("ddpm", 4)]
+    ("stage", "num_steps"),
+    [("student", 1), ("student", 3), ("teacher", 2), ("ddpm", 4)],
 )
-def test_temperature_zero_always_gives_the_same_plan(role, num_steps):
-    cold = make_planner(role, num_steps, temperature=0.0)
+def test_temperature_zero_always_gives_the_same_plan(stage, num_steps):
+    cold = make_planner(stage, num_steps, temperature=0.0)
     first = cold.plan(observations(), jax.random.key(0))
     np.testing.assert_array_equal(first, cold.plan(observations(), jax.random.key(1)))
-    warm = make_planner(role, num_steps, temperature=1.0)
+    warm = make_planner(stage, num_steps, temperature=1.0)
     gap = warm.plan(observations(), jax.random.key(0)) - warm.plan(
         observations(), jax.random.key(1)
     )
@@ -215,13 +215,8 @@ def test_sigma_data_is_measured_where_it_is_none():
 def test_a_student_of_another_normaliser_is_refused(tmp_path):
     """The teacher saw min-max observations; the student's dataset has z-scores."""
     dataset = toy_dataset()
-    settings = toy_settings(1, student={"reward_weight": 0.0})
-    settings = dataclasses.replace(
-        settings, run=dataclasses.replace(settings.run, checkpoint_every=1)
-    )
-    train(
-        plan_stage("teacher", settings, dataset), settings.run, 0, tmp_path / "teacher"
-    )
+    settings = toy_settings(student={"reward_weight": 0.0})
+    save_untrained(plan_stage("teacher", settings, dataset), tmp_path / "teacher")
     other = make_dataset("toy", dataset.episodes, observation_normalizer="zscore")
     with pytest.raises(
         CheckpointError, match=r"its normalizers \(observations\) differ"
@@ -275,7 +270,7 @@ def test_behaviour_cloning_learns_the_mean_action(tmp_path):
     )
     train(plan_stage("bc", settings, dataset), settings.run, 0, tmp_path)
     planner = ractd_jax.load_planner(tmp_path)
-    assert planner.role == "bc" and planner.nfe == 1
+    assert planner.stage == "bc" and planner.nfe == 1
     found = planner.act(states[:200], jax.random.key(0))
     np.testing.assert_array_equal(found, planner.act(states[:200], jax.random.key(1)))
     np.testing.assert_allclose(found[:, 0], 0.5 * states[:200, 0], atol=0.1)

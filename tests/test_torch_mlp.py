@@ -37,13 +37,13 @@ def rng():
     return np.random.default_rng(0)
 
 
-def pair(role, seed=0):
+def pair(stage, seed=0):
     """(network, parameters, PyTorch's network with the same parameters)."""
     from benchmarks.torch_mlp import TorchMLP, copy_parameters
 
     network = methods.make_network(SETTINGS.network, DIMS)
-    params = random_params(network, DIMS, role, seed)
-    theirs = TorchMLP(network.config, num_levels=2 if role == "student" else 1)
+    params = random_params(network, DIMS, stage, seed)
+    theirs = TorchMLP(network.config, num_levels=2 if stage == "student" else 1)
     copy_parameters(params, theirs)
     copied = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert copied == sum(p.numel() for p in theirs.parameters())
@@ -70,9 +70,9 @@ def tensors(tree):
     return jax.tree.map(lambda leaf: torch.tensor(np.asarray(leaf)), tree)
 
 
-@pytest.mark.parametrize(("role", "levels"), [("teacher", 1), ("student", 2)])
-def test_both_networks_compute_the_same(rng, role, levels):
-    network, params, theirs = pair(role)
+@pytest.mark.parametrize(("stage", "levels"), [("teacher", 1), ("student", 2)])
+def test_both_networks_compute_the_same(rng, stage, levels):
+    network, params, theirs = pair(stage)
     x, cond = plans_and_conditions(rng, 4)
     first, *stop = np.float32([[-900, 0, 300, 1_000], [-1_000, -50, 200, 900]])[:levels]
     with torch.inference_mode():

@@ -10,13 +10,13 @@ from ractd_jax.networks import TemporalUNet
 torch = pytest.importorskip("torch", reason="a benchmark's peer, not a dependency")
 
 
-@pytest.mark.parametrize(("role", "levels"), [("teacher", 1), ("student", 2)])
-def test_both_networks_compute_the_same(role, levels):
+@pytest.mark.parametrize(("stage", "levels"), [("teacher", 1), ("student", 2)])
+def test_both_networks_compute_the_same(stage, levels):
     from benchmarks.torch_unet import TorchUNet, parameters_of
 
     torch.manual_seed(0)
     theirs = TorchUNet(3, 11, (16, 32, 64), 32, levels)
-    config, params = convert_state_dict(parameters_of(theirs), role)
+    config, params = convert_state_dict(parameters_of(theirs), stage)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 16, 3)).astype(np.float32)
     cond = rng.standard_normal((4, 11)).astype(np.float32)

@@ -131,9 +131,9 @@ def flat_condition(condition, dims) -> np.ndarray:
     return np.concatenate([x.reshape(len(x), -1) for x in parts], axis=1)
 
 
-def random_params(network, dims, role, seed: int = 0):
+def random_params(network, dims, stage, seed: int = 0):
     """Random weights of a planner's network."""
-    make = ctm_student if role == "student" else PlanMethod
+    make = ctm_student if stage == "student" else PlanMethod
     init = make(network, dims).init
     return random_like(jax.eval_shape(init, jax.random.key(0)), seed)
 
@@ -146,10 +146,19 @@ def ends_of(plans) -> np.ndarray:
     return np.asarray(plans)[:, [0, -1]].reshape(len(plans), -1)
 
 
+def random_weights(stage):
+    """Parameters of a stage; its own first ones would be compiled op by op."""
+    return random_like(jax.eval_shape(stage.init_params, jax.random.key(0)))
+
+
 def save_untrained(stage, folder) -> None:
-    """A checkpoint of `stage` before its first step, which would be compiled."""
+    """A checkpoint of `stage` with random weights, and others as their EMA."""
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
-    params = stage.init_params(jax.random.key(0))
+    params = random_weights(stage)
+    state = jax.eval_shape(lambda: create_state(params, optimizer, False))
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    ema = random_like(params, seed=1)
     checkpointer = Checkpointer(folder)
-    checkpointer.save(create_state(params, optimizer, False), stage.metadata)
+    state = state.replace(params=params, ema_params=ema)
+    checkpointer.save(state, stage.metadata)
     checkpointer.close()

@@ -87,12 +87,12 @@ class FollowPlans:
         due = step - self._made[episodes] >= self._replan_every
         due |= (goals != self._goals[episodes]).any(axis=-1)
         if due.any():
-            self._plan(observations[due], episodes[due], step)
+            self._plan(observations[due], goals[due], episodes[due], step)
         return self._controller(
             states, self._plans[episodes], step - self._made[episodes]
         )
 
-    def _plan(self, observations, episodes, step):
+    def _plan(self, observations, goals, episodes, step):
         # Few sizes, so that few programs are compiled.
         size = 1 << (len(episodes) - 1).bit_length()
         size = min(size, len(self._plans))
@@ -111,11 +111,10 @@ class FollowPlans:
             self.collided.append(self._blocked(plans))
         self._plans[episodes] = plans
         self._made[episodes] = step
-        goals = self._task.split(observations, self._planner.dims.goal)[1]
         self._goals[episodes] = goals
         if step == 0:
             self.first_plans[episodes] = plans
-            self.first_goals[episodes] = self._goals[episodes]
+            self.first_goals[episodes] = goals
 
 
 def evaluate_state_planner(

@@ -77,14 +77,14 @@ class _Source:
 
 
 def convert_state_dict(
-    state_dict: Mapping[str, np.ndarray], role: str
+    state_dict: Mapping[str, np.ndarray], stage: str
 ) -> tuple[TemporalUNetConfig | RewardModelConfig, dict]:
     """Converts a released state dict to one of our networks.
 
     Args:
       state_dict: released PyTorch name -> numpy array, with or without the
         ``model.`` prefix.
-      role: ``teacher``, ``student`` or ``reward``.
+      stage: ``teacher``, ``student`` or ``reward``.
 
     Returns:
       (config, params): the network's config, with widths, kernel size, embedding
@@ -93,15 +93,15 @@ def convert_state_dict(
 
     Raises:
       CheckpointError: an array is missing, has a wrong shape, or is not expected.
-      ValueError: an unknown role.
+      ValueError: an unknown stage.
     """
-    if role not in ("teacher", "student", "reward"):
-        raise ValueError(f"role must be teacher, student or reward, not {role!r}")
+    if stage not in ("teacher", "student", "reward"):
+        raise ValueError(f"stage must be teacher, student or reward, not {stage!r}")
     source = _Source(state_dict)
-    if role == "reward":
+    if stage == "reward":
         config, params = _reward(source)
     else:
-        config, params = _planner(source, num_embeddings=2 if role == "student" else 1)
+        config, params = _planner(source, num_embeddings=2 if stage == "student" else 1)
     source.check_all_read()
     return config, params
 
@@ -116,7 +116,7 @@ def _planner(source: _Source, num_embeddings: int) -> tuple[TemporalUNetConfig, 
         raise CheckpointError(
             "state_dict: array 'down_modules.0.0.cond_encoder.1.weight' has "
             f"{film} columns, too few for {num_embeddings} embeddings of {embed_dim}: "
-            "is the role right?"
+            "is the stage right?"
         )
     widths = _level_widths(source, "down_modules.{}.0.blocks.0.block.0.weight")
     try:

@@ -157,15 +157,10 @@ def student_loss(
 
     # 4. L_Reward = -R(plan), capped at a gain over the data's own plan. The plan is a
     #    jump to sigma_min. With dsm_form "jump" the DSM branch is already one.
-    if functions.plan_return is not None:
+    rate, cap = functions.plan_return, coefficients.advantage_cap
+    if rate is not None:
         predicted = jumped.get("reward", jumped["dsm"])
-        reward, _ = reward_loss(
-            functions.plan_return,
-            condition,
-            predicted,
-            plans,
-            coefficients.advantage_cap,
-        )
+        reward, _ = reward_loss(rate, condition, predicted, plans, cap)
         loss = loss + coefficients.reward_weight * reward
         info["loss/reward"] = reward
     return loss, {"loss/total": loss, **info}

@@ -120,7 +120,7 @@ def run_cell(
         found = trainings.evaluate_entry(label, entry, planner, settings, workdir)
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
-            "temperature": None if planner.role == "bc" else planner.temperature,
+            "temperature": None if planner.stage == "bc" else planner.temperature,
             "ms_per_plan": 1e3 * _seconds_per_plan(planner),
         }
         row = result_row(

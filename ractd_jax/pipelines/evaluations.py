@@ -76,14 +76,14 @@ def changed_controller(controller: Controller, **changes: Any) -> Controller:
 
 def evaluation_name(planner: Planner, noise: str, target_rank: float | None) -> str:
     """Of the files of an evaluation: the options that are not the usual ones."""
-    name = f"{planner.role}_{planner.num_steps}steps"
+    name = f"{planner.stage}_{planner.num_steps}steps"
     if noise != "each_step":
         name += f"_noise_{noise}"
     if planner.num_candidates > 1:
         name += f"_{planner.num_candidates}candidates"
     if planner.precision != "float32":
         name += f"_{planner.precision}"
-    if planner.temperature != 1.0 and planner.role != "bc":
+    if planner.temperature != 1.0 and planner.stage != "bc":
         name += f"_temperature{planner.temperature:g}"
     if target_rank is not None:
         name += f"_rank{target_rank:g}"

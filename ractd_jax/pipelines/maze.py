@@ -23,6 +23,7 @@ from ractd_jax.planning import Planner, load_inverse_dynamics
 from ractd_jax.recording.point_maze import WaypointController
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import check_environment
 from ractd_jax.tasks.maze_map import maze_map
 from ractd_jax.tasks.point_maze import maze_of_environment
@@ -176,7 +177,7 @@ def _evaluate_entry(entry: MazeEntry, settings: Settings, workdir: Path) -> dict
 
 def _evaluate_behaviour(settings: Settings, workdir: Path, dims) -> dict:
     """The row of the recording's own controller."""
-    options = settings.evaluation
+    options, task = settings.evaluation, task_of(settings.environment.id)
     maze = maze_map(maze_of_environment(settings.environment.id))
     found = run_episodes(
         _Waypoints(maze),
@@ -187,7 +188,7 @@ def _evaluate_behaviour(settings: Settings, workdir: Path, dims) -> dict:
     save_results(workdir / "evaluation" / "behaviour.npz", found)
     return summarize(found, settings.environment) | {
         "nfe": 0,
-        "reached_share": float((found.returns > 0).mean()),
+        "reached_share": float(task.success(found.returns).mean()),
         "collided_share": None,
         "seconds_per_plan": None,
     }

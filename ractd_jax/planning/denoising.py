@@ -36,10 +36,10 @@ def denoising_path(
       ValueError: another planner, more than one key, an impossible `num_shown`, or an
         observation that ``plan`` refuses.
     """
-    if planner.role != "teacher" or planner.num_candidates != 1:
+    if planner.stage != "teacher" or planner.num_candidates != 1:
         raise ValueError(
             "planner: expected a teacher with one candidate, found a "
-            f"{planner.role} with {planner.num_candidates}"
+            f"{planner.stage} with {planner.num_candidates}"
         )
     num_points = planner.num_steps + 1
     if not 2 <= num_shown <= num_points:

@@ -141,7 +141,7 @@ def _plan_fn(planner: Planner, conv: str):
     return Planner(
         dataclasses.replace(planner.settings, network=network),
         planner.dims,
-        planner.role,
+        planner.stage,
         planner.params,
         planner.observation_normalizer,
         planner.action_normalizer,
@@ -210,7 +210,7 @@ def _metadata(planner: Planner, exported: export.Exported) -> dict[str, Any]:
         "format": policy.FORMAT,
         "version": policy.VERSION,
         "task": planner.settings.task,
-        "role": planner.role,
+        "stage": planner.stage,
         "num_steps": planner.num_steps,
         "num_candidates": planner.num_candidates,
         "temperature": planner.temperature,

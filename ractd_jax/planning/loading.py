@@ -70,38 +70,16 @@ def load_planner(
     """
     use_compilation_cache()
     stored = StoredModel(directory)
-    role = stored.metadata["stage"]
-    if role not in PLAN_METHODS:
-        raise CheckpointError(
-            f"{directory}: expected a checkpoint of one of {', '.join(PLAN_METHODS)}, "
-            f"found one of {role!r}"
-        )
-    settings = from_mapping(stored.metadata["settings"])
-    dims = Dimensions(**stored.metadata["dimensions"])
-    if target_rank is not None:
-        if not dims.rank:
-            raise ConfigError(
-                f"target_rank: expected plans of config.plan.return_condition = True, "
-                f"found {directory} without it"
-            )
-        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
-    method = PLAN_METHODS[role].from_settings(settings, dims)
+    method, settings, dims = _method_of(stored, target_rank)
+    evaluation = settings.evaluation
     template = jax.eval_shape(method.init, jax.random.key(0))
     if num_steps is None:
         num_steps = method.default_steps(settings)
-    if temperature is None:
-        temperature = settings.evaluation.temperature
     if num_candidates is None:
-        num_candidates = settings.evaluation.num_candidates
-    if num_candidates < 1:
-        raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
-    plan_return_fn = None
+        num_candidates = evaluation.num_candidates
+    rate = None
     if num_candidates > 1:
-        reward = reward or stored.metadata.get("reward", {}).get("directory")
-        asking = f"{directory}: {num_candidates} candidates"
-        plan_return_fn = _load_plan_return(
-            reward, settings, dims, stored.metadata, asking
-        )
+        rate = _load_plan_return(stored, reward, settings, dims, num_candidates)
     normalizers = {
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
@@ -109,30 +87,51 @@ def load_planner(
     return Planner(
         settings,
         dims,
-        role,
+        stored.metadata["stage"],
         stored.load(template, weights),
         normalizers["observations"],
         normalizers["actions"],
         num_steps,
-        plan_return_fn,
+        rate,
         num_candidates,
         precision,
-        temperature,
+        evaluation.temperature if temperature is None else temperature,
         guidance,
     )
 
 
+def _method_of(stored: StoredModel, target_rank: float | None):
+    """(method, settings, dimensions) of a stored planner."""
+    name = stored.metadata["stage"]
+    if name not in PLAN_METHODS:
+        raise CheckpointError(
+            f"{stored.directory}: expected a checkpoint of one of "
+            f"{', '.join(PLAN_METHODS)}, found one of {name!r}"
+        )
+    settings = from_mapping(stored.metadata["settings"])
+    dims = Dimensions(**stored.metadata["dimensions"])
+    if target_rank is not None:
+        if not dims.rank:
+            raise ConfigError(
+                f"target_rank: expected plans of config.plan.return_condition = True, "
+                f"found {stored.directory} without it"
+            )
+        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
+    return PLAN_METHODS[name].from_settings(settings, dims), settings, dims
+
+
 def _load_plan_return(
-    directory, settings: Settings, dims: Dimensions, metadata: dict, asking: str
+    planner: StoredModel, directory, settings: Settings, dims: Dimensions, count: int
 ) -> PlanReturnFn:
-    """What candidates are chosen by; `asking` is named in the error without one."""
+    """What the `count` candidates of a stored planner are chosen by."""
+    directory = directory or planner.metadata.get("reward", {}).get("directory")
     if not directory:
         raise CheckpointError(
-            f"{asking} need a reward model to choose with: expected its folder "
-            "(reward), found none"
+            f"{planner.directory}: {count} candidates need a reward model to choose "
+            "with: expected its folder (reward), found none"
         )
     stored = load_stage_model(directory, "reward", settings)
-    check_same_data(stored, metadata)
+    check_same_data(stored, planner.metadata)
     options = settings.student
     ensemble, params = load_reward_members(stored, dims, options.num_members)
     return ensemble.plan_return_fn(jax.device_put(params), options.pessimism)

@@ -62,11 +62,15 @@ def _stored_kernels(params: Any, precision: str, compute_dtype: str) -> Any:
     )
 
 
-def _check_options(role: str, precision: str, guidance: Sequence[Guidance]) -> None:
-    """Raises ValueError for a precision or guidance that there is not."""
-    if guidance and not PLAN_METHODS[role].takes_guidance:
+def _check_options(
+    stage: str, num_candidates: int, precision: str, guidance: Sequence[Guidance]
+) -> None:
+    """Raises ValueError for candidates, a precision or guidance that cannot be."""
+    if num_candidates < 1:
+        raise ValueError(f"num_candidates: expected at least 1, found {num_candidates}")
+    if guidance and not PLAN_METHODS[stage].takes_guidance:
         raise ValueError(
-            f"guidance: expected none with a {role}, which does not denoise step "
+            f"guidance: expected none with a {stage}, which does not denoise step "
             f"by step, found {len(guidance)} transforms"
         )
     if precision not in PRECISIONS:
@@ -84,7 +88,7 @@ class Planner:
     Attributes:
       settings: settings of the training.
       dims: O, A, H and h.
-      role: ``teacher``, ``ddpm``, ``student`` or ``bc``.
+      stage: ``teacher``, ``ddpm``, ``student`` or ``bc``.
       num_steps: steps of the sampler.
       temperature: scale of the noise that plans start from.
       guidance: transforms of the denoiser.
@@ -107,7 +111,7 @@ class Planner:
         self,
         settings: Settings,
         dims: Dimensions,
-        role: str,
+        stage: str,
         params: Any,
         observation_normalizer: Normalizer,
         action_normalizer: Normalizer,
@@ -118,17 +122,17 @@ class Planner:
         temperature: float = 1.0,
         guidance: Sequence[Guidance] = (),
     ):
-        _check_options(role, precision, guidance)
+        _check_options(stage, num_candidates, precision, guidance)
         self.guidance = tuple(guidance)
         self.settings = settings
         self.dims = dims
-        self.role = role
+        self.stage = stage
         self.num_steps = num_steps
         self.temperature = temperature
         self.execute = settings.plan.execute
         self.num_candidates = num_candidates
         self.plan_return_fn = plan_return_fn
-        self.method = PLAN_METHODS[role].from_settings(settings, dims)
+        self.method = PLAN_METHODS[stage].from_settings(settings, dims)
         self.precision = precision
         self.params = _stored_kernels(
             jax.device_put(params), precision, settings.network.dtype
@@ -157,7 +161,7 @@ class Planner:
         self._condition = condition_fn
         self._make_plan_fn = make_plan_fn
         self._many = _compiled(self.plan_fn, weights)
-        in_few_bits = role == "student" and precision == "bfloat16"
+        in_few_bits = stage == "student" and precision == "bfloat16"
         self._packs = in_few_bits and is_supported()
         # Batch size -> packed program, or None where the plain one is used.
         self._programs: dict[int, Any] = {}

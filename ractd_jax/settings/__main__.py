@@ -13,7 +13,7 @@ _HEAD = """# Settings
 Every field with its default and its range, as `python -m ractd_jax.settings` prints
 them. A config file's preset replaces some of the defaults, and a flag such as
 `--config.student.reward_weight=0.5` replaces one field. In a session,
-`help(ractd_jax.settings.Student)` prints a section.
+`help(ractd_jax.settings.Student)` prints a section; the mains' `--helpfull` prints all.
 """
 
 

@@ -110,6 +110,16 @@ def described_fields(section: type) -> Iterator[tuple[str, str]]:
         yield field.name, described.text + (f" [{limits}]" if limits else "")
 
 
+def described_tree(settings: Any, name: str = "config") -> Iterator[tuple[str, str]]:
+    """(dotted name, sentence with the limits) of each field of all sections below."""
+    for field, text in described_fields(type(settings)):
+        yield f"{name}.{field}", text
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from described_tree(value, f"{name}.{field.name}")
+
+
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(option,))
 def section(cls: type) -> type:
     """A frozen dataclass whose docstring lists its fields, so that ``help`` does."""

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from ractd_jax import losses, methods
-from ractd_jax.data.episodes import build_episodes
-from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.planning import load_planner
-from ractd_jax.settings import from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.trained import check_same_data
 from ractd_jax.training.stages import base as stages_base
@@ -22,69 +19,19 @@ from ractd_jax.training.stages import (
     dimensions,
     plan_stage,
     reward_stage,
-    split_episodes,
     student_stage,
 )
-from ractd_jax.training.stages import reward as stages_reward
+from tests.state_plans.conftest import LENGTHS, state_settings, with_goals
 from tests.toys import (
     HORIZON,
     ends_of,
     flat_condition,
-    merged,
     named_condition,
     random_params,
     save_untrained,
     stage_loss,
     state_dimensions,
 )
-
-LENGTHS = (9, 3, 14, 1, 11, 20, 8, 6, 17, 12)
-SMALL = {
-    "task": "toy",
-    "plan": {"kind": "states", "horizon": HORIZON},
-    "network": {"widths": (8,), "embed_dim": 8},
-    "teacher": {"num_steps": 2, "batch_size": 8},
-    "ddpm": {"num_timesteps": 4, "num_steps": 2, "batch_size": 8},
-    "reward": {
-        "num_steps": 2,
-        "batch_size": 8,
-        "num_members": 2,
-        "widths": (8,),
-        "target": "goal_return",
-        "discount": 0.9,
-        "goal_radius": 1.5,
-        "holdout_fraction": 0.3,
-    },
-    "student": {"num_steps": 2, "batch_size": 8},
-    "run": {"steps_per_call": 2, "log_every": 2, "checkpoint_every": 2},
-}
-
-
-def state_settings(**sections):
-    return from_mapping(merged(SMALL, sections))
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    """Random walks of states (x, y, vx, vy), of which no two numbers are the same."""
-    rng = np.random.default_rng(0)
-    number = sum(LENGTHS)
-    velocities = rng.normal(size=(number, 2))
-    observations = np.concatenate([np.cumsum(velocities, 0), velocities], axis=1)
-    timeouts = np.zeros(number, bool)
-    timeouts[np.cumsum(LENGTHS) - 1] = True
-    episodes = build_episodes(
-        {
-            "observations": observations,
-            "actions": rng.uniform(-1, 1, (number, 2)),
-            "rewards": np.zeros(number),
-            "terminals": np.zeros(number, bool),
-            "timeouts": timeouts,
-        },
-        "toy",
-    )
-    return make_dataset("toy", episodes)
-
 
 # --- batches of plans
 
@@ -112,15 +59,6 @@ def slow_batch(
                 plans.append(plan)
     plans = np.array(plans)
     return plans, np.concatenate([plans[:, 0], plans[:, -1]], axis=1)
-
-
-def with_goals(dataset, lengths: tuple[int, ...]):
-    """The data with a goal that holds for each of `lengths` steps."""
-    numbers = np.repeat(np.arange(len(lengths), dtype=np.float32), lengths)
-    episodes = dataclasses.replace(
-        dataset.episodes, goals=np.stack([numbers // 2, -numbers], axis=1)
-    )
-    return dataclasses.replace(dataset, episodes=episodes)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
@@ -201,159 +139,6 @@ def test_impossible_plans_are_named(dataset, plan, message):
     for name in ("teacher", "ddpm"):
         with pytest.raises(ConfigError, match=message):
             plan_stage(name, settings, dataset)
-
-
-# --- rewards of states and goals
-
-
-def goal_rows(dataset, settings, rows: np.ndarray, window_rows: np.ndarray):
-    """(states, goals, targets) in environment units of `rows`, one by one."""
-    episodes, options = dataset.episodes, settings.reward
-    ends = np.cumsum(LENGTHS)
-    observations = episodes.observations
-
-    def path(row):
-        start = window_rows[row // HORIZON]
-        last = ends[np.searchsorted(ends, start, side="right")] - 1
-        stride = settings.plan.stride
-        return [observations[min(start + stride * k, last)] for k in range(HORIZON)]
-
-    states, goals, targets = [], [], []
-    for i, row in enumerate(rows):
-        other = row
-        if options.target == "goal_indicator" and row % 2:
-            other = rows[len(rows) - 1 - i]
-        goal = path(other)[other % HORIZON][:2]
-        near = [
-            bool(np.hypot(*(s[:2] - goal)) < options.goal_radius) for s in path(row)
-        ]
-        if options.target == "goal_indicator":
-            targets.append(float(near[0]))
-        else:
-            targets.append(options.discount ** near.index(True))
-        states.append(path(row)[0])
-        goals.append(goal)
-    return np.array(states), np.array(goals), np.array(targets)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])
-def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
-    """Every row in order, and rows of two members' batches in any order."""
-    settings = state_settings(reward={"target": target}, plan={"stride": stride})
-    items = stages_reward.goal_rewards(settings, dataset)
-    train_rows, _ = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
-    assert items.num_train == len(train_rows) * HORIZON
-    rng = np.random.default_rng(1)
-    drawn = rng.integers(items.num_train, size=(2, 75), dtype=np.int32)
-    for rows in (np.arange(items.num_train, dtype=np.int32), drawn):
-        host = items.gather(items.data, rows)
-        device = jax.jit(items.gather)(jax.device_put(items.data), rows)
-        expected = [
-            goal_rows(dataset, settings, member, train_rows)
-            for member in rows.reshape(-1, rows.shape[-1])
-        ]
-        states, goals, targets = (
-            np.stack(parts).reshape(*rows.shape, *parts[0].shape[1:])
-            for parts in zip(*expected, strict=True)
-        )
-        low, high = (np.asarray(bound) for bound in dataset.observation_normalizer)
-        states = (states - low) / (high - low) * 2 - 1
-        goals = (goals - low[:2]) / (high - low)[:2] * 2 - 1
-        for batch in (host, device):
-            assert {array.dtype for array in batch} == {np.dtype(np.float32)}
-            np.testing.assert_allclose(batch.observations, states, atol=1e-5)
-            np.testing.assert_allclose(batch.actions_or_goals, goals, atol=1e-5)
-            np.testing.assert_allclose(batch.targets, targets, rtol=1e-5)
-    share = targets.mean() if target == "goal_indicator" else (targets < 1).mean()
-    assert 0.1 < share < 0.9, "the radius separates nothing"
-
-
-def test_goals_of_a_split_episode_lie_on_its_own_path(dataset):
-    """Goals are of the same way; the held-out rows are those of whole episodes."""
-    ways = (4, LENGTHS[0] - 4, *LENGTHS[1:])
-    settings = state_settings(
-        reward={"target": "goal_return"}, plan={"split_at_goals": True}
-    )
-    items = stages_reward.goal_rewards(settings, with_goals(dataset, ways))
-    train_rows, _ = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
-    assert items.num_train == len(train_rows) * HORIZON
-    rows = np.arange(items.num_train, dtype=np.int32)
-    batch = items.gather(items.data, rows)
-    low, high = (np.asarray(bound)[:2] for bound in dataset.observation_normalizer)
-    goals = (batch.actions_or_goals + 1) / 2 * (high - low) + low
-    gaps = goals[:, None] - dataset.episodes.observations[None, :, :2]
-    place = np.square(gaps).sum(axis=-1).argmin(axis=1)
-    way = np.repeat(np.arange(len(ways)), ways)
-    np.testing.assert_array_equal(way[place], way[train_rows[rows // HORIZON]])
-
-
-def test_goals_off_the_data_return_nothing(dataset):
-    """Every third row has its component k from the k-th row after it."""
-    plain, moved = (
-        stages_reward.goal_rewards(
-            state_settings(reward={"target": "goal_return", "off_data_every": every}),
-            dataset,
-        )
-        for every in (None, 3)
-    )
-    rows = np.random.default_rng(2).integers(
-        plain.num_train, size=(2, 40), dtype=np.int32
-    )
-    before, host = (items.gather(items.data, rows) for items in (plain, moved))
-    device = jax.jit(moved.gather)(jax.device_put(moved.data), rows)
-    off = rows % 3 == 0
-    states = before.observations.copy()
-    for k in range(states.shape[-1]):
-        other = np.roll(before.observations[..., k], -k, axis=1)
-        states[..., k] = np.where(off, other, states[..., k])
-    for batch in (host, device):
-        np.testing.assert_allclose(batch.observations, states, atol=1e-6)
-        goals, expected = batch.actions_or_goals, before.actions_or_goals
-        np.testing.assert_allclose(goals, expected, atol=1e-6)
-        np.testing.assert_allclose(batch.targets, before.targets * ~off, rtol=1e-5)
-
-
-@pytest.mark.parametrize("target", ["goal_indicator", "goal_return"])
-def test_held_out_goals_are_of_held_out_episodes(dataset, target):
-    settings = state_settings(reward={"target": target})
-    items = stages_reward.goal_rewards(settings, dataset)
-    train_rows, held_rows = split_episodes(dataset.episodes.starts, 0.3, settings.seed)
-    assert len(held_rows) and len(train_rows)
-    table = dataset.observation_normalizer.normalize(dataset.episodes.observations)
-    row_of = {state.tobytes(): row for row, state in enumerate(table)}
-    goal_row_of = {state[:2].tobytes(): row for row, state in enumerate(table)}
-    assert len(row_of) == len(goal_row_of) == len(table)
-    everything = np.arange(items.num_train, dtype=np.int32)
-    for batch, rows in (
-        (items.held_out, held_rows),
-        (items.gather(items.data, everything), train_rows),
-    ):
-        for array, lookup in (
-            (batch.observations, row_of),
-            (batch.actions_or_goals, goal_row_of),
-        ):
-            found = {lookup[value.tobytes()] for value in np.asarray(array)}
-            # In 8,192 draws from a few hundred none is missing.
-            assert found == set(rows.tolist())
-
-
-@pytest.mark.parametrize(
-    ("kind", "target", "expected"),
-    [
-        ("actions", "goal_return", "return_to_go"),
-        ("actions", "goal_indicator", "return_to_go"),
-        ("states", "return_to_go", "goal_indicator or goal_return"),
-    ],
-)
-def test_a_reward_that_does_not_fit_the_plans_is_named(dataset, kind, target, expected):
-    settings = state_settings(plan={"kind": kind}, reward={"target": target})
-    message = (
-        f"config.reward.target: expected {expected} with config.plan.kind = "
-        f"'{kind}', found '{target}'"
-    )
-    with pytest.raises(ConfigError, match=message):
-        reward_stage(settings, dataset)
 
 
 def test_return_of_a_plan_of_states_is_that_of_its_states():
@@ -437,7 +222,9 @@ def test_candidates_need_a_reward_model_of_the_same_plans(trained, dataset):
         load_planner(trained / "teacher", num_candidates=2, reward=trained / "nowhere")
     with pytest.raises(CheckpointError, match="expected a reward checkpoint, found a"):
         load_planner(trained / "teacher", num_candidates=2, reward=trained / "student")
-    with pytest.raises(ValueError, match="num_candidates must be at least 1, not 0"):
+    with pytest.raises(
+        ValueError, match="num_candidates: expected at least 1, found 0"
+    ):
         load_planner(trained / "student", num_candidates=0)
     longer = state_settings(plan={"horizon": 2 * HORIZON})
     metadata = stages_base.base_metadata("teacher", longer, dataset)
