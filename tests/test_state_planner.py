@@ -121,9 +121,13 @@ def test_plans_of_states_are_the_samplers(stage, num_steps):
         np.testing.assert_allclose(found, plans[rows], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize(
-    "stage", [pytest.param("ddpm", marks=pytest.mark.slow), "student"]
+    ("stage", "conditioning"),
+    [
+        ("student", "ends"),
+        *(pytest.param("student", c, marks=pytest.mark.slow) for c in ("film", "both")),
+        *(pytest.param("ddpm", c, marks=pytest.mark.slow) for c in CONDITIONINGS),
+    ],
 )
 def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
     stage, conditioning
@@ -150,7 +154,7 @@ def test_plans_lead_from_the_state_to_the_goal_where_ends_are_pinned(
         pytest.param("ddpm", TIMESTEPS, "states", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("at_once", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_candidate_with_the_best_return_is_taken(
     stage, num_steps, kind, at_once, monkeypatch
 ):

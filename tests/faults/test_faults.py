@@ -90,6 +90,7 @@ def test_kills_lose_nothing(tmp_path):
     assert counts["identical"] == counts["pipelines"] >= 1
 
 
+@pytest.mark.slow
 def test_every_damage_is_found(stage, settings, whole, tmp_path):
     train_until(stage, settings, tmp_path / "cut", 40)
     counts = check_corruptions(stage, tmp_path / "cut", tmp_path, 40)
