@@ -19,7 +19,29 @@ from ractd_jax.training.interruption import Interrupted
 
 FLAGS = flags.FLAGS
 
-STAGES = ("teacher", "ddpm", "bc", "reward", "student", "inverse_dynamics")
+STAGES = (
+    "teacher",
+    "ddpm",
+    "bc",
+    "reward",
+    "critic",
+    "student",
+    "steering",
+    "td3_bc",
+    "inverse_dynamics",
+)
+
+# What --teacher, --reward and --start name.
+_MODELS = {
+    "teacher": "a teacher",
+    "reward": "reward models or of a critic",
+    "start": "a student",
+}
+# stage: (flags that it needs, flags that it may have).
+_BUILDS_ON = {
+    "student": (("teacher",), ("reward", "start")),
+    "steering": (("reward", "start"), ()),
+}
 
 # The others of a job are told within a minute that a process died.
 _HEARTBEAT_SECONDS = 20
@@ -161,9 +183,18 @@ def define_stage_flags() -> None:
 
 
 def define_model_flags() -> None:
-    """``--teacher`` and ``--reward``, what a student builds on."""
+    """``--teacher``, ``--reward`` and ``--start``, what a student builds on."""
     flags.DEFINE_string("teacher", None, "Of a student: workdir of the teacher.")
-    flags.DEFINE_string("reward", None, "Of a student: workdir of the reward models.")
+    flags.DEFINE_string(
+        "reward",
+        None,
+        "Of a student and of steering: workdir of the reward models or of a critic.",
+    )
+    flags.DEFINE_string(
+        "start",
+        None,
+        "Of a student: workdir of one to start from; of steering: of the one to steer.",
+    )
 
 
 def train_stage(name: str) -> None:
@@ -186,24 +217,28 @@ def make_stage(name: str, settings: Settings, dataset):
     """One of :data:`STAGES`; a student of the models that the flags name."""
     from ractd_jax.training import stages
 
+    if name == "steering":
+        return stages.steering_stage(settings, dataset, FLAGS.start, FLAGS.reward)
     if name == "student":
-        return stages.student_stage(settings, dataset, FLAGS.teacher, FLAGS.reward)
+        found = FLAGS.teacher, FLAGS.reward, FLAGS.start
+        return stages.student_stage(settings, dataset, *found)
     return stages.make_stage(name, settings, dataset)
 
 
 def check_model_flags(stage: str) -> None:
-    """Raises ConfigError when ``--teacher`` and ``--reward`` do not fit the stage."""
-    if stage == "student" and not FLAGS.teacher:
-        raise ConfigError(
-            "--teacher: expected the workdir of a teacher for stage 'student', found "
-            "none"
-        )
-    for name in ("teacher", "reward"):
+    """Raises ConfigError when the models that the flags name do not fit the stage."""
+    required, optional = _BUILDS_ON.get(stage, ((), ()))
+    for name, what in _MODELS.items():
         value = FLAGS[name].value
-        if stage != "student" and value is not None:
+        if name in required and not value:
             raise ConfigError(
-                f"--{name}: expected none for stage {stage!r}, which builds on no "
-                f"other model, found {value!r}"
+                f"--{name}: expected the workdir of {what} for stage {stage!r}, found "
+                "none"
+            )
+        if value is not None and name not in required + optional:
+            raise ConfigError(
+                f"--{name}: expected none for stage {stage!r}, which builds on no such "
+                f"model, found {value!r}"
             )
 
 

@@ -37,7 +37,11 @@ class ChosenWindows(NamedTuple):
 
 
 def choose_windows(
-    index: WindowIndex, episodes: Episodes, options: Dataset, source: object = "dataset"
+    index: WindowIndex,
+    episodes: Episodes,
+    options: Dataset,
+    source: object = "dataset",
+    advantages: np.ndarray | None = None,
 ) -> ChosenWindows:
     """The windows that ``dataset.weighting`` draws from.
 
@@ -56,6 +60,7 @@ def choose_windows(
       episodes: the episodes that the windows lie in.
       options: the settings.
       source: named in errors.
+      advantages: [N] A of each step, in place of the return-to-go's.
 
     Returns:
       The windows; the summary has ``weighting``, ``windows`` (in the index),
@@ -77,7 +82,8 @@ def choose_windows(
                 f"{episodes.lengths[episodes.returns.argmax()]} transitions"
             )
     if options.weighting in ("advantage", "both"):
-        advantages = estimate_advantages(episodes, options.advantage_discount)
+        if advantages is None:
+            advantages = estimate_advantages(episodes, options.advantage_discount)
         advantages = advantages[index.start[chosen]]
         drawn = _resample(
             tilted_weights(advantages, options.advantage_beta, options.advantage_clip)

@@ -20,6 +20,20 @@ def regression_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.sum(jnp.mean(jnp.square(predictions - targets), axis=-1))
 
 
+def expectile_loss(
+    values: jax.Array, targets: jax.Array, expectile: float
+) -> jax.Array:
+    """Mean |tau - 1(target < value)| (target - value)^2 of [B] values.
+
+    Its minimum is the tau-expectile of the targets, for tau = 1/2 their mean (Kostrikov
+    et al., 2022; twice their loss, so that tau = 1/2 is the mean squared error).
+    """
+    chex.assert_equal_shape([values, targets])
+    gap = jax.lax.stop_gradient(targets) - values
+    weight = jnp.where(gap < 0.0, 1.0 - expectile, expectile)
+    return jnp.mean(2.0 * weight * jnp.square(gap))
+
+
 def pessimistic_return(
     predictions: jax.Array, pessimism: jax.typing.ArrayLike
 ) -> jax.Array:
@@ -34,6 +48,27 @@ def pessimistic_return(
     safe = jnp.where(variance > 0.0, variance, 1.0)
     std = jnp.where(variance > 0.0, jnp.sqrt(safe), 0.0)
     return mean - pessimism * std
+
+
+def clip_return_gradient(
+    plan_return_fn: Callable[[jax.Array, Any], jax.Array], max_norm: float
+) -> Callable[[jax.Array, Any], jax.Array]:
+    """The same values; each plan's gradient is shortened to at most `max_norm`.
+
+    So no plan on which the reward model is steep moves the student further than many
+    on which it is not.
+    """
+
+    def clipped(plans, condition):
+        fixed = jax.lax.stop_gradient(plans)
+        values, pull = jax.vjp(lambda x: plan_return_fn(x, condition), fixed)
+        (gradient,) = pull(jnp.ones_like(values))
+        norm = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=(1, 2), keepdims=True))
+        gradient = gradient * jnp.minimum(1.0, max_norm / jnp.maximum(norm, 1e-12))
+        moved = jnp.sum(jax.lax.stop_gradient(gradient) * (plans - fixed), axis=(1, 2))
+        return jax.lax.stop_gradient(values) + moved
+
+    return clipped
 
 
 def reward_loss(

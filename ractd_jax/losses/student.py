@@ -94,12 +94,15 @@ class StudentForm(NamedTuple):
         itself to the posterior mean, between the modes.
       reward_input: the clean plan that the reward sees. ``dsm`` is the jump to
         `sigma_min` from the DSM branch's noisy plan, ``one_step`` a one-step sample.
+      max_reward_gradient: longest gradient of a plan's return, see
+        :func:`ractd_jax.losses.clip_return_gradient`; None for no limit.
     """
 
     distance: DistanceFn
     max_solver_steps: int = 1
     dsm_form: str = "denoiser"
     reward_input: str = "dsm"
+    max_reward_gradient: float | None = None
 
 
 def student_loss(

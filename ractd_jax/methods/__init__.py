@@ -5,7 +5,10 @@
 :mod:`.ddpm`           discrete-time diffusion
 :mod:`.ctm`            the one-step student, RACTD
 :mod:`.reward`         the reward ensemble
+:mod:`.critic`         critics: IQL and SARSA
+:mod:`.steering`       noise steering of a frozen student
 :mod:`.bc`             behaviour cloning
+:mod:`.td3_bc`         TD3+BC
 :mod:`.inverse_dynamics`  actions between states
 =====================  ===========================================================
 """
@@ -22,15 +25,31 @@ from ractd_jax.methods.base import (
     plan_distance,
 )
 from ractd_jax.methods.bc import BehaviourCloning
+from ractd_jax.methods.critic import Critic, TransitionBatch
 from ractd_jax.methods.ctm import CtmStudent, student_coefficients
 from ractd_jax.methods.ddpm import Ddpm
 from ractd_jax.methods.edm import EdmTeacher
 from ractd_jax.methods.inverse_dynamics import InverseDynamicsMethod, PairBatch
-from ractd_jax.methods.reward import RewardBatch, RewardEnsemble, plan_return_fn
+from ractd_jax.methods.reward import (
+    Rating,
+    RewardBatch,
+    RewardEnsemble,
+    plan_return_fn,
+)
+from ractd_jax.methods.steering import NoiseSteering
+from ractd_jax.methods.td3_bc import Td3Bc
 
 # What makes plans, by the name of its settings and checkpoints.
 PLAN_METHODS: dict[str, type[PlanMethod]] = {
-    method.name: method for method in (EdmTeacher, Ddpm, CtmStudent, BehaviourCloning)
+    method.name: method
+    for method in (
+        EdmTeacher,
+        Ddpm,
+        CtmStudent,
+        NoiseSteering,
+        BehaviourCloning,
+        Td3Bc,
+    )
 }
 
 
@@ -42,6 +61,7 @@ def register_plan_method(method: type[PlanMethod]) -> None:
 __all__ = [
     "PLAN_METHODS",
     "BehaviourCloning",
+    "Critic",
     "CtmStudent",
     "Ddpm",
     "DenoiserNetwork",
@@ -49,11 +69,15 @@ __all__ = [
     "InverseDynamicsMethod",
     "Method",
     "PairBatch",
+    "NoiseSteering",
     "PlanBatch",
     "PlanMethod",
+    "Rating",
     "RewardBatch",
     "RewardEnsemble",
     "Sampler",
+    "Td3Bc",
+    "TransitionBatch",
     "edm_noise",
     "init_noise_scale",
     "make_network",

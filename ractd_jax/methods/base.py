@@ -119,6 +119,8 @@ class PlanMethod:
     section: ClassVar[str] = ""
     # Whether the network has a second noise input.
     jumps: ClassVar[bool] = False
+    # Whether its plans depend on noise.
+    is_random: ClassVar[bool] = True
     # Whether its sampler takes transforms of the denoiser.
     takes_guidance: ClassVar[bool] = False
 

@@ -46,6 +46,7 @@ class BehaviourCloning(PlanMethod):
     distance: losses.DistanceFn
 
     name = "bc"
+    is_random = False
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> BehaviourCloning:

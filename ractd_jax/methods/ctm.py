@@ -33,7 +33,7 @@ from ractd_jax.methods.base import (
     plan_distance,
 )
 from ractd_jax.methods.edm import EdmTeacher
-from ractd_jax.methods.reward import RewardEnsemble
+from ractd_jax.methods.reward import Rating
 from ractd_jax.networks import ResidualMLP, fold_levels, fold_mlp_levels
 from ractd_jax.settings import Settings, Student
 from ractd_jax.student import (
@@ -100,7 +100,7 @@ class CtmStudent(PlanMethod):
     num_paths: int
     path_batch_size: int
     teacher: EdmTeacher
-    reward: RewardEnsemble | None = None
+    reward: Rating | None = None
 
     name = "student"
     jumps = True
@@ -111,7 +111,7 @@ class CtmStudent(PlanMethod):
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, dims: Dimensions, reward: RewardEnsemble | None = None
+        cls, settings: Settings, dims: Dimensions, reward: Rating | None = None
     ) -> CtmStudent:
         options, noise = settings.student, settings.diffusion
         form = StudentForm(
@@ -119,6 +119,7 @@ class CtmStudent(PlanMethod):
             options.max_solver_steps,
             options.dsm_form,
             options.reward_input,
+            options.reward_gradient_clip,
         )
         own_grid = options.num_scales is not None
         return cls(
@@ -241,8 +242,8 @@ class CtmStudent(PlanMethod):
     ) -> tuple[jax.Array, Info]:
         """See :meth:`Method.loss`.
 
-        `frozen` has the keys ``teacher`` and ``coefficients``, and ``reward`` and
-        ``paths`` where their terms are on.
+        `frozen` has the keys ``teacher`` and ``coefficients``, ``reward`` and ``paths``
+        where their terms are on, and ``reward_unit`` if returns are scaled.
         """
         plans, condition = batch
         return losses.student_loss(
@@ -263,7 +264,8 @@ class CtmStudent(PlanMethod):
         plan_return = None
         if self.reward is not None:
             pessimism = frozen["coefficients"].pessimism
-            plan_return = self.reward.plan_return_fn(frozen["reward"], pessimism)
+            rate = self.reward.plan_return_fn(frozen["reward"], pessimism)
+            plan_return = self._scaled(rate, frozen.get("reward_unit"))
         return losses.StudentFunctions(
             clean=self.clean_fn(params, **self.training_options(dropout)),
             frozen_jump=lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
@@ -272,6 +274,16 @@ class CtmStudent(PlanMethod):
             ),
             plan_return=plan_return,
         )
+
+    def _scaled(self, rate: losses.PlanReturnFn, unit) -> losses.PlanReturnFn:
+        """`rate` as the loss has it: in these units, its gradient shortened."""
+
+        def scaled(plans, condition):
+            found = rate(plans, condition)
+            return found if unit is None else found / unit
+
+        limit = self.form.max_reward_gradient
+        return scaled if limit is None else losses.clip_return_gradient(scaled, limit)
 
     def _pinned(self, draws, condition, paths) -> losses.StudentDraws:
         """The loss's draws, without noise on the known ends of a plan."""

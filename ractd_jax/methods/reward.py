@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,24 @@ from ractd_jax.tasks import get_task
 
 # R(observations [B, O], actions [B, A] or goals [B, G]) -> [B]
 RewardFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Rating(Protocol):
+    """What predicts the return of plans: :class:`RewardEnsemble` or a critic.
+
+    Attributes:
+      num_members: M of its ensemble.
+    """
+
+    num_members: int
+
+    def keep(self, params: Any, num_members: int) -> tuple[Rating, Any]:
+        """The rating by the first `num_members` members, and its parameters."""
+
+    def plan_return_fn(
+        self, params: Any, pessimism: jax.typing.ArrayLike
+    ) -> losses.PlanReturnFn:
+        """See :func:`plan_return_fn`."""
 
 
 class RewardBatch(NamedTuple):
@@ -87,6 +105,11 @@ class RewardEnsemble:
         )
         loss = losses.regression_loss(predictions, batch.targets)
         return loss, {"loss/mse": loss / self.num_members}
+
+    def keep(self, params: Any, num_members: int) -> tuple[RewardEnsemble, Any]:
+        """The first `num_members` members, and their parameters."""
+        few = jax.tree.map(lambda leaf: leaf[:num_members], params)
+        return dataclasses.replace(self, num_members=num_members), few
 
     def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
         """The ensemble's mean - pessimism * std; `params` may have any M."""

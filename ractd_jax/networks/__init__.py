@@ -1,5 +1,6 @@
 """Networks as pure functions (Flax Linen)."""
 
+from ractd_jax.networks.actor import ActorMLP
 from ractd_jax.networks.blocks import Compute, Conv
 from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
@@ -20,6 +21,7 @@ from ractd_jax.networks.temporal_unet import (
 )
 
 __all__ = [
+    "ActorMLP",
     "Compute",
     "Conv",
     "InverseDynamics",

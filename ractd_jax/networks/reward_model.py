@@ -17,8 +17,9 @@ class RewardModelConfig:
     """Shape of a reward model.
 
     Attributes:
-      kind: ``residual_mlp`` (Duan et al.'s code) or ``conv`` (the text of Duan et
-        al., 2025: Conv1d + GroupNorm + Mish blocks over a time axis of length one).
+      kind: ``residual_mlp`` (Duan et al.'s code), ``conv`` (the text of Duan et
+        al., 2025: Conv1d + GroupNorm + Mish blocks over a time axis of length one) or
+        ``layer_norm`` (Dense + LayerNorm + SiLU, for critics).
       widths: hidden widths; the residual MLP has two blocks for each.
       fourier_octaves: octaves of Fourier features of the inputs; 0 for none.
       relative_goals: the second input is a goal for the first components of an
@@ -32,8 +33,9 @@ class RewardModelConfig:
     relative_goals: bool = False
 
     def __post_init__(self):
-        if self.kind not in ("residual_mlp", "conv"):
-            raise ValueError(f"kind must be residual_mlp or conv, not {self.kind!r}")
+        kinds = ("residual_mlp", "conv", "layer_norm")
+        if self.kind not in kinds:
+            raise ValueError(f"kind must be one of {kinds}, not {self.kind!r}")
         if not self.widths:
             raise ValueError("widths must name at least one layer")
         # One channel to a group of 8 would normalise to zero on a lone pair.
@@ -85,6 +87,10 @@ class RewardModel(nn.Module):
             for i, width in enumerate(self.config.widths):
                 x = ConvBlock(width, 5, 8, Compute(), name=f"block_{i}")(x)
             x = x[:, 0]
+        elif self.config.kind == "layer_norm":
+            for i, width in enumerate(self.config.widths):
+                x = Dense(width, name=f"dense_{i}")(x)
+                x = nn.silu(nn.LayerNorm(name=f"norm_{i}")(x))
         else:
             for i, width in enumerate(self.config.widths):
                 x = ResidualDense(width, name=f"block_{i}_a")(x)

@@ -72,6 +72,41 @@ _COMMITMENT: Mapping[str, Entry] = {
     "condition on the return": Entry("ctd_rank"),
     "chosen windows": Entry("ctd"),
 }
+_REWARD_LABELS = {"rtg": "return-to-go", "sarsa": "SARSA", "iql": "IQL"}
+_BEST_OF = 16
+# At temperature 1: less would leave little to choose from.
+_CHOICE = 1.0
+# Rewards by what they are used for. Windows weighted by the return-to-go are the
+# default, which the other uses start from.
+_REWARDS: Mapping[str, Entry] = {
+    "no reward": Entry("ctd_uniform"),
+    "weights, return-to-go": Entry("ctd"),
+    "weights, SARSA": Entry("ctd_sarsa"),
+    "weights, IQL": Entry("ctd_iql"),
+    **{
+        f"{use}, {label}": Entry(f"{use}_{name}")
+        for use in ("gradient", "steering", "distilled")
+        for name, label in _REWARD_LABELS.items()
+    },
+    **{
+        f"best of {_BEST_OF}, {label}": Entry(
+            "ctd",
+            _CHOICE,
+            num_candidates=_BEST_OF,
+            reward=trainings.REWARDS[name],
+        )
+        for name, label in _REWARD_LABELS.items()
+    },
+}
+# What needs no planner, beside the planners.
+_BASELINES: Mapping[str, Entry] = {
+    "BC": Entry("bc"),
+    "top-30% BC": Entry("bc_top"),
+    "IQL": Entry("iql"),
+    "TD3+BC": Entry("td3_bc"),
+    "CTD": Entry("ctd"),
+    "RACTD": Entry("ractd"),
+}
 TABLES = {
     "methods": _METHODS,
     "samplers": _SAMPLERS,
@@ -79,6 +114,8 @@ TABLES = {
     "temperatures": _TEMPERATURES,
     "solver": _SOLVER,
     "commitment": _COMMITMENT,
+    "rewards": _REWARDS,
+    "baselines": _BASELINES,
 }
 # table: the value that its labels end in, which is drawn.
 SWEPT = {"weights": "weight", "temperatures": "temperature", "solver": "steps"}
@@ -120,7 +157,7 @@ def run_cell(
         found = trainings.evaluate_entry(label, entry, planner, settings, workdir)
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
-            "temperature": None if planner.stage == "bc" else planner.temperature,
+            "temperature": planner.temperature if planner.is_random else None,
             "ms_per_plan": 1e3 * _seconds_per_plan(planner),
         }
         row = result_row(
@@ -128,7 +165,7 @@ def run_cell(
             {"planner": label},
             settings.seed,
             settings,
-            _num_steps(settings, entry),
+            planner.method.options(planner.settings).num_steps,
             True,
             found.returns,
         )
@@ -153,11 +190,6 @@ def _seconds_per_plan(planner: Planner) -> float:
     """Median time of a plan at batch 1 on one core, from numpy to numpy."""
     with one_core():
         return plan_latency(planner, _TIMED_CALLS)["p50"]
-
-
-def _num_steps(settings: Settings, entry: Entry) -> int:
-    section = {"ctd": "student", "ractd": "student"}.get(entry.training.split("_")[0])
-    return getattr(settings, section or entry.training.split("_")[0]).num_steps
 
 
 def measure_fidelity(

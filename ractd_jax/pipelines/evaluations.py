@@ -83,7 +83,7 @@ def evaluation_name(planner: Planner, noise: str, target_rank: float | None) -> 
         name += f"_{planner.num_candidates}candidates"
     if planner.precision != "float32":
         name += f"_{planner.precision}"
-    if planner.temperature != 1.0 and planner.stage != "bc":
+    if planner.temperature != 1.0 and planner.is_random:
         name += f"_temperature{planner.temperature:g}"
     if target_rank is not None:
         name += f"_rank{target_rank:g}"

@@ -23,6 +23,7 @@ from ractd_jax.training.loop import train
 from ractd_jax.training.stages import (
     Stage,
     make_stage,
+    steering_stage,
     student_stage,
 )
 
@@ -49,12 +50,16 @@ class Entry(NamedTuple):
       temperature: temperature, if not the config's.
       num_steps: steps of its sampler, if not the config's.
       noise: ``each_step`` or ``each_episode``, if not the config's.
+      num_candidates: plans to choose from, if not the config's.
+      reward: name of the training whose predicted return chooses.
     """
 
     training: str
     temperature: float | None = None
     num_steps: int | None = None
     noise: str | None = None
+    num_candidates: int | None = None
+    reward: str | None = None
 
 
 def _alone(name: str):
@@ -76,6 +81,34 @@ def _ctd(teacher: str):
 def _ractd(settings, dataset, workdir):
     teacher, reward = workdir / "teacher", workdir / "reward"
     return student_stage(settings, dataset, teacher, reward)
+
+
+def _by_critic(stage, critic: str):
+    """The same stage on windows weighted by the advantages of a critic."""
+
+    def weighted(settings, dataset, workdir):
+        changes = {"dataset": {"critic": str(workdir / critic)}}
+        return stage(from_mapping(changes, settings), dataset, workdir)
+
+    return weighted
+
+
+def _second_phase(reward: str):
+    """A student that goes on from CTD, with the reward term of these models."""
+
+    def stage(settings, dataset, workdir):
+        return student_stage(
+            settings, dataset, workdir / "teacher", workdir / reward, workdir / "ctd"
+        )
+
+    return stage
+
+
+def _steering(reward: str):
+    def stage(settings, dataset, workdir):
+        return steering_stage(settings, dataset, workdir / "ctd", workdir / reward)
+
+    return stage
 
 
 # For the sweep over weights: the reward term on one-step samples, where it acts most.
@@ -103,6 +136,55 @@ for _name, _changes in _COMMITMENTS.items():
     TRAININGS[f"teacher_{_name}"] = Training(_alone("teacher"), _changes)
     TRAININGS[f"ctd_{_name}"] = Training(
         _ctd(f"teacher_{_name}"), _changes, (f"teacher_{_name}",)
+    )
+# Reward models and critics, and the uses of each.
+REWARDS = {"rtg": "reward", "sarsa": "critic_sarsa", "iql": "critic_iql"}
+# A second phase from CTD: the reward term on one-step samples of every temperature, in
+# units of the return's spread over one state's plans.
+_GRADIENT = {
+    "num_steps": 1_500,
+    "reward_input": "one_step",
+    "reward_temperature": 0.0,
+    "reward_unit": "spread",
+    "advantage_cap": None,
+    "pessimism": 1.0,
+    "reward_weight": 0.1,
+    "reward_gradient_clip": 10.0,
+}
+_DISTILLED = {
+    "num_steps": 1_500,
+    "reward_weight": 0.0,
+    "path_candidates": 16,
+    "pessimism": 1.0,
+}
+for _target in ("iql", "sarsa"):
+    TRAININGS[f"critic_{_target}"] = Training(
+        _alone("critic"), {"critic": {"target": _target}}
+    )
+    TRAININGS[f"teacher_{_target}"] = Training(
+        _by_critic(_alone("teacher"), f"critic_{_target}"),
+        needs=(f"critic_{_target}",),
+    )
+    TRAININGS[f"ctd_{_target}"] = Training(
+        _by_critic(_ctd(f"teacher_{_target}"), f"critic_{_target}"),
+        needs=(f"teacher_{_target}",),
+    )
+TRAININGS["iql"] = Training(
+    _by_critic(_alone("bc"), "critic_iql"),
+    {"dataset": {"weighting": "advantage"}},
+    ("critic_iql",),
+)
+TRAININGS["td3_bc"] = Training(_alone("td3_bc"))
+for _name, _model in REWARDS.items():
+    _needs = ("ctd", _model)
+    TRAININGS[f"gradient_{_name}"] = Training(
+        _second_phase(_model), {"student": _GRADIENT}, _needs
+    )
+    TRAININGS[f"distilled_{_name}"] = Training(
+        _second_phase(_model), {"student": _DISTILLED}, _needs
+    )
+    TRAININGS[f"steering_{_name}"] = Training(
+        _steering(_model), {"student": {"pessimism": 1.0}}, _needs
     )
 for _weight in REWARD_WEIGHTS:
     TRAININGS[f"ractd_weight_{_weight:g}"] = Training(
@@ -173,6 +255,8 @@ def load_entry(entry: Entry, workdir: Path) -> Planner:
         workdir / entry.training,
         num_steps=entry.num_steps,
         temperature=entry.temperature,
+        num_candidates=entry.num_candidates,
+        reward=workdir / entry.reward if entry.reward else None,
     )
 
 
@@ -202,6 +286,8 @@ def evaluate_entry(
         f"seed{options.seed}",
     ]
     parts += [f"noise_{noise}"] if noise != "each_step" else []
+    if planner.num_candidates > 1:
+        parts += [f"best_of_{planner.num_candidates}", entry.reward or "own_reward"]
     path = workdir / "evaluation" / f"{'_'.join(parts)}.npz"
     if not path.exists():
         found = evaluate_actions(

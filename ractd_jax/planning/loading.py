@@ -17,11 +17,7 @@ from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning.planner import Planner
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
-from ractd_jax.storage.trained import (
-    check_same_data,
-    load_reward_members,
-    load_stage_model,
-)
+from ractd_jax.storage.trained import load_rating
 
 
 def load_planner(
@@ -48,8 +44,8 @@ def load_planner(
       num_candidates: N, plans sampled together for each observation, of which the
         one with the highest predicted return is taken (Monte-Carlo selection); by
         default ``evaluation.num_candidates`` of its settings, 1.
-      reward: workdir of train_reward, which N > 1 needs; by default the one that the
-        student was trained with.
+      reward: workdir of reward models or of a critic, which N > 1 needs; by default
+        the one that the student was trained with.
       precision: ``bfloat16`` rounds the kernels, and a student on a CPU also reads or
         multiplies them in bfloat16. That is faster with large networks or many plans,
         and moves plans by less than a hundredth of their range (docs/performance.md).
@@ -79,7 +75,7 @@ def load_planner(
         num_candidates = evaluation.num_candidates
     rate = None
     if num_candidates > 1:
-        rate = _load_plan_return(stored, reward, settings, dims, num_candidates)
+        rate = _load_plan_return(stored, reward, settings, num_candidates)
     normalizers = {
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
@@ -121,7 +117,7 @@ def _method_of(stored: StoredModel, target_rank: float | None):
 
 
 def _load_plan_return(
-    planner: StoredModel, directory, settings: Settings, dims: Dimensions, count: int
+    planner: StoredModel, directory, settings: Settings, count: int
 ) -> PlanReturnFn:
     """What the `count` candidates of a stored planner are chosen by."""
     directory = directory or planner.metadata.get("reward", {}).get("directory")
@@ -130,8 +126,8 @@ def _load_plan_return(
             f"{planner.directory}: {count} candidates need a reward model to choose "
             "with: expected its folder (reward), found none"
         )
-    stored = load_stage_model(directory, "reward", settings)
-    check_same_data(stored, planner.metadata)
     options = settings.student
-    ensemble, params = load_reward_members(stored, dims, options.num_members)
-    return ensemble.plan_return_fn(jax.device_put(params), options.pessimism)
+    method, params, _ = load_rating(
+        directory, settings, planner.metadata, options.num_members
+    )
+    return method.plan_return_fn(jax.device_put(params), options.pessimism)

@@ -166,6 +166,11 @@ class Planner:
         # Batch size -> packed program, or None where the plain one is used.
         self._programs: dict[int, Any] = {}
 
+    @property
+    def is_random(self) -> bool:
+        """Whether plans depend on noise."""
+        return self.method.is_random
+
     def sampler_of(self, network) -> Sampler:
         """This planner's sampler with another form of its network."""
         method = dataclasses.replace(self.method, network=network)

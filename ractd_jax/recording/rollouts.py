@@ -127,3 +127,19 @@ def _record_part(pool, policy, wanted, seed, ahead):
         yield episode
     for future in pending:
         future.cancel()
+
+
+def parts_of_episodes(lengths: Sequence[int], shares: Sequence[int]) -> np.ndarray:
+    """[E] which part of a mixture each recorded episode is of.
+
+    Args:
+      lengths: steps of the episodes, in the order of :func:`record_mixture`.
+      shares: transitions asked of each part.
+    """
+    parts, part, recorded = [], 0, 0
+    for length in lengths:
+        parts.append(part)
+        recorded += length
+        if recorded >= shares[part]:
+            part, recorded = min(part + 1, len(shares) - 1), 0
+    return np.array(parts)

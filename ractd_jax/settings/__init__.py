@@ -13,9 +13,12 @@ from ractd_jax.settings.running import Controller, Evaluation, Run
 from ractd_jax.settings.student import Student
 from ractd_jax.settings.trainings import (
     BehaviourCloning,
+    Critic,
     Ddpm,
     InverseDynamics,
     Reward,
+    Steering,
+    Td3Bc,
     Teacher,
 )
 from ractd_jax.settings.tree import (
@@ -29,6 +32,7 @@ from ractd_jax.settings.tree import (
 __all__ = [
     "BehaviourCloning",
     "Controller",
+    "Critic",
     "Dataset",
     "Ddpm",
     "Diffusion",
@@ -41,7 +45,11 @@ __all__ = [
     "Reward",
     "Run",
     "Settings",
+    "Steering",
+    "Steering",
     "Student",
+    "Td3Bc",
+    "Td3Bc",
     "Teacher",
     "differences",
     "from_mapping",

@@ -98,6 +98,11 @@ class Dataset:
         minimum=0.0,
         maximum=1.0,
     )
+    critic: str = option(
+        "",
+        "Workdir of a critic (--stage=critic); advantage and both take its advantages "
+        "in place of the return-to-go's.",
+    )
     observation_normalizer: str = option(
         "minmax",
         "How observations are normalised: to [-1, 1] (minmax, as Duan et al., 2025) or "

@@ -85,8 +85,31 @@ class Student:
         "(one_step).",
         choices=("dsm", "one_step"),
     )
+    reward_unit: str = option(
+        "return",
+        "Unit of the predicted return in reward_weight and advantage_cap: the "
+        "normalised return itself, or its standard deviation over the teacher's plans "
+        "of one state (spread), so that a weight means the same for every reward model "
+        "and critic.",
+        choices=("return", "spread"),
+    )
+    reward_gradient_clip: float | None = option(
+        None,
+        "Longest gradient of one plan's predicted return, in reward_unit per unit of "
+        "the normalised plan; None for no limit.",
+        minimum=0.0,
+    )
+    path_candidates: int = option(
+        1,
+        "N: more than 1 regresses one step on the best, by predicted "
+        "return, of N one-step plans of the student in --start (best-of-N "
+        "distillation), instead of on the teacher's paths.",
+        positive=True,
+    )
     pessimism: float = option(
-        4.0, "k of reward = mean - k std over the ensemble's members."
+        4.0,
+        "k of reward = mean - k std over the members of the reward ensemble. A critic "
+        "is as pessimistic as it was trained.",
     )
     reward_temperature: float = option(
         1.0,

@@ -95,6 +95,103 @@ class Reward:
 
 
 @section
+class Critic:
+    """Training of a critic, which learns values by temporal differences."""
+
+    num_steps: int = option(50_000, "Optimiser steps.", positive=True)
+    batch_size: int = option(
+        256, "Transitions per step over all devices.", positive=True
+    )
+    target: str = option(
+        "iql",
+        "What is learned: the value of the best of the data's actions (iql; Kostrikov "
+        "et al., 2022) or of the policies that recorded them (sarsa).",
+        choices=("iql", "sarsa"),
+    )
+    widths: tuple[int, ...] = option((128, 128), "Hidden widths.")
+    num_members: int = option(
+        2, "Networks of Q, of which iql takes the least.", positive=True
+    )
+    expectile: float = option(
+        0.7,
+        "tau of iql: 1/2 is the mean of the data's actions, towards 1 is the best.",
+        minimum=0.5,
+        below=1.0,
+    )
+    discount: float = option(0.99, "gamma.", minimum=0.0, below=1.0)
+    target_ema: float = option(
+        0.995, "Decay of the target network's EMA.", minimum=0.0, below=1.0
+    )
+    holdout_fraction: float = option(
+        0.1,
+        "Share of the episodes held out to measure how the critic ranks.",
+        minimum=0.0,
+        below=1.0,
+    )
+    optimizer: Optimizer = Optimizer(
+        learning_rate=1e-3, weight_decay=0.0, beta1=0.9, warmup_steps=0
+    )
+
+
+@section
+class Steering:
+    """Training of a network that steers a student's noise to higher returns."""
+
+    num_steps: int = option(2_000, "Optimiser steps.", positive=True)
+    batch_size: int = option(256, "Plans per step over all devices.", positive=True)
+    widths: tuple[int, ...] = option((64, 64), "Hidden widths.")
+    reach: float = option(
+        1.5,
+        "Furthest that a component of the noise is moved, in its standard deviations.",
+        positive=True,
+    )
+    distance_weight: float = option(
+        0.1,
+        "Weight of the mean squared distance that the noise is moved, where returns "
+        "are in units of their spread over one state's plans.",
+        minimum=0.0,
+    )
+    least_temperature: float = option(
+        0.0,
+        "The noise is scaled by a number drawn from this one to 1, as planners scale "
+        "it.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    optimizer: Optimizer = Optimizer(
+        learning_rate=1e-3, weight_decay=0.0, beta1=0.9, warmup_steps=100
+    )
+
+
+@section
+class Td3Bc:
+    """Training of TD3+BC (Fujimoto and Gu, 2021), a baseline."""
+
+    num_steps: int = option(50_000, "Optimiser steps.", positive=True)
+    batch_size: int = option(
+        256, "Transitions per step over all devices.", positive=True
+    )
+    widths: tuple[int, ...] = option((128, 128), "Hidden widths of actor and critics.")
+    alpha: float = option(
+        2.5,
+        "Weight of the value: the actor's loss is -alpha Q / mean |Q| plus its squared "
+        "distance from the data's action.",
+        minimum=0.0,
+    )
+    discount: float = option(0.99, "gamma.", minimum=0.0, below=1.0)
+    target_ema: float = option(
+        0.995, "Decay of the target networks' EMA.", minimum=0.0, below=1.0
+    )
+    noise: float = option(
+        0.2, "Standard deviation of the noise on target actions.", minimum=0.0
+    )
+    noise_clip: float = option(0.5, "Largest noise on target actions.", minimum=0.0)
+    optimizer: Optimizer = Optimizer(
+        learning_rate=1e-3, weight_decay=0.0, beta1=0.9, warmup_steps=0
+    )
+
+
+@section
 class BehaviourCloning:
     """Training of a behaviour clone, the baseline."""
 

@@ -16,9 +16,12 @@ from ractd_jax.settings.running import Controller, Evaluation, Run
 from ractd_jax.settings.student import Student
 from ractd_jax.settings.trainings import (
     BehaviourCloning,
+    Critic,
     Ddpm,
     InverseDynamics,
     Reward,
+    Steering,
+    Td3Bc,
     Teacher,
 )
 
@@ -40,7 +43,10 @@ class Settings:
     ddpm: Ddpm = Ddpm()
     bc: BehaviourCloning = BehaviourCloning()
     reward: Reward = Reward()
+    critic: Critic = Critic()
     student: Student = Student()
+    steering: Steering = Steering()
+    td3_bc: Td3Bc = Td3Bc()
     controller: Controller = Controller()
     inverse_dynamics: InverseDynamics = InverseDynamics()
     evaluation: Evaluation = Evaluation()

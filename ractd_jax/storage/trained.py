@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from absl import logging
 
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError
-from ractd_jax.methods import RewardEnsemble
+from ractd_jax.methods import Critic, Rating, RewardEnsemble
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.workdir import check_same_dataset
 
+# Stages whose models rate plans.
+RATINGS = ("reward", "critic")
 
-def load_stage_model(directory, stage: str, settings: Settings) -> StoredModel:
+
+def load_stage_model(
+    directory, stages: str | Sequence[str], settings: Settings
+) -> StoredModel:
     """Opens a checkpoint that must be of this stage and of the same task.
+
+    Args:
+      directory: workdir of a training.
+      stages: the stage, or several that it may be of.
+      settings: settings whose task it must have.
 
     Raises:
       CheckpointError: it belongs to another stage or task.
     """
     stored = StoredModel(directory)
-    found = stored.metadata["stage"]
-    if found != stage:
+    stage, expected = stored.metadata["stage"], stages
+    if not isinstance(stages, str):
+        expected = stage if stage in stages else " or ".join(stages)
+    if stage != expected:
         raise CheckpointError(
-            f"{directory}: expected a {stage} checkpoint, found a {found} checkpoint"
+            f"{directory}: expected a {expected} checkpoint, found a {stage} checkpoint"
         )
     task = stored.metadata["settings"]["task"]
     if task != settings.task:
@@ -54,7 +68,7 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
         # How a condition enters the planner, and of what rank, is nothing to a reward
         # model.
         dims = Dimensions(**metadata["dimensions"])
-        if stored.metadata["stage"] == "reward":
+        if stored.metadata["stage"] in RATINGS:
             dims = dataclasses.replace(dims, conditioning="film", rank=0)
         return dims
 
@@ -75,17 +89,37 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
     check_same_dataset(stored.directory, stored.metadata, metadata)
 
 
-def load_reward_members(stored: StoredModel, dims: Dimensions, num_members: int | None):
-    """(ensemble, its stacked EMA parameters); None for all members."""
-    options = from_mapping(stored.metadata["settings"]).reward
-    keep = options.num_members if num_members is None else num_members
-    if keep > options.num_members:
+def load_rating(
+    directory, settings: Settings, metadata: dict, num_members: int | None
+) -> tuple[Rating, Any, StoredModel]:
+    """What rates plans: reward models or a critic of the same task and data.
+
+    Args:
+      directory: workdir of a training of stage ``reward`` or ``critic``.
+      settings: of the planner or student that asks.
+      metadata: of that planner or student.
+      num_members: members of the ensemble to keep, the first ones; None for all.
+
+    Returns:
+      (method, its EMA parameters, the stored model).
+
+    Raises:
+      CheckpointError: another stage, task or dataset, or too few members.
+    """
+    stored = load_stage_model(directory, RATINGS, settings)
+    check_same_data(stored, metadata)
+    dims, own = Dimensions(**metadata["dimensions"]), stored.metadata["settings"]
+    own = from_mapping(own)
+    if stored.metadata["stage"] == "critic":
+        offset = stored.metadata["value_offset"]
+        method: Rating = Critic.from_settings(own, dims, offset)
+    else:
+        method = RewardEnsemble.from_options(own.reward, dims)
+    keep = method.num_members if num_members is None else num_members
+    if keep > method.num_members:
         raise CheckpointError(
             f"{stored.directory}: expected at least {keep} members "
-            f"(config.student.num_members), found {options.num_members}"
+            f"(config.student.num_members), found {method.num_members}"
         )
-    ensemble = RewardEnsemble.from_options(options, dims)
-    template = jax.eval_shape(ensemble.init, jax.random.key(0))
-    params = stored.load(template)
-    ensemble = dataclasses.replace(ensemble, num_members=keep)
-    return ensemble, jax.tree.map(lambda leaf: leaf[:keep], params)
+    params = stored.load(jax.eval_shape(method.init, jax.random.key(0)))
+    return *method.keep(params, keep), stored

@@ -8,15 +8,27 @@ from ractd_jax.training.stages.base import (
     dimensions,
     gather_part,
 )
+from ractd_jax.training.stages.critic import critic_stage, td3_bc_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
 from ractd_jax.training.stages.plans import plan_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
-from ractd_jax.training.stages.student import predicted_return_range, student_stage
+from ractd_jax.training.stages.student import (
+    predicted_return_range,
+    steering_stage,
+    student_stage,
+)
 
 
 def make_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
-    """The training of a method that builds on no other: all but ``student``."""
-    of_their_own = {"reward": reward_stage, "inverse_dynamics": inverse_dynamics_stage}
+    """The training of a method that builds on no other: all but ``student`` and
+    ``steering``.
+    """
+    of_their_own = {
+        "reward": reward_stage,
+        "critic": critic_stage,
+        "td3_bc": td3_bc_stage,
+        "inverse_dynamics": inverse_dynamics_stage,
+    }
     if name in of_their_own:
         return of_their_own[name](settings, dataset)
     return plan_stage(name, settings, dataset)
@@ -25,6 +37,7 @@ def make_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
 __all__ = [
     "Stage",
     "base_metadata",
+    "critic_stage",
     "dimensions",
     "gather_part",
     "inverse_dynamics_stage",
@@ -33,5 +46,7 @@ __all__ = [
     "predicted_return_range",
     "reward_stage",
     "split_episodes",
+    "steering_stage",
     "student_stage",
+    "td3_bc_stage",
 ]

@@ -27,9 +27,11 @@ from ractd_jax.methods import Method, PlanBatch
 from ractd_jax.normalizers import Normalizer
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
 from ractd_jax.storage.state import TrainState
+from ractd_jax.storage.trained import load_rating, load_stage_model
 from ractd_jax.tasks import get_task, task_of
 from ractd_jax.training.parallel import Part
 
+_BLOCK = 16_384
 # (data, rows) -> batch, of numpy and of JAX arrays alike.
 Gather = Callable[[Any, Any], Any]
 # (state, name of the training, for warnings) -> scalars.
@@ -204,12 +206,42 @@ def plan_data(
     episodes = window_episodes(settings, dataset)
     plan = settings.plan
     index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
-    chosen = choose_windows(index, episodes, settings.dataset, dataset.name)
+    advantages = None
+    if settings.dataset.critic and settings.dataset.weighting in ("advantage", "both"):
+        advantages = critic_advantages(settings, dataset)
+    options = settings.dataset
+    chosen = choose_windows(index, episodes, options, dataset.name, advantages)
     ranks = return_ranks(episodes) if plan.return_condition else None
     data = dataset.episodes
     return PlanData(data.observations, data.actions, chosen.index, ranks), (
         chosen.summary
     )
+
+
+def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray:
+    """[N] A(s, a) of the data's actions, by the critic in ``dataset.critic``.
+
+    Raises:
+      CheckpointError: no critic of this data is there.
+    """
+    metadata = base_metadata("critic", settings, dataset)
+    directory = settings.dataset.critic
+    load_stage_model(directory, "critic", settings)
+    critic, params, _ = load_rating(directory, settings, metadata, None)
+    rate, episodes = jax.jit(critic.advantages), dataset.episodes
+    blocks = [
+        rate(
+            params,
+            dataset.observation_normalizer.normalize(episodes.observations[block]),
+            dataset.action_normalizer.normalize(episodes.actions[block]),
+        )
+        for block in _blocks(episodes.num_transitions)
+    ]
+    return np.concatenate(blocks)
+
+
+def _blocks(size: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, size, _BLOCK)]
 
 
 def make_gather_actions(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import CheckpointError, ConfigError
-from ractd_jax.methods import CtmStudent, PlanBatch, student_coefficients
+from ractd_jax.methods import (
+    CtmStudent,
+    NoiseSteering,
+    PlanBatch,
+    Rating,
+    student_coefficients,
+)
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.trained import (
     check_same_data,
-    load_reward_members,
+    load_rating,
     load_stage_model,
 )
-from ractd_jax.student import PathPoints, warm_start
+from ractd_jax.student import warm_start
 from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
     Stage,
@@ -26,16 +33,21 @@ from ractd_jax.training.stages.base import (
     dimensions,
     plan_sampling,
 )
+from ractd_jax.training.stages.student_points import (
+    best_plans,
+    return_spread,
+    sample_student,
+    sample_teacher,
+    teacher_paths,
+)
 from ractd_jax.training.stages.student_probes import (
     PROBED_STATES,
     fidelity_probe,
     join_probes,
-    make_path_solver,
     return_probe,
 )
 
 _SAMPLE = 4_096
-_PATHS_AT_ONCE = 4_096
 
 
 def student_stage(
@@ -43,79 +55,73 @@ def student_stage(
     dataset: OfflineDataset,
     teacher_directory: str,
     reward_directory: str | None,
+    start_directory: str | None = None,
 ) -> Stage:
-    """The student: CTM + DSM + reward + paths, warm-started from the teacher.
+    """The student: CTM + DSM + reward + paths.
+
+    It starts as the teacher, or as the student in `start_directory`, such as CTD for a
+    second phase with the reward term.
+
+    Args:
+      settings: settings of the training.
+      dataset: what the teacher learned.
+      teacher_directory: workdir of the teacher.
+      reward_directory: workdir of reward models or of a critic.
+      start_directory: workdir of the student to start from.
 
     Raises:
       CheckpointError: a checkpoint of another stage, task, network or dataset.
-      ConfigError: a reward weight without a reward model.
+      ConfigError: a reward weight or candidates without what they need.
     """
-    dims = dimensions(settings, dataset)
     options = settings.student
-    if options.path_weight:
-        check_batch_size(options.path_batch_size, "student.path_batch_size")
+    _check_options(settings, reward_directory, start_directory)
     metadata = base_metadata("student", settings, dataset)
-    method = CtmStudent.from_settings(settings, dims)
-    teacher = load_stage_model(teacher_directory, "teacher", settings)
-    check_same_data(teacher, metadata)
-    teacher_settings = from_mapping(teacher.metadata["settings"])
-    # How many actions are executed is for the planner to know.
-    execute = {"plan": {"execute": settings.plan.execute}}
-    teacher_settings = from_mapping(execute, teacher_settings)
-    for section in ("network", "diffusion", "plan"):
-        if getattr(teacher_settings, section) != getattr(settings, section):
-            raise CheckpointError(
-                f"{teacher_directory}: its {section} settings differ from this config's"
-            )
+    method = CtmStudent.from_settings(settings, dimensions(settings, dataset))
+    teacher = _load_plans_model(teacher_directory, "teacher", settings, metadata)
     template = jax.eval_shape(method.teacher.init, jax.random.key(0))
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
     # Traced, so that one compilation serves every weight.
     frozen["coefficients"] = student_coefficients(options)
     metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
+    first = None
+    if start_directory:
+        start = _load_plans_model(start_directory, "student", settings, metadata)
+        first = start.load(jax.eval_shape(method.init, jax.random.key(0)))
+        metadata["start"] = {"directory": str(start_directory), "step": start.step}
 
     sampling, metadata["windows"] = plan_sampling("student", settings, dataset)
     rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
     batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
     probed = jax.tree.map(lambda x: x[:PROBED_STATES], batch)
-    probe = fidelity_probe(settings, method, frozen["teacher"], probed)
-    if options.path_weight:
-        frozen["paths"] = teacher_paths(settings, dataset, method, frozen["teacher"])
-    if options.reward_weight:
-        if not reward_directory:
-            raise ConfigError(
-                "config.student.reward_weight is not 0: expected a reward model "
-                "(--reward=DIR), found none"
-            )
-        if options.reward_temperature < 1.0 and options.reward_input != "one_step":
-            raise ConfigError(
-                "config.student.reward_temperature below 1: expected reward_input "
-                f"'one_step' with it, found {options.reward_input!r}"
-            )
-        stored = load_stage_model(reward_directory, "reward", settings)
-        check_same_data(stored, metadata)
-        reward, frozen["reward"] = load_reward_members(
-            stored, dims, options.num_members
+    samples = sample_teacher(settings, method, frozen["teacher"], probed)
+    probe = fidelity_probe(settings, method, samples)
+    if reward_directory and (options.reward_weight or options.path_candidates > 1):
+        rating, params, metadata["predicted_return"] = _load_reward(
+            reward_directory, settings, metadata, batch
         )
-        method = dataclasses.replace(method, reward=reward)
-        metadata["reward"] = {"directory": str(reward_directory), "step": stored.step}
-        metadata["predicted_return"] = predicted_return_range(
-            reward.plan_return_fn(frozen["reward"], options.pessimism),
-            MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
-            batch,
-        )
+        rate = rating.plan_return_fn(params, options.pessimism)
+        if options.reward_weight:
+            method = dataclasses.replace(method, reward=rating)
+            frozen["reward"] = params
+            if options.reward_unit == "spread":
+                frozen["reward_unit"] = return_spread(rate, samples)
         rated = return_probe(
-            settings,
-            method,
-            frozen["reward"],
-            probed,
-            metadata["predicted_return"],
+            settings, method, rating, params, probed, metadata["predicted_return"]
         )
         probe = join_probes(probe, rated)
+    if options.path_weight and options.path_candidates > 1:
+        frozen["paths"] = best_plans(settings, dataset, method, first, rate)
+    elif options.path_weight:
+        frozen["paths"] = teacher_paths(settings, dataset, method, frozen["teacher"])
 
     return Stage(
         name="student",
         method=method,
-        first_params=lambda: warm_start(frozen["teacher"], settings.network.embed_dim),
+        first_params=lambda: (
+            warm_start(frozen["teacher"], settings.network.embed_dim)
+            if first is None
+            else jax.tree.map(jax.numpy.asarray, first)
+        ),
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
@@ -127,45 +133,127 @@ def student_stage(
     )
 
 
-def teacher_paths(
-    settings: Settings, dataset: OfflineDataset, method: CtmStudent, teacher_params
-) -> PathPoints:
-    """The points of the path loss: ``student.num_paths``, solved once.
+def steering_stage(
+    settings: Settings,
+    dataset: OfflineDataset,
+    student_directory: str,
+    reward_directory: str,
+) -> Stage:
+    """A network that steers the noise of a student, which stays as it is.
 
-    Their conditions come from all windows, whichever the teacher learned from: in
-    closed loop a student reaches states that good episodes seldom visit, and must act
-    in them as its teacher would. The points depend on the teacher and the data but not
-    on the training's seed, so that the members of a sweep share them.
+    Args:
+      settings: settings of the training.
+      dataset: what the student learned.
+      student_directory: workdir of the student.
+      reward_directory: workdir of reward models or of a critic.
+
+    Raises:
+      CheckpointError: a checkpoint of another stage, task, network or dataset.
+      ConfigError: plans of states.
     """
-    options = settings.student
-    every = dataclasses.replace(settings.dataset, weighting="uniform")
-    every = dataclasses.replace(settings, dataset=every)
-    sampling, _ = plan_sampling("paths", every, dataset)
-    solve = make_path_solver(settings, method.teacher)
-    rng = np.random.default_rng(0)
-    size = min(_PATHS_AT_ONCE, options.num_paths)
-    noisy = (np.arange(size) % 4 >= 2)[:, None]
-    blocks = []
-    for _ in range(-(-options.num_paths // size)):
-        rows = rng.integers(sampling["num_rows"], size=size).astype(np.int32)
-        condition = sampling["gather"](sampling["data"], rows).condition
-        shape = (size, *method.dims.plan_shape)
-        init = method.init_scale * rng.standard_normal(shape, np.float32)
-        temperature = rng.uniform(options.path_temperature, 1.0, size)
-        temperature[::2] = 1.0
-        init *= np.float32(temperature)[:, None, None]
-        condition = method.flat(condition)
-        noise = rng.standard_normal(condition.shape, np.float32)
-        condition = condition + options.path_condition_noise * noise * noisy
-        condition = method.named(condition)
-        init = method.pin(jnp.asarray(init), condition)
-        within = rng.uniform(size=size) >= options.path_start_share
-        levels = within * rng.integers(options.path_steps, size=size)
-        points = solve(teacher_params, init, condition, levels.astype(np.int32))
-        blocks.append(jax.device_get(points))
-    return jax.tree.map(
-        lambda *parts: np.concatenate(parts)[: options.num_paths], *blocks
+    options, dims = settings.steering, dimensions(settings, dataset)
+    metadata = base_metadata("steering", settings, dataset)
+    method = NoiseSteering.from_settings(settings, dims)
+    stored = _load_plans_model(student_directory, "student", settings, metadata)
+    student = stored.load(jax.eval_shape(method.student.init, jax.random.key(0)))
+    metadata["start"] = {"directory": str(student_directory), "step": stored.step}
+    sampling, metadata["windows"] = plan_sampling("steering", settings, dataset)
+    rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
+    batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
+    rating, params, found = _load_reward(reward_directory, settings, metadata, batch)
+    metadata["predicted_return"] = found
+    rate = rating.plan_return_fn(params, settings.student.pessimism)
+
+    def first_params():
+        fresh = method.init(jax.random.key(settings.seed))
+        return {**fresh, "student": jax.tree.map(jax.numpy.asarray, student)}
+
+    return Stage(
+        name="steering",
+        method=dataclasses.replace(method, reward=rating),
+        first_params=first_params,
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        frozen={
+            "reward": params,
+            "reward_unit": return_spread(
+                rate, sample_student(method.student, student, batch)
+            ),
+            "pessimism": np.float32(settings.student.pessimism),
+        },
+        metadata=metadata,
+        **sampling,
     )
+
+
+def _check_options(settings: Settings, reward, start) -> None:
+    """Raises ConfigError for options that lack what they need."""
+    options = settings.student
+    if options.path_weight:
+        check_batch_size(options.path_batch_size, "student.path_batch_size")
+    if options.path_candidates > 1:
+        needs = {
+            "config.student.path_weight above 0": options.path_weight,
+            "a reward model or critic (--reward=DIR)": reward,
+            "a student (--start=DIR)": start,
+        }
+        for what, found in needs.items():
+            if not found:
+                raise ConfigError(
+                    f"config.student.path_candidates = {options.path_candidates}: "
+                    f"expected {what} with it, found none"
+                )
+    if not options.reward_weight:
+        return
+    if not reward:
+        raise ConfigError(
+            "config.student.reward_weight is not 0: expected a reward model "
+            "(--reward=DIR), found none"
+        )
+    if options.reward_temperature < 1.0 and options.reward_input != "one_step":
+        raise ConfigError(
+            "config.student.reward_temperature below 1: expected reward_input "
+            f"'one_step' with it, found {options.reward_input!r}"
+        )
+
+
+def _load_plans_model(
+    directory: str, stage: str, settings: Settings, metadata: dict
+) -> StoredModel:
+    """A teacher or student of the same network, diffusion, plans and data.
+
+    Raises:
+      CheckpointError: it is of others.
+    """
+    stored = load_stage_model(directory, stage, settings)
+    check_same_data(stored, metadata)
+    own = from_mapping(stored.metadata["settings"])
+    # How many actions are executed is for the planner to know.
+    own = from_mapping({"plan": {"execute": settings.plan.execute}}, own)
+    for section in ("network", "diffusion", "plan"):
+        if getattr(own, section) != getattr(settings, section):
+            raise CheckpointError(
+                f"{directory}: its {section} settings differ from this config's"
+            )
+    return stored
+
+
+def _load_reward(
+    directory: str, settings: Settings, metadata: dict, batch: PlanBatch
+) -> tuple[Rating, Any, dict]:
+    """(method, parameters, :func:`predicted_return_range`); notes it in `metadata`."""
+    options = settings.student
+    rating, params, stored = load_rating(
+        directory, settings, metadata, options.num_members
+    )
+    metadata["reward"] = {"directory": str(directory), "step": stored.step}
+    found = predicted_return_range(
+        rating.plan_return_fn(params, options.pessimism),
+        MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
+        batch,
+    )
+    return rating, params, found
 
 
 def predicted_return_range(
