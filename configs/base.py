@@ -27,6 +27,9 @@ _SMOKE = {
     },
     "bc": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
     "reward": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
+    "critic": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
+    "steering": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
+    "td3_bc": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
     "student": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
     "inverse_dynamics": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
     "evaluation": {"num_episodes": 2, "teacher_steps": 3},
@@ -62,6 +65,8 @@ _CPU = {
     "ddpm": {"num_steps": 8_000, "batch_size": 256, "optimizer": _CPU_OPTIMIZER},
     "bc": {"num_steps": 5_000, "batch_size": 256, "optimizer": _CPU_OPTIMIZER},
     "reward": {"widths": (64, 128)},
+    "critic": {"num_steps": 20_000, "batch_size": 128},
+    "td3_bc": {"num_steps": 30_000},
     # Most of the rows are points of the teacher's paths: their targets are exact, and
     # they cost one evaluation with a gradient, a fourth of a row of the other terms.
     "student": {

@@ -27,6 +27,7 @@ OPTIONAL = {
     "dataset.max_episode_steps": 1_000,
     "diffusion.sigma_data": 0.3,
     "diffusion.sigma_floor": 0.1,
+    "student.reward_gradient_clip": 1.0,
     "diffusion.init_noise_scale": 1.0,
     "reward.off_data_every": 2,
     "student.num_scales": 20,

@@ -100,14 +100,17 @@ def exact_values(best: bool) -> np.ndarray:
 
 def learned_values(target: str, expectile: float = 0.7) -> np.ndarray:
     options = {"target": target, "discount": GAMMA, "expectile": expectile}
-    settings = from_mapping({"critic": {**options, "widths": (32,)}})
+    options |= {"widths": (32,), "num_members": 2}
+    settings = from_mapping({"critic": options})
     critic = Critic.from_settings(settings, Dimensions(STATES, 1, 1, 1))
+    assert critic.num_members == 2
     params = critic.init(jax.random.key(0))
     optimizer, batch = optax.adam(3e-3), chain_batch()
+    batches = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), batch)
 
     def step(carry, _):
         params, old, state = carry
-        grads = jax.grad(lambda p: critic.loss(p, old, {}, batch, ())[0])(params)
+        grads = jax.grad(lambda p: critic.loss(p, old, {}, batches, ())[0])(params)
         updates, state = optimizer.update(grads, state)
         params = optax.apply_updates(params, updates)
         old = jax.tree.map(lambda a, b: 0.98 * a + 0.02 * b, old, params)
@@ -228,9 +231,9 @@ def test_a_critic_trains_and_says_how_it_ranks(tmp_path, caplog):
     assert (metrics["rank/values"] < 0.1) == ("do not choose by it" in caplog.text)
     metadata = base_metadata("student", settings, dataset)
     critic, params, _ = load_rating(tmp_path / "critic", settings, metadata, 1)
-    assert critic.num_members == 1 and params["q"]["head"]["bias"].shape == (1, 1)
-    with pytest.raises(CheckpointError, match="expected at least 3 members"):
-        load_rating(tmp_path / "critic", settings, metadata, 3)
+    assert critic.num_members == 1 and params["q"]["head"]["bias"].shape[0] == 1
+    with pytest.raises(CheckpointError, match="expected at least 6 members"):
+        load_rating(tmp_path / "critic", settings, metadata, 6)
 
 
 def test_windows_weighted_by_a_critic(tmp_path):
@@ -258,7 +261,8 @@ def test_plans_of_states_have_no_critic(stage):
 def test_random_weights_give_finite_losses():
     stage = make_stage("critic", small_settings(), toy_dataset())
     params = random_weights(stage)
-    batch = stage.gather(stage.data, np.arange(8, dtype=np.int32))
+    rows = np.arange(40, dtype=np.int32).reshape(5, 8)
+    batch = stage.gather(stage.data, rows)
     loss, info = stage.method.loss(params, params, {}, batch, ())
     assert np.isfinite(loss) and info["critic/largest_q"] > 0
 

@@ -37,22 +37,25 @@ class TransitionBatch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-    """Q(s, a) of several members and V(s), both learned on the data's actions only.
+    """Pairs of Q(s, a) and V(s), learned on the data's actions only.
 
-    L_V = E |tau - 1(q < V(s))| (q - V(s))^2 with q from the target network, and
-    L_Q = E sum_i (r + gamma (1 - terminal) V(s') - Q_i(s, a))^2. With tau > 1/2, V is
-    nearer to the best of the data's actions than to their mean, and q is the least of
-    the members (IQL, Kostrikov et al., 2022). With tau = 1/2 and the members' mean it
-    is the value of the policies that recorded the data (expected SARSA).
+    L_V = E |tau - 1(q < V(s))| (q - V(s))^2 with q = Q^-(s, a) of the target network,
+    and L_Q = E (r + gamma (1 - terminal) V(s') - Q(s, a))^2. With tau > 1/2, V is
+    nearer to the best of the data's actions than to their mean (IQL, Kostrikov et al.,
+    2022). With tau = 1/2 it is the value of the policies that recorded the data
+    (expected SARSA).
+
+    The pairs have their own initial weights, batches and targets, so that they disagree
+    where there is no data (Ghasemipour et al., 2022). Pessimism takes the place of
+    IQL's minimum over two networks.
 
     Attributes:
-      network: the network of Q, of one member, and of V.
+      network: the network of Q and of V, of one pair.
       dims: sizes of the plans.
-      num_members: M of Q.
+      num_members: M pairs, the length of the parameters' leading axis.
       expectile: tau.
       discount: gamma.
       offset: what the networks' outputs are relative to, the data's mean return-to-go.
-      takes_least: whether q is the least of the members, not their mean.
     """
 
     network: RewardModel
@@ -61,7 +64,6 @@ class Critic:
     expectile: float
     discount: float
     offset: float = 0.0
-    takes_least: bool = True
 
     name = "critic"
 
@@ -75,29 +77,27 @@ class Critic:
                 "config.plan.kind: expected 'actions' for a critic, found 'states'"
             )
         options = settings.critic
-        is_iql = options.target == "iql"
         return cls(
             RewardModel(RewardModelConfig("layer_norm", options.widths)),
             dims,
             options.num_members,
-            options.expectile if is_iql else 0.5,
+            options.expectile if options.target == "iql" else 0.5,
             options.discount,
             offset,
-            takes_least=is_iql,
         )
 
     def init(self, key: jax.Array) -> Any:
-        q_key, v_key = jax.random.split(key)
         state = jnp.zeros((1, self.dims.observation))
+        action = jnp.zeros((1, self.dims.action))
 
         def member(member_key):
-            action = jnp.zeros((1, self.dims.action))
-            return self.network.init(member_key, state, action)["params"]
+            q_key, v_key = jax.random.split(member_key)
+            return {
+                "q": self.network.init(q_key, state, action)["params"],
+                "v": self.network.init(v_key, state, action[:, :0])["params"],
+            }
 
-        return {
-            "q": jax.vmap(member)(jax.random.split(q_key, self.num_members)),
-            "v": self.network.init(v_key, state, state[:, :0])["params"],
-        }
+        return jax.vmap(member)(jax.random.split(key, self.num_members))
 
     def draw(self, key: jax.Array, batch_size: int) -> tuple:
         return ()
@@ -110,68 +110,65 @@ class Critic:
         batch: TransitionBatch,
         draws: tuple,
     ) -> tuple[jax.Array, Info]:
-        """See :meth:`Method.loss`."""
+        """See :meth:`Method.loss`; the leaves of a batch are [M, B, ...]."""
         del frozen, draws
+        value, q, largest = jax.vmap(self._member_loss)(params, target_params, batch)
+        # Sums: each member has the gradient that it would have alone.
+        return value.sum() + q.sum(), {
+            "loss/value": value.mean(),
+            "loss/q": q.mean(),
+            "critic/largest_q": largest.max(),
+        }
+
+    def _member_loss(self, params, target_params, batch: TransitionBatch):
+        """(L_V, L_Q, max |Q|) of one pair."""
         # 1. V follows the target network's values of the data's actions.
-        found = self.q(target_params, batch.observations, batch.actions)
-        values = self.state_values(params, batch.observations)
-        value_loss = losses.expectile_loss(values, found, self.expectile)
+        targets = self._q(target_params, batch.observations, batch.actions)
+        values = self._v(params, batch.observations)
+        value_loss = losses.expectile_loss(values, targets, self.expectile)
         # 2. Q follows the reward and V. What comes after a terminal is worth nothing;
         #    after a time limit the episode would have gone on, and V says how.
-        following = self.state_values(params, batch.next_observations)
-        following = jax.lax.stop_gradient(following) * (1.0 - batch.terminals)
+        following = self._v(params, batch.next_observations) * (1.0 - batch.terminals)
         targets = batch.rewards + self.discount * following
-        found = self.values(params, batch.observations, batch.actions)
-        q_loss = losses.regression_loss(found, jnp.broadcast_to(targets, found.shape))
-        return value_loss + q_loss, {
-            "loss/value": value_loss,
-            "loss/q": q_loss / self.num_members,
-            "critic/largest_q": jnp.abs(found).max(),
-        }
+        found = self._q(params, batch.observations, batch.actions)
+        gap = found - jax.lax.stop_gradient(targets)
+        return value_loss, jnp.mean(jnp.square(gap)), jnp.abs(found).max()
+
+    def _q(self, params, observations, actions):
+        found = self.network.apply({"params": params["q"]}, observations, actions)
+        return found + self.offset
+
+    def _v(self, params, observations):
+        nothing = observations[:, :0]
+        found = self.network.apply({"params": params["v"]}, observations, nothing)
+        return found + self.offset
 
     def values(
         self, params: Any, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
         """[M, B] Q_i(s, a), in units of the values."""
-
-        def member(params):
-            return self.network.apply({"params": params}, observations, actions)
-
-        return jax.vmap(member)(params["q"]) + self.offset
-
-    def q(self, params: Any, observations: jax.Array, actions: jax.Array) -> jax.Array:
-        """[B] q(s, a) of the members."""
-        members = self.values(params, observations, actions)
-        return members.min(axis=0) if self.takes_least else members.mean(axis=0)
-
-    def state_values(self, params: Any, observations: jax.Array) -> jax.Array:
-        """[B] V(s)."""
-        found = self.network.apply(
-            {"params": params["v"]}, observations, observations[:, :0]
-        )
-        return found + self.offset
+        return jax.vmap(lambda member: self._q(member, observations, actions))(params)
 
     def advantages(
         self, params: Any, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
-        """[B] A(s, a) = q - V(s)."""
-        found = self.q(params, observations, actions)
-        return found - self.state_values(params, observations)
+        """[B] A(s, a), the mean over members of Q - V."""
+        values = jax.vmap(lambda member: self._v(member, observations))(params)
+        return jnp.mean(self.values(params, observations, actions) - values, axis=0)
 
     def keep(self, params: Any, num_members: int) -> tuple[Critic, Any]:
-        """The critic of the first `num_members` members, and its parameters."""
-        few = jax.tree.map(lambda leaf: leaf[:num_members], params["q"])
-        method = dataclasses.replace(self, num_members=num_members)
-        return method, {**params, "q": few}
+        """The first `num_members` members, and their parameters."""
+        few = jax.tree.map(lambda leaf: leaf[:num_members], params)
+        return dataclasses.replace(self, num_members=num_members), few
 
     def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
-        """q(s, a), the members' least or mean, which is as pessimistic as it learned.
+        """Q as the members' mean - pessimism * std."""
 
-        `pessimism` is for ensembles of reward models, whose targets are not their own
-        predictions.
-        """
-        del pessimism
-        return lambda observations, actions: self.q(params, observations, actions)
+        def reward_fn(observations, actions):
+            members = self.values(params, observations, actions)
+            return losses.pessimistic_return(members, pessimism)
+
+        return reward_fn
 
     def plan_return_fn(
         self, params: Any, pessimism: jax.typing.ArrayLike

@@ -108,8 +108,7 @@ class Student:
     )
     pessimism: float = option(
         4.0,
-        "k of reward = mean - k std over the members of the reward ensemble. A critic "
-        "is as pessimistic as it was trained.",
+        "k of reward = mean - k std over the members of the reward ensemble or critic.",
     )
     reward_temperature: float = option(
         1.0,

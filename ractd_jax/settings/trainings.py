@@ -108,9 +108,11 @@ class Critic:
         "et al., 2022) or of the policies that recorded them (sarsa).",
         choices=("iql", "sarsa"),
     )
-    widths: tuple[int, ...] = option((128, 128), "Hidden widths.")
+    widths: tuple[int, ...] = option((64, 64), "Hidden widths.")
     num_members: int = option(
-        2, "Networks of Q, of which iql takes the least.", positive=True
+        5,
+        "Pairs of Q and V, trained together on batches of their own.",
+        positive=True,
     )
     expectile: float = option(
         0.7,

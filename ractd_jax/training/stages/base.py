@@ -219,7 +219,7 @@ def plan_data(
 
 
 def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray:
-    """[N] A(s, a) of the data's actions, by the critic in ``dataset.critic``.
+    """[N] A(s, a) of the data's actions, less their mean, by ``dataset.critic``.
 
     Raises:
       CheckpointError: no critic of this data is there.
@@ -237,7 +237,8 @@ def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray
         )
         for block in _blocks(episodes.num_transitions)
     ]
-    return np.concatenate(blocks)
+    advantages = np.concatenate(blocks)
+    return advantages - advantages.mean()
 
 
 def _blocks(size: int) -> list[slice]:

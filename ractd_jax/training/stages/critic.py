@@ -142,6 +142,7 @@ def critic_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         optimizer=options.optimizer,
         frozen={},
         target_decay=options.target_ema,
+        draws_per_item=options.num_members,
         metadata={
             **base_metadata("critic", settings, dataset),
             "value_offset": found.mean,
