@@ -166,3 +166,11 @@ def test_a_cell_of_another_table_or_other_settings_is_refused(tmp_path):
         ConfigError, match=r"config.evaluation.temperature: .* made with 0.1, .* 0.3"
     ):
         is_finished(tmp_path, "methods", asked_settings(warmer))
+
+
+def test_every_entry_of_the_tables_is_trained():
+    """With what it needs first, and what its candidates are rated by."""
+    for entries in TABLES.values():
+        names = {entry.training for entry in entries.values()}
+        names |= {entry.reward for entry in entries.values() if entry.reward}
+        assert set(in_order(sorted(names))) >= names

@@ -74,8 +74,8 @@ _COMMITMENT: Mapping[str, Entry] = {
 }
 _REWARD_LABELS = {"rtg": "return-to-go", "sarsa": "SARSA", "iql": "IQL"}
 _BEST_OF = 16
-# At temperature 1: less would leave little to choose from.
-_CHOICE = 1.0
+# Less noise would leave nothing to choose from, more leads away from the mode.
+_CHOICE = 0.3
 # Rewards by what they are used for. Windows weighted by the return-to-go are the
 # default, which the other uses start from.
 _REWARDS: Mapping[str, Entry] = {
@@ -147,6 +147,7 @@ def run_cell(
     """
     entries = TABLES[table]
     names = [entry.training for entry in entries.values()]
+    names += [entry.reward for entry in entries.values() if entry.reward]
     seconds = trainings.train_all(
         names, settings, dataset, workdir, allow_config_change
     )

@@ -83,6 +83,18 @@ def _ractd(settings, dataset, workdir):
     return student_stage(settings, dataset, teacher, reward)
 
 
+def is_one_policy(settings: Settings) -> bool:
+    """Whether the task's data was recorded by one policy, not by a mixture."""
+    return settings.task.endswith("-medium")
+
+
+# Whether the data is of one policy: how far the reward may pull, as the predicted gain
+# over the data's own action (in spreads) and as the distance that noise is moved. Of a
+# mixture a value says first of all who acted: little is asked of it. On one policy's
+# data it is what an action brings.
+_LIMITS = {True: (5.0, 1.5), False: (0.3, 0.3)}
+
+
 def _by_critic(stage, critic: str):
     """The same stage on windows weighted by the advantages of a critic."""
 
@@ -97,6 +109,8 @@ def _second_phase(reward: str):
     """A student that goes on from CTD, with the reward term of these models."""
 
     def stage(settings, dataset, workdir):
+        cap, _ = _LIMITS[is_one_policy(settings)]
+        settings = from_mapping({"student": {"advantage_cap": cap}}, settings)
         return student_stage(
             settings, dataset, workdir / "teacher", workdir / reward, workdir / "ctd"
         )
@@ -106,6 +120,8 @@ def _second_phase(reward: str):
 
 def _steering(reward: str):
     def stage(settings, dataset, workdir):
+        _, reach = _LIMITS[is_one_policy(settings)]
+        settings = from_mapping({"steering": {"reach": reach}}, settings)
         return steering_stage(settings, dataset, workdir / "ctd", workdir / reward)
 
     return stage
@@ -146,16 +162,16 @@ _GRADIENT = {
     "reward_input": "one_step",
     "reward_temperature": 0.0,
     "reward_unit": "spread",
-    "advantage_cap": None,
-    "pessimism": 1.0,
-    "reward_weight": 0.1,
+    "reward_weight": 0.3,
     "reward_gradient_clip": 10.0,
+    "pessimism": 4.0,
 }
 _DISTILLED = {
     "num_steps": 1_500,
     "reward_weight": 0.0,
     "path_candidates": 16,
-    "pessimism": 1.0,
+    "candidate_temperature": 0.3,
+    "pessimism": 4.0,
 }
 for _target in ("iql", "sarsa"):
     TRAININGS[f"critic_{_target}"] = Training(
@@ -184,7 +200,7 @@ for _name, _model in REWARDS.items():
         _second_phase(_model), {"student": _DISTILLED}, _needs
     )
     TRAININGS[f"steering_{_name}"] = Training(
-        _steering(_model), {"student": {"pessimism": 1.0}}, _needs
+        _steering(_model), {"student": {"pessimism": 4.0}}, _needs
     )
 for _weight in REWARD_WEIGHTS:
     TRAININGS[f"ractd_weight_{_weight:g}"] = Training(

@@ -106,6 +106,9 @@ class Student:
         "distillation), instead of on the teacher's paths.",
         positive=True,
     )
+    candidate_temperature: float = option(
+        1.0, "Scale of the noise of path_candidates' plans.", minimum=0.0
+    )
     pessimism: float = option(
         4.0,
         "k of reward = mean - k std over the members of the reward ensemble or critic.",

@@ -188,6 +188,7 @@ def best_plans(
     """
     origins, one_step = _Origins(settings, dataset, method), one_step_plans(method)
     candidates = settings.student.path_candidates
+    scale = settings.student.candidate_temperature * method.init_scale
 
     @jax.jit
     def best(init, condition, noises):
@@ -204,6 +205,6 @@ def best_plans(
         init, condition = origins.next()
         shape = (candidates, *init.shape)
         noises = origins.rng.standard_normal(shape, np.float32)
-        return best(init, condition, method.init_scale * noises)
+        return best(init, condition, np.float32(scale) * noises)
 
     return origins.collect(points)
