@@ -30,7 +30,8 @@ from tests.toys import save_untrained, stage_loss, toy_dataset, toy_settings
 
 OPTIONS = {
     "network": {"kind": "mlp", "mlp_width": 16},
-    "critic": {"widths": (8,)},
+    "critic": {"widths": (8,), "num_members": 2},
+    "reward": {"widths": (8,), "num_members": 2},
     "student": {
         "num_steps": 2,
         "batch_size": 8,
@@ -100,7 +101,9 @@ def test_a_second_phase_must_fit_its_start(folder, dataset):
         )
 
 
-@pytest.mark.parametrize("reward", ["reward", "critic"])
+@pytest.mark.parametrize(
+    "reward", [pytest.param("reward", marks=pytest.mark.slow), "critic"]
+)
 def test_the_spread_is_the_unit_of_the_reward(folder, dataset, ctd_params, reward):
     """The term is divided by the return's spread; weight and cap mean the same."""
     values = {}
@@ -130,6 +133,7 @@ def test_the_spread_is_over_the_plans_of_one_state():
     assert float(return_spread(lambda p, c: 0 * c, Samples(condition, 0, plans))) == 1
 
 
+@pytest.mark.slow
 def test_a_clipped_gradient_changes_the_step_and_not_the_loss(
     folder, dataset, ctd_params
 ):
@@ -199,6 +203,7 @@ def test_distillation_takes_the_best_plans_as_its_points(folder, dataset):
 # --- noise steering
 
 
+@pytest.mark.slow
 def test_steering_moves_the_noise_and_not_the_student(folder, dataset, tmp_path):
     settings = settings_of()
     stage = steering_stage(settings, dataset, folder / "ctd", folder / "critic")
