@@ -83,16 +83,29 @@ def _ractd(settings, dataset, workdir):
     return student_stage(settings, dataset, teacher, reward)
 
 
-def is_one_policy(settings: Settings) -> bool:
-    """Whether the task's data was recorded by one policy, not by a mixture."""
-    return settings.task.endswith("-medium")
+class Limits(NamedTuple):
+    """How far a reward may pull a student.
+
+    Attributes:
+      weight: of the reward term, in units of the spread.
+      cap: predicted gain over the data's own action, in the same units.
+      reach: distance that noise is moved.
+    """
+
+    weight: float
+    cap: float
+    reach: float
 
 
-# Whether the data is of one policy: how far the reward may pull, as the predicted gain
-# over the data's own action (in spreads) and as the distance that noise is moved. Of a
-# mixture a value says first of all who acted: little is asked of it. On one policy's
-# data it is what an action brings.
-_LIMITS = {True: (5.0, 1.5), False: (0.3, 0.3)}
+# Of a mixture a value says first of all who acted: little is asked of it. On one
+# policy's data it is what an action brings (docs/notes/rewards.md).
+_ONE_POLICY = Limits(weight=1.0, cap=2.0, reach=1.5)
+_MIXTURE = Limits(weight=0.3, cap=0.3, reach=0.3)
+
+
+def reward_limits(settings: Settings) -> Limits:
+    """By the task's data: of one policy or of a mixture."""
+    return _ONE_POLICY if settings.task.endswith("-medium") else _MIXTURE
 
 
 def _by_critic(stage, critic: str):
@@ -109,8 +122,10 @@ def _second_phase(reward: str):
     """A student that goes on from CTD, with the reward term of these models."""
 
     def stage(settings, dataset, workdir):
-        cap, _ = _LIMITS[is_one_policy(settings)]
-        settings = from_mapping({"student": {"advantage_cap": cap}}, settings)
+        limits = reward_limits(settings)
+        if settings.student.reward_weight:
+            changes = {"reward_weight": limits.weight, "advantage_cap": limits.cap}
+            settings = from_mapping({"student": changes}, settings)
         return student_stage(
             settings, dataset, workdir / "teacher", workdir / reward, workdir / "ctd"
         )
@@ -120,7 +135,7 @@ def _second_phase(reward: str):
 
 def _steering(reward: str):
     def stage(settings, dataset, workdir):
-        _, reach = _LIMITS[is_one_policy(settings)]
+        reach = reward_limits(settings).reach
         settings = from_mapping({"steering": {"reach": reach}}, settings)
         return steering_stage(settings, dataset, workdir / "ctd", workdir / reward)
 
@@ -162,7 +177,6 @@ _GRADIENT = {
     "reward_input": "one_step",
     "reward_temperature": 0.0,
     "reward_unit": "spread",
-    "reward_weight": 0.3,
     "reward_gradient_clip": 10.0,
     "pessimism": 4.0,
 }
