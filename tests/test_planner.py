@@ -23,7 +23,8 @@ from ractd_jax.reports.statistics import (
     two_mode_threshold,
 )
 from ractd_jax.settings import Environment, from_mapping
-from ractd_jax.storage.trained import load_reward_members, load_stage_model
+from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.trained import load_rating
 from ractd_jax.student import sample_one_step
 from ractd_jax.tasks.environments import make_vector_env
 
@@ -73,8 +74,10 @@ def test_the_best_of_several_candidates_by_the_students_reward_model(
     """Each candidate sampled alone, rated by the members that trained the student."""
     planner = ractd_jax.load_planner(smoke_run / "ractd", num_candidates=4)
     options = student.settings.student
-    stored = load_stage_model(smoke_run / "reward", "reward", student.settings)
-    ensemble, params = load_reward_members(stored, student.dims, options.num_members)
+    metadata = StoredModel(smoke_run / "ractd").metadata
+    ensemble, params, _ = load_rating(
+        smoke_run / "reward", student.settings, metadata, options.num_members
+    )
     plan_return_fn = ensemble.plan_return_fn(params, options.pessimism)
     condition = student.condition(observations)
     keys = jax.random.split(jax.random.key(3), 4)

@@ -220,7 +220,7 @@ def test_candidates_need_a_reward_model_of_the_same_plans(trained, dataset):
     load_planner(trained / "teacher", num_candidates=2, reward=reward, num_steps=1)
     with pytest.raises(CheckpointError, match="nowhere: expected a folder of a train"):
         load_planner(trained / "teacher", num_candidates=2, reward=trained / "nowhere")
-    with pytest.raises(CheckpointError, match="expected a reward checkpoint, found a"):
+    with pytest.raises(CheckpointError, match="expected a reward or critic checkpoint"):
         load_planner(trained / "teacher", num_candidates=2, reward=trained / "student")
     with pytest.raises(
         ValueError, match="num_candidates: expected at least 1, found 0"
