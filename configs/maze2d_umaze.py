@@ -3,8 +3,8 @@
 python -m experiments.maze_table --maze=umaze --workdir=runs/maze
 """
 
-from configs import base
+from configs import mazes
 
 
 def get_config(preset: str = "cpu"):
-    return base.get_maze2d("umaze", preset)
+    return mazes.get_maze2d("umaze", preset)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from configs import base
+from configs import mazes
 from experiments import launch
 from ractd_jax.files import write_json
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
@@ -31,7 +31,7 @@ def settings_of(maze: str) -> Settings:
         changes["evaluation"] = {"num_episodes": FLAGS.num_episodes}
     if FLAGS.root:
         changes["dataset"] = {"root": FLAGS.root}
-    config = base.get_maze2d(maze, FLAGS.preset)
+    config = mazes.get_maze2d(maze, FLAGS.preset)
     return from_mapping(changes, from_mapping(config.to_dict()))
 
 

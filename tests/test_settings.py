@@ -25,7 +25,7 @@ from tests.settings_toys import (
 CONFIGS = sorted(
     path.stem
     for path in (Path(__file__).parents[1] / "configs").glob("*.py")
-    if path.stem not in ("__init__", "base")
+    if path.stem not in ("__init__", "base", "mazes")
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
 # sigma_r in Duan (2025), table B.4, and in Duan et al.'s code.

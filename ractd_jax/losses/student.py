@@ -136,8 +136,7 @@ def student_loss(
     # 1. L_CTM = d(G_sg(a, s, smin), G_sg(b, s, smin)), with the student's jump
     #    a = G(x_t, t, s) and the target b = G_sg(x_u, u, s), where the teacher's solver
     #    leads from x_t to x_u. Both are mapped on to sigma_min by the frozen jump, so
-    #    that every s is compared in the units of clean plans. The gradient reaches a
-    #    through that jump's input.
+    #    that all are compared as clean plans; the gradient reaches a through its input.
     ctm = _ctm_term(functions, jumped["ctm"], branches["ctm"], draws, sigmas, form)
 
     # 2. L_DSM = lambda(sigma) d(g(x, sigma, sigma), x_0) compares with the data itself.
@@ -149,9 +148,8 @@ def student_loss(
     info = {"loss/ctm": ctm, "loss/dsm": dsm}
 
     # 3. L_path = d(G(x_t, t, smin), x_end), with x_t and x_end on one path of the
-    #    teacher. L_CTM learns long jumps from short ones, so that after few updates the
-    #    jump from sigma_max is still near the mean of all plans. This term teaches it
-    #    directly. Its points have conditions of their own, not those of the batch.
+    #    teacher, for conditions of their own. It teaches long jumps directly, which
+    #    L_CTM learns from short ones, after many updates.
     if draws.path is not None:
         ones = jnp.ones_like(draws.path.sigma)
         path = form.distance(jumped["path"], draws.path.end, ones)

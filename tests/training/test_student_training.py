@@ -136,22 +136,22 @@ def test_a_temperature_that_no_reward_sees_is_refused(trained, dataset):
 
 
 def test_a_students_checkpoints_must_fit(trained, dataset, tmp_path):
-    settings = mlp_settings()
+    settings, reward = mlp_settings(), trained / "reward"
     with pytest.raises(CheckpointError, match="expected a teacher checkpoint, found"):
         student_stage(settings, dataset, trained / "reward", trained / "reward")
     other = mlp_settings(task="other")
     with pytest.raises(CheckpointError, match="task 'other', found one of task 'toy'"):
-        student_stage(other, dataset, trained / "teacher", None)
+        student_stage(other, dataset, trained / "teacher", reward)
     wide = mlp_settings(network={"widths": (16,)})
     with pytest.raises(CheckpointError, match="network settings differ"):
-        student_stage(wide, dataset, trained / "teacher", None)
+        student_stage(wide, dataset, trained / "teacher", reward)
     with pytest.raises(ConfigError, match="--reward=DIR"):
         student_stage(settings, dataset, trained / "teacher", None)
     shifted = dataclasses.replace(
         dataset, action_normalizer=fit_min_max(2.0 * dataset.episodes.actions)
     )
     with pytest.raises(CheckpointError, match=r"normalizers \(.*\) differ"):
-        student_stage(settings, shifted, trained / "teacher", None)
+        student_stage(settings, shifted, trained / "teacher", reward)
 
 
 def test_exploiting_the_reward_model_is_warned_of(trained, dataset, caplog):
