@@ -76,9 +76,9 @@ def test_students_plans_are_the_planners(options, tmp_path):
 _TEACHER = """
 from ractd_jax import load_policy
 from ractd_jax.planning.export import export_planner, largest_difference
-from tests.test_export import make_planner
+from tests.export.conftest import make_planner
 
-planner = make_planner("teacher", 5)
+planner = make_planner("teacher", 5, widths=(8,))
 export_planner(planner, "policy.zip")
 policy = load_policy("policy.zip")
 assert (policy.stage, policy.num_steps, policy.nfe) == ("teacher", 5, 10)
