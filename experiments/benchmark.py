@@ -12,7 +12,8 @@ experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 
 Other tables of the same trainings, each with a --results of its own: --table=samplers
 (samplers and numbers of steps), weights (of the reward term), temperatures, solver
-(steps of the teacher's), and commitment (ways to commit to one of the data's modes).
+(steps of the teacher's), commitment (ways to commit to one of the data's modes),
+rewards (reward models and critics, by use) and baselines (agents without a planner).
 """
 
 import importlib
