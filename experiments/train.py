@@ -8,6 +8,10 @@ Stages:
   reward: the reward models (also experiments.train_reward).
   student: the one-step student, with --teacher and, unless
     --config.student.reward_weight=0, with --reward (also experiments.train_student).
+  critic: values by temporal differences, IQL's or SARSA's; they go where reward models
+    go.
+  steering: a network that moves the noise of the student in --start, by --reward.
+  td3_bc: TD3+BC, a baseline.
   ddpm: a DDPM model on the teacher's plans. Its planner takes --num_steps network
     evaluations: all of config.ddpm.num_timesteps by ancestral sampling, fewer by DDIM.
   bc: behaviour cloning. With config.dataset.weighting=top it learns from the best

@@ -243,6 +243,14 @@ def test_unsteered_noise_gives_the_students_plans(folder, dataset):
     np.testing.assert_allclose(moved, noises[0] + settings.steering.reach, rtol=1e-5)
 
 
+def test_steering_refuses_weight_decay(folder, dataset):
+    """It would reach the student, whose weights have no gradient."""
+    decay = {"steering": {"optimizer": {"weight_decay": 1e-4}}}
+    settings = from_mapping(decay, settings_of())
+    with pytest.raises(ConfigError, match="weight_decay: expected 0.*found 0.0001"):
+        steering_stage(settings, dataset, folder / "ctd", folder / "critic")
+
+
 def test_steering_takes_one_step():
     dims = Dimensions(observation=3, action=2, horizon=4, history=1)
     with pytest.raises(ValueError, match="num_steps must be 1 for steering, not 2"):

@@ -7,7 +7,9 @@ A deterministic policy pi(s) that maximises a critic of itself and stays near th
 
 with a' = pi^-(s') and clipped noise, and target networks Q^-, pi^-. Both are updated at
 every step, where the paper updates the policy at every second one; networks have
-LayerNorm, which keeps such critics from diverging (Tarasov et al., 2023).
+LayerNorm, which keeps such critics from diverging (Tarasov et al., 2023). The mean |Q|
+is that of a device's share of the batch, so that curves depend on the number of devices
+here, other than in every other method.
 """
 
 from __future__ import annotations

@@ -134,7 +134,8 @@ _NOTE = (
     "advantage Q - V) of held-out actions with their discounted return-to-go, within "
     "the data of one policy and averaged over policies. Better policy preferred: share "
     "of states and pairs of the mixture's policies in which the action of the one with "
-    "the higher return gets the higher value; 50% is chance. Means over seeds."
+    "the higher return gets the higher value; 50% is chance. A value is the mean of an "
+    "ensemble's members, without pessimism. Means over seeds."
 )
 
 

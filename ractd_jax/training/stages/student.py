@@ -149,9 +149,14 @@ def steering_stage(
 
     Raises:
       CheckpointError: a checkpoint of another stage, task, network or dataset.
-      ConfigError: plans of states.
+      ConfigError: plans of states, or weight decay.
     """
     options, dims = settings.steering, dimensions(settings, dataset)
+    if options.optimizer.weight_decay:
+        raise ConfigError(
+            "config.steering.optimizer.weight_decay: expected 0, as it would shrink "
+            f"the student's weights, too, found {options.optimizer.weight_decay}"
+        )
     metadata = base_metadata("steering", settings, dataset)
     method = NoiseSteering.from_settings(settings, dims)
     stored = _load_plans_model(student_directory, "student", settings, metadata)
