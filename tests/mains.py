@@ -71,6 +71,8 @@ def _run(module, flags, environment, printed) -> None:
         os.close(opened)
     os.environ.clear()
     os.environ.update(environment)
+    # What an interpreter does with it when it starts.
+    sys.path[:0] = [p for p in environment.get("PYTHONPATH", "").split(":") if p]
     sys.argv = [module, *flags]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
