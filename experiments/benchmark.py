@@ -11,9 +11,11 @@ experiments.aggregate reads the cells, too: --results=RESULTS/TASK/seed_0,...
 --by=planner.
 
 Other tables of the same trainings, each with a --results of its own: --table=samplers
-(samplers and numbers of steps), weights (of the reward term), temperatures, solver
-(steps of the teacher's), commitment (ways to commit to one of the data's modes),
-rewards (reward models and critics, by use) and baselines (agents without a planner).
+(samplers and numbers of steps), weights (of the reward term), weight_range (half to
+twice a preset's weight), temperatures, solver (steps of the teacher's), commitment
+(ways to commit to one of the data's modes), rewards (reward models and critics, by
+use) and baselines (agents without a planner, and the best of 16 plans). --beside=FOLDER
+shows the planners of another table's cells, too.
 """
 
 import importlib
@@ -55,6 +57,7 @@ def main():
     workdir = Path(FLAGS.workdir).absolute()
     results = Path(FLAGS.results or workdir).absolute()
     tasks, seeds = cells.chosen_tasks(FLAGS.tasks), cells.chosen_seeds(FLAGS.seeds)
+    beside = cells.cells_beside(Path(FLAGS.beside)) if FLAGS.beside else ()
     # Seeds outside: all tasks have their first seed before any has its second.
     wanted = [settings_of(t, s) for s in seeds for t in tasks]
     left, failed = cells.unfinished_cells(wanted, results, FLAGS.table), []
@@ -66,7 +69,7 @@ def main():
         for settings in left:
             launch.use_fast_cpu_kernels(settings)
             cells.run_here(settings, workdir, results, FLAGS.table)
-    print(cells.write_table(results, FLAGS.table))
+    print(cells.write_table(results, FLAGS.table, beside))
     if failed:
         logs = ", ".join(map(str, failed))
         sys.exit(f"error: {len(failed)} cells failed, see {logs}")
@@ -80,6 +83,12 @@ if __name__ == "__main__":
     flags.DEFINE_list("tasks", [], f"Some of {', '.join(cells.TASKS)}; all without.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3"], "Training seeds, with commas.")
     flags.DEFINE_enum("table", "methods", list(TABLES), "Which planners are compared.")
+    flags.DEFINE_string(
+        "beside",
+        None,
+        "Folder of another table's finished cells, whose planners the table shows for "
+        "the same tasks and seeds.",
+    )
     flags.DEFINE_string("preset", "cpu", "Preset of every config.")
     flags.DEFINE_integer("jobs", 1, "Cells at once.", lower_bound=1)
     flags.DEFINE_integer(

@@ -14,6 +14,7 @@ from ractd_jax.pipelines.benchmark import (
     is_finished,
     read_cells,
 )
+from ractd_jax.pipelines.cells import finished_cells, write_table
 from ractd_jax.pipelines.trainings import TRAININGS, in_order
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
@@ -97,11 +98,41 @@ def test_trainings_come_after_what_they_need():
     [
         ("--tasks=hopper-hard", "--tasks: expected some of"),
         ("--seeds=one", "--seeds: expected integers with commas, found 'one'"),
+        (
+            "--beside=nowhere",
+            "--beside: expected finished cells, found none in nowhere",
+        ),
     ],
 )
 def test_bad_flags_are_named(tmp_path, flag, message):
     done = run_main("benchmark", f"--workdir={tmp_path}", flag, check=False)
     assert done.returncode != 0 and f"error: {message}" in done.stderr
+
+
+def test_another_tables_planners_are_shown_beside(tmp_path):
+    """Those of the same tasks and seeds; the cell's own win."""
+
+    def write(folder, seed, **scores):
+        about = dict.fromkeys(("processor", "cores", "jax", "mujoco", "commit"), folder)
+        made = cell("hopper-medium", seed, **scores)._replace(about=about)
+        path = tmp_path / folder / "hopper-medium" / f"seed_{seed}"
+        path.mkdir(parents=True)
+        (path / "cell.json").write_text(json.dumps(made._asdict()))
+
+    write("own", 0, CTD=10.0)
+    write("other", 0, BC=20.0, CTD=90.0)
+    write("other", 1, BC=80.0)
+    text = write_table(
+        tmp_path / "own", "baselines", finished_cells(tmp_path / "other")
+    )
+    assert text.startswith("1 cells, training seeds 0;") and "commit other, own" in text
+    table = json.loads((tmp_path / "own/table.json").read_text())
+    planners = table["tasks"]["hopper-medium"]["planners"]
+    assert {n: p["scores"] for n, p in planners.items()} == {
+        "BC": [20.0],
+        "CTD": [10.0],
+    }
+    assert "BC" not in write_table(tmp_path / "own", "baselines")
 
 
 @pytest.mark.slow

@@ -54,6 +54,14 @@ _WEIGHTS: Mapping[str, Entry] = {
     "RACTD, weight 0": Entry("ctd"),
     **{f"RACTD, weight {w:g}": Entry(f"ractd_weight_{w:g}") for w in REWARD_WEIGHTS},
 }
+# How far the reward term's weight may be off: as the presets use it, over a range of
+# four.
+_WEIGHT_RANGE: Mapping[str, Entry] = {
+    "RACTD, weight times 0": Entry("ctd"),
+    "RACTD, weight times 0.5": Entry("ractd_times_0.5"),
+    "RACTD, weight times 1": Entry("ractd"),
+    "RACTD, weight times 2": Entry("ractd_times_2"),
+}
 _TEMPERATURES: Mapping[str, Entry] = {
     f"{label}, temperature {temperature:g}": Entry(name, temperature)
     for label, name in (("teacher", "teacher"), ("CTD", "ctd"), ("RACTD", "ractd"))
@@ -76,6 +84,14 @@ _REWARD_LABELS = {"rtg": "return-to-go", "sarsa": "SARSA", "iql": "IQL"}
 _BEST_OF = 16
 # Less noise would leave nothing to choose from, more leads away from the mode.
 _CHOICE = 0.3
+
+
+def _best_of(training: str, reward: str) -> Entry:
+    """The best of a planner's candidates by a reward of ``trainings.REWARDS``."""
+    model = trainings.REWARDS[reward]
+    return Entry(training, _CHOICE, num_candidates=_BEST_OF, reward=model)
+
+
 # Rewards by what they are used for. Windows weighted by the return-to-go are the
 # default, which the other uses start from.
 _REWARDS: Mapping[str, Entry] = {
@@ -89,28 +105,29 @@ _REWARDS: Mapping[str, Entry] = {
         for name, label in _REWARD_LABELS.items()
     },
     **{
-        f"best of {_BEST_OF}, {label}": Entry(
-            "ctd",
-            _CHOICE,
-            num_candidates=_BEST_OF,
-            reward=trainings.REWARDS[name],
-        )
+        f"best of {_BEST_OF}, {label}": _best_of("ctd", name)
         for name, label in _REWARD_LABELS.items()
     },
 }
 # What needs no planner, beside the planners.
 _BASELINES: Mapping[str, Entry] = {
-    "BC": Entry("bc"),
-    "top-30% BC": Entry("bc_top"),
     "IQL": Entry("iql"),
     "TD3+BC": Entry("td3_bc"),
     "CTD": Entry("ctd"),
     "RACTD": Entry("ractd"),
+    **{
+        f"{planner}, best of {_BEST_OF}, {_REWARD_LABELS[name]}": _best_of(
+            planner.lower(), name
+        )
+        for planner in ("CTD", "RACTD")
+        for name in ("rtg", "iql")
+    },
 }
 TABLES = {
     "methods": _METHODS,
     "samplers": _SAMPLERS,
     "weights": _WEIGHTS,
+    "weight_range": _WEIGHT_RANGE,
     "temperatures": _TEMPERATURES,
     "solver": _SOLVER,
     "commitment": _COMMITMENT,
@@ -118,7 +135,12 @@ TABLES = {
     "baselines": _BASELINES,
 }
 # table: the value that its labels end in, which is drawn.
-SWEPT = {"weights": "weight", "temperatures": "temperature", "solver": "steps"}
+SWEPT = {
+    "weights": "weight",
+    "weight_range": "weight times",
+    "temperatures": "temperature",
+    "solver": "steps",
+}
 _TIMED_CALLS = 100
 
 

@@ -131,22 +131,53 @@ def _run_in_one_thread(command: Sequence[str], log: Path) -> int:
     return done.returncode
 
 
-def write_table(results: Path, table: str) -> str:
-    """table.md and table.json of every finished cell, table.png of a sweep."""
-    folders = sorted(
-        (folder for task in TASKS for folder in (results / task).glob("seed_*")),
-        key=lambda folder: TASKS.index(folder.parent.name),
-    )
-    cells = read_cells(folders)
+def cells_beside(folder: Path) -> list[Cell]:
+    """The finished cells of another table; ConfigError where there are none."""
+    if not (cells := finished_cells(folder)):
+        raise ConfigError(f"--beside: expected finished cells, found none in {folder}")
+    return cells
+
+
+def write_table(results: Path, table: str, beside: Iterable[Cell] = ()) -> str:
+    """table.md and table.json of every finished cell, table.png of a sweep.
+
+    Args:
+      results: folder of the cells, and of the files.
+      table: its name.
+      beside: cells of another table, whose planners are shown in the same tasks and
+        seeds unless the cell has its own of that name.
+    """
+    cells = finished_cells(results)
     if not cells:
         return "no cell is finished yet"
-    summary = summarize_cells(cells)
-    text = format_summary(summary, _about(cells))
+    keys = set(map(_key, cells))
+    others = {_key(cell): cell for cell in beside if _key(cell) in keys}
+    summary = summarize_cells([_joined(cell, others.get(_key(cell))) for cell in cells])
+    text = format_summary(summary, _about([*cells, *others.values()]))
     write_json(results / "table.json", summary)
     write_text(results / "table.md", text)
     if table in SWEPT:
         draw_values(results / "table.png", summary["tasks"], SWEPT[table])
     return text
+
+
+def finished_cells(results: Path) -> list[Cell]:
+    """The finished cells of a table, by task."""
+    folders = (folder for task in TASKS for folder in (results / task).glob("seed_*"))
+    return read_cells(
+        sorted(folders, key=lambda folder: TASKS.index(folder.parent.name))
+    )
+
+
+def _key(cell: Cell) -> tuple[str, int]:
+    return cell.task, cell.seed
+
+
+def _joined(cell: Cell, other: Cell | None) -> Cell:
+    """The cell with the other's planners before its own."""
+    if other is None:
+        return cell
+    return cell._replace(planners={**other.planners, **cell.planners})
 
 
 def _about(cells: Sequence[Cell]) -> str:
@@ -157,7 +188,8 @@ def _about(cells: Sequence[Cell]) -> str:
         for name in ("processor", "cores", "jax", "mujoco", "commit")
     }
     text = (
-        f"{len(cells)} cells, training seeds {', '.join(map(str, seeds))}; every "
+        f"{len(set(map(_key, cells)))} cells, training seeds "
+        f"{', '.join(map(str, seeds))}; every "
         "network of a cell is trained with its seed. "
         f"{about['processor']}, {about['cores']} cores; JAX {about['jax']}, MuJoCo "
         f"{about['mujoco']}; commit {about['commit']}."

@@ -83,6 +83,17 @@ def _ractd(settings, dataset, workdir):
     return student_stage(settings, dataset, teacher, reward)
 
 
+def _scaled_ractd(factor: float):
+    """RACTD with `factor` times its reward weight."""
+
+    def stage(settings, dataset, workdir):
+        weight = factor * settings.student.reward_weight
+        settings = from_mapping({"student": {"reward_weight": weight}}, settings)
+        return _ractd(settings, dataset, workdir)
+
+    return stage
+
+
 class Limits(NamedTuple):
     """How far a reward may pull a student.
 
@@ -142,6 +153,8 @@ def _steering(reward: str):
     return stage
 
 
+# For the range of weights around a preset's own, as it is used.
+WEIGHT_FACTORS = (0.5, 2.0)
 # For the sweep over weights: the reward term on one-step samples, where it acts most.
 REWARD_WEIGHTS = (1.0, 3.0, 10.0, 30.0)
 _FELT = {"reward_input": "one_step", "reward_temperature": 0.0}
@@ -215,6 +228,10 @@ for _name, _model in REWARDS.items():
     )
     TRAININGS[f"steering_{_name}"] = Training(
         _steering(_model), {"student": {"pessimism": 4.0}}, _needs
+    )
+for _factor in WEIGHT_FACTORS:
+    TRAININGS[f"ractd_times_{_factor:g}"] = Training(
+        _scaled_ractd(_factor), needs=("teacher", "reward")
     )
 for _weight in REWARD_WEIGHTS:
     TRAININGS[f"ractd_weight_{_weight:g}"] = Training(
