@@ -14,8 +14,9 @@ Other tables of the same trainings, each with a --results of its own: --table=sa
 (samplers and numbers of steps), weights (of the reward term), weight_range (half to
 twice a preset's weight), temperatures, solver (steps of the teacher's), commitment
 (ways to commit to one of the data's modes), rewards (reward models and critics, by
-use) and baselines (agents without a planner, and the best of 16 plans). --beside=FOLDER
-shows the planners of another table's cells, too.
+use), gradients (the reward term on one-step samples and on the DSM branch) and
+baselines (agents without a planner, and the best of 16 plans). --beside=FOLDER shows
+the planners of another table's cells, too.
 """
 
 import importlib

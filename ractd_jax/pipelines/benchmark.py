@@ -109,6 +109,15 @@ _REWARDS: Mapping[str, Entry] = {
         for name, label in _REWARD_LABELS.items()
     },
 }
+# The reward term on one-step samples and on the DSM branch.
+_GRADIENTS: Mapping[str, Entry] = {
+    "CTD": Entry("ctd"),
+    **{
+        f"{where}, {label}": Entry(f"{use}_{name}")
+        for use, where in (("gradient", "one step"), ("gradient_dsm", "DSM branch"))
+        for name, label in _REWARD_LABELS.items()
+    },
+}
 # What needs no planner, beside the planners.
 _BASELINES: Mapping[str, Entry] = {
     "IQL": Entry("iql"),
@@ -132,6 +141,7 @@ TABLES = {
     "solver": _SOLVER,
     "commitment": _COMMITMENT,
     "rewards": _REWARDS,
+    "gradients": _GRADIENTS,
     "baselines": _BASELINES,
 }
 # table: the value that its labels end in, which is drawn.

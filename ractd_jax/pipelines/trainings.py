@@ -183,11 +183,10 @@ for _name, _changes in _COMMITMENTS.items():
     )
 # Reward models and critics, and the uses of each.
 REWARDS = {"rtg": "reward", "sarsa": "critic_sarsa", "iql": "critic_iql"}
-# A second phase from CTD: the reward term on one-step samples of every temperature, in
-# units of the return's spread over one state's plans.
+# A second phase from CTD: the reward term, on one-step samples of every temperature or
+# on the DSM branch, in units of the return's spread over one state's plans.
 _GRADIENT = {
     "num_steps": 1_500,
-    "reward_input": "one_step",
     "reward_temperature": 0.0,
     "reward_unit": "spread",
     "reward_gradient_clip": 10.0,
@@ -220,9 +219,9 @@ TRAININGS["iql"] = Training(
 TRAININGS["td3_bc"] = Training(_alone("td3_bc"))
 for _name, _model in REWARDS.items():
     _needs = ("ctd", _model)
-    TRAININGS[f"gradient_{_name}"] = Training(
-        _second_phase(_model), {"student": _GRADIENT}, _needs
-    )
+    for _use, _input in (("gradient", "one_step"), ("gradient_dsm", "dsm")):
+        _options = {"student": {**_GRADIENT, "reward_input": _input}}
+        TRAININGS[f"{_use}_{_name}"] = Training(_second_phase(_model), _options, _needs)
     TRAININGS[f"distilled_{_name}"] = Training(
         _second_phase(_model), {"student": _DISTILLED}, _needs
     )
