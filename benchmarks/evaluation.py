@@ -15,7 +15,7 @@ from ractd_jax.evaluation.rollout import (
 )
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
-from ractd_jax.tasks.environments import as_vector, make_vector_env
+from ractd_jax.tasks.environments import make_environment
 
 
 class _Recorder:
@@ -36,16 +36,15 @@ class _Recorder:
 
 def raw_steps_per_second(environment, num_episodes, seed, actions) -> float:
     """Environment steps per second of replaying `actions`, and nothing else."""
-    vector = make_vector_env(environment, num_episodes)
-    vector.reset(seed=(seed + np.arange(num_episodes)).tolist())
+    envs = [make_environment(environment) for _ in range(num_episodes)]
+    for episode, env in enumerate(envs):
+        env.reset(seed=seed + episode)
     steps, begin = 0, time.perf_counter()
     for step_actions in actions:
-        _, _, terminated, truncated, _ = vector.step(step_actions)
-        steps += len(step_actions)
-        running = ~(terminated | truncated)
-        if not running.all() and running.any():
-            envs = zip(vector.envs, running, strict=True)
-            vector = as_vector([env for env, on in envs if on])
+        outcomes = [e.step(a) for e, a in zip(envs, step_actions, strict=True)]
+        steps += len(envs)
+        ended = [terminated or cut for _, _, terminated, cut, _ in outcomes]
+        envs = [env for env, done in zip(envs, ended, strict=True) if not done]
     return steps / (time.perf_counter() - begin)
 
 
@@ -58,7 +57,7 @@ def evaluation_rows(
 ) -> dict:
     """Steps per second of an evaluation, of its environments alone, and the share.
 
-    The environments alone are one vector in this process; the evaluation is measured
+    The environments alone step in this process; the evaluation is measured
     with its environments in `num_workers` processes, and in this one; and in
     `num_workers` processes with packed bfloat16 kernels.
     """

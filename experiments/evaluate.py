@@ -5,6 +5,7 @@
 Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def main():
     environment = planner.settings.environment
     if FLAGS.environment:
         environment = with_environment_id(environment, FLAGS.environment)
+    if FLAGS.max_episode_steps:
+        limit = {"max_episode_steps": FLAGS.max_episode_steps}
+        environment = dataclasses.replace(environment, **limit)
     model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
     summary = evaluate_to_files(
         planner,
@@ -77,6 +81,12 @@ if __name__ == "__main__":
         upper_bound=1.0,
     )
     flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
+    flags.DEFINE_integer(
+        "max_episode_steps",
+        None,
+        "Steps after which an episode is cut off, if not the environment's.",
+        lower_bound=1,
+    )
     flags.DEFINE_integer(
         "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1
     )

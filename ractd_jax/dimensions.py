@@ -4,6 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
+
+
+class Bounds(NamedTuple):
+    """What actions an environment takes.
+
+    Attributes:
+      low: A numbers; empty where nothing is known, or nothing bounds them.
+      high: A numbers.
+    """
+
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.trained import load_rating
 from ractd_jax.student import sample_one_step
-from ractd_jax.tasks.environments import make_vector_env
+from ractd_jax.tasks.environments import make_environment
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +188,7 @@ def test_evaluation_is_the_environments_own_sum(student):
     results = evaluate_planner(student, Environment("Hopper-v5"), 3, seed=50)
     assert results.seeds.tolist() == [50, 51, 52] and (results.lengths > 0).all()
     for episode in range(3):
-        vector = make_vector_env(Environment("Hopper-v5"), 1)
-        env = vector.envs[0]
+        env = make_environment(Environment("Hopper-v5"))
         observation, _ = env.reset(seed=50 + episode)
         key = jax.random.fold_in(jax.random.key(50), episode)
         total, best, running, done, step = 0.0, -np.inf, 0.0, False, 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import json
 import os
 
-import gymnasium
 import h5py
 import minari
 import numpy as np
@@ -20,9 +20,10 @@ from ractd_jax.data.episodes import (
     empty_aligned,
 )
 from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
-from ractd_jax.data.origin import Origin, with_reference
+from ractd_jax.data.origin import Origin, Reset, with_reference
 from ractd_jax.errors import DataError
 from ractd_jax.tasks import Task, task_of
+from ractd_jax.tasks.environments import action_bounds, recorded_spec
 from ractd_jax.tasks.flatten import desired_goals, flatten_observations
 
 _RELEASE_EVERY = 200
@@ -107,17 +108,35 @@ def _check_fits(parts: list[Episodes], origins: list[Origin], source: str) -> No
                 expected=f"{sizes[0]} dimensions, as the first dataset has",
                 found=sizes[1],
             )
-    first, last = origins[0], origins[-1]
-    if (first.environment_id, first.environment_spec) != (
-        last.environment_id,
-        last.environment_spec,
-    ):
-        raise DataError(
-            source,
-            field="eval_env",
-            expected=f"{first.environment_id or 'none'}, as the first dataset has",
-            found=last.environment_id or "none",
-        )
+    for name in ("environment_id", "environment_spec", "left_out", "action_bounds"):
+        values = [getattr(origin, name) for origin in (origins[0], origins[-1])]
+        if values[0] != values[1]:
+            raise DataError(
+                source,
+                field=_FIELDS[name],
+                expected=f"{_shown(values[0])}, as the first dataset has",
+                found=_shown(values[1]),
+            )
+
+
+# What a difference between two origins is called in an error.
+_FIELDS = {
+    "environment_id": "eval_env",
+    "environment_spec": "eval_env",
+    "left_out": "eval_env",
+    "action_bounds": "action_space",
+}
+
+
+def _shown(value) -> str:
+    """A part of an origin in words."""
+    if not value:
+        return "none"
+    if isinstance(value, str) and value.startswith("{"):
+        spec = json.loads(value)
+        names = ("id", "kwargs", "max_episode_steps", "additional_wrappers")
+        return json.dumps({name: spec[name] for name in names})
+    return str(value)
 
 
 def _read(dataset: minari.MinariDataset, flatten: str, source: str, task: Task) -> dict:
@@ -201,12 +220,19 @@ def _flat_actions(actions, source: str) -> np.ndarray:
 
 
 def _origin(dataset: minari.MinariDataset) -> Origin:
+    origin = Origin(action_bounds=action_bounds(dataset.action_space))
     spec = getattr(dataset, "_eval_env_spec", None) or dataset.env_spec
     if spec is None:
-        return Origin()
+        return origin
+    spec_json, left_out = recorded_spec(spec)
+    origin = origin._replace(
+        environment_id=spec.id,
+        environment_spec=spec_json,
+        left_out=left_out,
+        reset=_first_reset(dataset),
+    )
     stored = dataset.storage.metadata
     low, high = stored.get("ref_min_score"), stored.get("ref_max_score")
-    origin = Origin(spec.id, _spec_json(spec))
     if low is not None and high is not None and high > low:
         origin = origin._replace(
             score_min=float(low),
@@ -216,19 +242,7 @@ def _origin(dataset: minari.MinariDataset) -> Origin:
     return with_reference(origin)
 
 
-def _spec_json(spec) -> str:
-    """The spec as JSON where making its id would not make the same environment."""
-    if spec.id not in gymnasium.registry:
-        with contextlib.suppress(ImportError):
-            import gymnasium_robotics
-
-            gymnasium.register_envs(gymnasium_robotics)
-    try:
-        registered = gymnasium.spec(spec.id)
-    except gymnasium.error.Error:
-        return ""  # making the id will say what is missing
-    same = (
-        registered.kwargs == spec.kwargs
-        and registered.max_episode_steps == spec.max_episode_steps
-    )
-    return "" if same else spec.to_json()
+def _first_reset(dataset: minari.MinariDataset) -> Reset:
+    first = dataset.episode_indices[:1]
+    (stored,) = dataset.storage.get_episode_metadata(first)
+    return Reset(stored.get("seed"), stored.get("options"))

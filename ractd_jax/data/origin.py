@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ractd_jax.dimensions import Bounds
 from ractd_jax.tasks import D4RL_RETURNS, d4rl_reference, task_of
 
 # The environments that D4RL-v2 data pairs with, and the time limit of a D4RL episode.
@@ -14,6 +15,18 @@ _D4RL_ENVIRONMENTS = {
     "halfcheetah": ("HalfCheetah-v4", 1000),
     "walker2d": ("Walker2d-v4", 1000),
 }
+
+
+class Reset(NamedTuple):
+    """Arguments of an episode's reset.
+
+    Attributes:
+      seed: None where none was recorded.
+      options: of the environment; None for none.
+    """
+
+    seed: int | None = None
+    options: dict[str, Any] | None = None
 
 
 class Origin(NamedTuple):
@@ -25,6 +38,9 @@ class Origin(NamedTuple):
       score_min: true return that scores 0; None when unknown.
       score_max: true return that scores 100; None when unknown.
       score_source: where these two come from, in words.
+      action_bounds: of the environment's actions, flat.
+      left_out: names of wrappers that cannot be made again.
+      reset: how the first episode was reset; None when unknown.
     """
 
     environment_id: str = ""
@@ -32,6 +48,9 @@ class Origin(NamedTuple):
     score_min: float | None = None
     score_max: float | None = None
     score_source: str = ""
+    action_bounds: Bounds = Bounds()
+    left_out: tuple[str, ...] = ()
+    reset: Reset | None = None
 
 
 def d4rl_family(name: str) -> str:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ractd_jax.data.agreement import compare_environment
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.minari_source import load_minari
@@ -147,7 +148,9 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
 
 def with_environment_id(environment: Environment, environment_id: str) -> Environment:
     """`environment` by another id; its references stay, unless the id has its own."""
-    found = dataclasses.replace(environment, id=environment_id, spec="")
+    found = dataclasses.replace(
+        environment, id=environment_id, spec="", max_episode_steps=None
+    )
     reference = task_of(environment_id).reference(environment_id)
     if reference is None or not reference.replaces:
         return found
@@ -160,7 +163,22 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
 
 
 def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
-    """The dataset, and the settings completed with what they leave to it."""
+    """The dataset, and the settings completed with what they leave to it.
+
+    Raises:
+      ConfigError: the data is not named, or :func:`compare_environment` refuses it.
+      DataError: the data is missing or unusable, or is not what the environment pays.
+    """
     dataset = load_dataset(settings)
     settings = resolve_sigma_data(settings, dataset)
-    return resolve_environment(settings, dataset), dataset
+    settings = resolve_environment(settings, dataset)
+    environment, bounds = compare_environment(
+        settings.environment,
+        dataset.episodes,
+        dataset.origin,
+        dataset.name,
+        goal_size=settings.plan.goal_size if settings.plan.kind == "states" else 0,
+    )
+    origin = dataset.origin._replace(action_bounds=bounds)
+    settings = dataclasses.replace(settings, environment=environment)
+    return settings, dataclasses.replace(dataset, origin=origin)

@@ -23,6 +23,9 @@ class EpisodeResults(NamedTuple):
         Not a return: it is what the evaluator in Duan et al.'s code reports, kept
         only to stand beside the published tables.
       seconds: wall time of the episodes, compilation left out.
+      failures: [F] strings, the episodes that the environment broke off, by an
+        exception or numbers that are not finite: which, its seed, the step and why.
+        Their returns and lengths are those until then.
     """
 
     returns: np.ndarray
@@ -30,6 +33,7 @@ class EpisodeResults(NamedTuple):
     seeds: np.ndarray
     running_max_returns: np.ndarray
     seconds: float
+    failures: np.ndarray = np.zeros(0, "U1")
 
     @property
     def steps_per_second(self) -> float:
@@ -58,7 +62,12 @@ def load_results(path: str | os.PathLike) -> EpisodeResults:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            fields = {name: stored[name] for name in EpisodeResults._fields}
+            defaults = EpisodeResults._field_defaults
+            fields = {
+                name: stored[name]
+                for name in EpisodeResults._fields
+                if name in stored or name not in defaults
+            }
     except Exception as error:  # zipfile and numpy each raise their own
         raise DataError(path, expected="evaluation results", found=error) from None
     return EpisodeResults(**fields)

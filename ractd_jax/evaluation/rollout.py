@@ -9,8 +9,10 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from absl import logging
 
 from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.evaluation.workers import (
     EnvironmentProcess,
@@ -20,6 +22,14 @@ from ractd_jax.evaluation.workers import (
 )
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
+from ractd_jax.tasks.environments import (
+    check_action_range,
+    check_bounds,
+    check_spaces,
+    make_environment,
+)
+
+_SHOWN_FAILURES = 3
 
 
 class Policy(Protocol):
@@ -122,20 +132,53 @@ class _Group:
         self.environments, self.alive = environments, episodes
         self.history = np.zeros(0, np.float32)
 
-    def reset(self, seeds: np.ndarray, history: int) -> None:
-        observations = self.environments.reset(seeds.tolist())
-        self.history = np.repeat(
-            observations[:, None].astype(np.float32), history, axis=1
-        )
+    def reset(self, seeds: np.ndarray, history: int) -> tuple[np.ndarray, Outcome]:
+        """As :meth:`finish_step`."""
+        outcome = self.environments.reset(seeds.tolist())
+        self.history = np.repeat(outcome.observations[:, None], history, axis=1)
+        return self._left(outcome)
 
     def finish_step(self) -> tuple[np.ndarray, Outcome]:
         """The episodes that stepped and their outcome; finished episodes leave."""
-        episodes, outcome = self.alive, self.environments.finish_step()
-        running = ~outcome.finished
-        latest = outcome.observations[:, None].astype(np.float32)
-        history = np.concatenate([self.history[:, 1:], latest], axis=1)
-        self.alive, self.history = episodes[running], history[running]
+        outcome = self.environments.finish_step()
+        latest = outcome.observations[:, None]
+        self.history = np.concatenate([self.history[:, 1:], latest], axis=1)
+        return self._left(outcome)
+
+    def _left(self, outcome):
+        episodes, running = self.alive, ~outcome.finished
+        self.alive, self.history = episodes[running], self.history[running]
         return episodes, outcome
+
+
+class Failures:
+    """Which episodes an environment broke off, where and why."""
+
+    def __init__(self, environment_id: str, seeds: np.ndarray):
+        self._id, self._seeds = environment_id, seeds
+        self._lines: list[str] = []
+
+    @property
+    def lines(self) -> np.ndarray:
+        """[F] strings, as of :class:`EpisodeResults`."""
+        return np.array(self._lines, "U")
+
+    def add(self, episodes: np.ndarray, outcome: Outcome, step: int) -> None:
+        """Keeps those of an outcome, whose rows are `episodes`."""
+        for row, error in outcome.errors.items():
+            episode = episodes[row]
+            place = f"episode {episode}, seed {self._seeds[episode]}, step {step}"
+            self._lines.append(f"{self._id}: {place}: {error}")
+
+    def report(self) -> None:
+        """Logs them; ConfigError where no episode is left."""
+        if self._lines and len(self._lines) == len(self._seeds):
+            raise ConfigError(f"every episode failed, the first in {self._lines[0]}")
+        for line in self._lines[:_SHOWN_FAILURES]:
+            logging.warning("broken off, and counted as it was then: %s", line)
+        if self._lines:
+            count = f"{len(self._lines)} of {len(self._seeds)}"
+            logging.warning("%s episodes were broken off by the environment", count)
 
 
 def run_episodes(
@@ -161,8 +204,12 @@ def run_episodes(
         policy acts in the others; with 0 this process steps them all. The policy then
         sees E / W episodes a call, which changes the rounding of its products.
 
+    An environment that raises something, or whose numbers are not finite, ends its
+    episode: what it paid until then counts, and the results name it.
+
     Raises:
-      ConfigError: the environment cannot be made, or is not the data's.
+      ConfigError: the environment cannot be made, is not the data's, or fails in every
+        episode.
       RuntimeError: a worker was killed.
     """
     num_episodes = len(seeds)
@@ -174,11 +221,13 @@ def run_episodes(
             environments = make(environment, len(episodes), dims)
             stack.callback(environments.close)
             groups.append(_Group(environments, episodes))
-        for group in groups:
-            group.reset(seeds[group.alive], dims.history)
         returns, running_max = np.zeros((2, num_episodes))
         best = np.full(num_episodes, -np.inf)
         lengths = np.zeros(num_episodes, np.int64)
+        failures = Failures(environment.id, seeds)
+        for group in groups:
+            failures.add(*group.reset(seeds[group.alive], dims.history), step=0)
+        groups = [group for group in groups if len(group.alive)]
 
         def act(group, step):
             if on_observations is not None:
@@ -193,6 +242,7 @@ def run_episodes(
             step += 1
             for group in groups:
                 episodes, outcome = group.finish_step()
+                failures.add(episodes, outcome, step)
                 lengths[episodes] += 1
                 returns[episodes] += outcome.rewards
                 best[episodes] = np.maximum(best[episodes], outcome.rewards)
@@ -203,7 +253,19 @@ def run_episodes(
             if on_step is not None:
                 on_step(step, sum(len(group.alive) for group in groups))
         seconds = time.perf_counter() - begin - policy.compile_seconds
-    return EpisodeResults(returns, lengths, seeds, running_max, seconds)
+    failures.report()
+    return EpisodeResults(returns, lengths, seeds, running_max, seconds, failures.lines)
+
+
+def check_actions(planner: Planner, environment: Environment) -> None:
+    """Raises ConfigError when the environment takes other actions than the data's."""
+    with contextlib.closing(make_environment(environment)) as env:
+        check_spaces(env, environment, planner.dims)
+        check_bounds(env, environment.id, planner.action_bounds)
+        if environment.id != planner.settings.environment.id:
+            normalizer = planner.action_normalizer
+            ends = normalizer.low, normalizer.high
+            check_action_range(env, environment.id, *ends)
 
 
 def evaluate_planner(
@@ -228,7 +290,12 @@ def evaluate_planner(
       noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
       on_step: called with (step, episodes still running).
       num_workers: see :func:`run_episodes`.
+
+    Raises:
+      ConfigError: see :func:`run_episodes`; or the environment is not the one that the
+        planner is for, and takes other actions.
     """
+    check_actions(planner, environment)
     policy = ClosedLoop(planner, EpisodeKeys(num_episodes, seed, noise))
     return run_episodes(
         policy,

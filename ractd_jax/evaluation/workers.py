@@ -12,30 +12,33 @@ import numpy as np
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import Environment
 from ractd_jax.tasks.environments import (
-    as_vector,
     check_spaces,
-    make_vector_env,
+    checked_observation,
+    checked_reward,
+    make_environment,
 )
 
 
 class Outcome(NamedTuple):
-    """The outcome of one step of n environments.
+    """The outcome of a reset or of one step of n environments.
 
     Attributes:
-      observations: [n, O] environment units.
+      observations: [n, O] float32 environment units; 0 where the step failed.
       rewards: [n].
       finished: [n] bool; those environments have left the batch.
+      errors: row -> what went wrong, of the environments that failed.
     """
 
     observations: np.ndarray
     rewards: np.ndarray
     finished: np.ndarray
+    errors: dict[int, str]
 
 
 class Environments(Protocol):
     """Environments that step together: ``start_step`` and then ``finish_step``."""
 
-    def reset(self, seeds: list[int]) -> np.ndarray: ...
+    def reset(self, seeds: list[int]) -> Outcome: ...
 
     def start_step(self, actions: np.ndarray) -> None: ...
 
@@ -45,36 +48,62 @@ class Environments(Protocol):
 
 
 class LocalEnvironments:
-    """Environments in this process, which step when their outcome is requested."""
+    """Environments in this process, which step when their outcome is requested.
+
+    Whatever one of them raises, or a number that is not finite, ends its episode and
+    no other.
+    """
 
     def __init__(self, settings: Environment, num_envs: int, dims: Dimensions):
-        self._vector = make_vector_env(settings, num_envs)
-        vector = self._vector
-        check_spaces(vector.single_observation_space, vector.single_action_space, dims)
+        self._size = dims.environment_observation
+        self._envs = [make_environment(settings) for _ in range(num_envs)]
+        check_spaces(self._envs[0], settings, dims)
         self._actions: np.ndarray | None = None
 
-    def reset(self, seeds: list[int]) -> np.ndarray:
-        return self._vector.reset(seed=seeds)[0]
+    def reset(self, seeds: list[int]) -> Outcome:
+        def begin(env, seed):
+            return checked_observation(env.reset(seed=seed)[0], self._size), 0.0, False
+
+        return self._outcome(begin, seeds)
 
     def start_step(self, actions: np.ndarray) -> None:
         self._actions = actions
 
     def finish_step(self) -> Outcome:
-        observations, rewards, terminated, truncated, _ = self._vector.step(
-            self._actions
-        )
-        finished = terminated | truncated
-        # The last ones are closed by close().
-        if finished.any() and not finished.all():
-            envs = list(zip(self._vector.envs, finished, strict=True))
-            for env, done in envs:
-                if done:
-                    env.close()
-            self._vector = as_vector([env for env, done in envs if not done])
-        return Outcome(observations, rewards, finished)
+        def step(env, action):
+            observation, reward, terminated, truncated, _ = env.step(action)
+            observation = checked_observation(observation, self._size)
+            return observation, checked_reward(reward), bool(terminated or truncated)
+
+        return self._outcome(step, self._actions)
+
+    def _outcome(self, act, inputs) -> Outcome:
+        """What `act` gives in each environment; finished ones are closed."""
+        count = len(self._envs)
+        observations = np.zeros((count, self._size), np.float32)
+        rewards, finished = np.zeros(count), np.zeros(count, bool)
+        errors = {}
+        for row, (env, given) in enumerate(zip(self._envs, inputs, strict=True)):
+            try:
+                observations[row], rewards[row], finished[row] = act(env, given)
+            except Exception as error:  # anything, from anybody's environment
+                finished[row] = True
+                errors[row] = " ".join(f"{type(error).__name__}: {error}".split())
+        for row in np.flatnonzero(finished):
+            _close(self._envs[row])
+        ended = zip(self._envs, finished, strict=True)
+        self._envs = [env for env, done in ended if not done]
+        return Outcome(observations, rewards, finished, errors)
 
     def close(self) -> None:
-        self._vector.close()
+        for env in self._envs:
+            _close(env)
+
+
+def _close(env) -> None:
+    """What goes wrong while an episode is put away changes no result."""
+    with contextlib.suppress(Exception):
+        env.close()
 
 
 def _serve(
@@ -142,7 +171,7 @@ class EnvironmentProcess:
             raise error
         return result
 
-    def reset(self, seeds: list[int]) -> np.ndarray:
+    def reset(self, seeds: list[int]) -> Outcome:
         if not self._ready:
             self._receive()
             self._ready = True

@@ -9,7 +9,7 @@ import jax
 
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.diffusion.guidance import Guidance
-from ractd_jax.dimensions import Dimensions
+from ractd_jax.dimensions import Bounds, Dimensions
 from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS
@@ -80,6 +80,7 @@ def load_planner(
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
     }
+    bounds = stored.metadata.get("action_bounds", {})
     return Planner(
         settings,
         dims,
@@ -93,6 +94,7 @@ def load_planner(
         precision,
         evaluation.temperature if temperature is None else temperature,
         guidance,
+        Bounds(**{name: tuple(values) for name, values in bounds.items()}),
     )
 
 

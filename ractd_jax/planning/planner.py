@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ractd_jax.diffusion.guidance import Condition, Guidance
-from ractd_jax.dimensions import Dimensions
+from ractd_jax.dimensions import Bounds, Dimensions
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS, Sampler
 from ractd_jax.normalizers import Normalizer
@@ -100,6 +100,7 @@ class Planner:
       params: its parameters, on the device.
       observation_normalizer: maps observations to the network's units.
       action_normalizer: maps actions to the network's units.
+      action_bounds: what the environment of the data takes, where it is known.
       precision: ``float32``, or ``bfloat16``: kernels rounded to it, which a student
         on a CPU also multiplies in it (:mod:`ractd_jax.planning.packed`).
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
@@ -121,6 +122,7 @@ class Planner:
         precision: str = "float32",
         temperature: float = 1.0,
         guidance: Sequence[Guidance] = (),
+        action_bounds: Bounds = Bounds(),  # noqa: B008
     ):
         _check_options(stage, num_candidates, precision, guidance)
         self.guidance = tuple(guidance)
@@ -139,6 +141,7 @@ class Planner:
         )
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
+        self.action_bounds = action_bounds
         sampler = self.sampler_of(self.method.network)
         self.nfe = sampler.nfe
         # Not jitted: its outputs would be copies of all weights, one for each level.

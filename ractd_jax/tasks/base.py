@@ -80,6 +80,9 @@ class Task:
         """Whether the environment of this Gymnasium id belongs to the family."""
         return re.fullmatch(self.pattern, environment_id) is not None
 
+    def register_ids(self) -> None:
+        """Makes ids of the family known to Gymnasium that importing it does not."""
+
     def make(self, environment: Environment) -> gymnasium.Env:
         """One environment, of vectors as observations and as actions.
 

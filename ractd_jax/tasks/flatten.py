@@ -1,4 +1,4 @@
-"""Dict observations as vectors: one rule for the data and for the environment."""
+"""Observations and actions as vectors: one rule for the data and the environment."""
 
 from __future__ import annotations
 
@@ -85,3 +85,34 @@ class FlattenObservation(gymnasium.ObservationWrapper):
     def observation(self, observation: Any) -> np.ndarray:
         flat = flatten_observations(_batch_of_one(observation), self._rule)[0]
         return flat.astype(np.float64)
+
+
+class FlattenAction(gymnasium.ActionWrapper):
+    """An environment of array actions that takes flat vectors, in C order."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        space = env.action_space
+        self._shape = space.shape
+        self.action_space = gymnasium.spaces.Box(
+            space.low.reshape(-1), space.high.reshape(-1), dtype=space.dtype
+        )
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        return np.asarray(action).reshape(self._shape)
+
+
+def flat_spaces(env: gymnasium.Env, rule: str) -> gymnasium.Env:
+    """`env` with vectors as observations, by a rule, and as actions.
+
+    Nothing is wrapped that is a vector already. Actions that are no arrays of numbers
+    stay: only their family knows what they mean.
+    """
+    observations, actions = env.observation_space, env.action_space
+    if not (
+        isinstance(observations, gymnasium.spaces.Box) and len(observations.shape) == 1
+    ):
+        env = FlattenObservation(env, rule)
+    if isinstance(actions, gymnasium.spaces.Box) and len(actions.shape) != 1:
+        env = FlattenAction(env)
+    return env

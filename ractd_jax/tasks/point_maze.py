@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import re
 
-from ractd_jax.settings import Environment
 from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference, id_name
 
 MAZES = {
@@ -55,11 +54,10 @@ class Maze2d(PointMaze):
     name = "maze2d"
     pattern = r"ractd/Maze2d-(UMaze|Medium|Large)-v0"
 
-    def make(self, environment: Environment):
+    def register_ids(self) -> None:
         from ractd_jax.tasks.maze2d import register_maze2d
 
         register_maze2d()
-        return super().make(environment)
 
     def reference(self, environment_id: str) -> Reference:
         return d4rl_reference(id_name(environment_id).lower(), replaces=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import maze2d
-from ractd_jax.tasks.environments import make_environment, make_vector_env
+from ractd_jax.tasks.environments import make_environment
 from ractd_jax.tasks.maze2d import maze2d_reward, register_maze2d
 from ractd_jax.tasks.maze_map import maze_map
 from ractd_jax.tasks.point_maze import MAZE2D, MAZES
@@ -126,14 +126,6 @@ def test_seed_decides(name, env):
     chosen = env.reset(seed=5, options={"start": d4rl_goal(name)})[0]
     np.testing.assert_array_equal(chosen[2:4], first[0, 2:4])
     other.close()
-
-
-def test_vector_environments_are_seeded_one_by_one(env, name):
-    vector = make_vector_env(Environment(MAZE2D[name]), 3)
-    together = vector.reset(seed=[4, 5, 6])[0]
-    single = [env.reset(seed=seed)[0] for seed in (4, 5, 6)]
-    np.testing.assert_array_equal(together, single)
-    vector.close()
 
 
 def test_starts_are_uniform_over_the_free_cells(name, env):

@@ -175,6 +175,7 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
             "observations": dataset.observation_normalizer.to_dict(),
             "actions": dataset.action_normalizer.to_dict(),
         },
+        "action_bounds": dataset.origin.action_bounds._asdict(),
         "dataset": {
             "name": dataset.name,
             "transitions": dataset.episodes.num_transitions,
