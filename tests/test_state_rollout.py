@@ -108,9 +108,12 @@ class Walk(gymnasium.Env):
 
 for change_at in (0, 5):
     gymnasium.register(
-        f"ractd-tests/Walk{change_at}-v0", Walk, kwargs={"change_at": change_at}
+        f"ractd-tests/Walk{change_at}-v0",
+        Walk,
+        max_episode_steps=99,
+        kwargs={"change_at": change_at},
     )
-gymnasium.register("ractd-tests/WalledWalk-v0", Walk)
+gymnasium.register("ractd-tests/WalledWalk-v0", Walk, max_episode_steps=99)
 
 
 class WalledWalk(Task):
