@@ -49,6 +49,8 @@ setup(
         "maze": ["gymnasium-robotics>=1.4,<1.5"],
         "torch": ["torch>=2.2"],
         "stream": ["grain>=0.2.10"],
+        # Without it, films are GIFs.
+        "video": ["imageio[ffmpeg]>=2.31"],
         "wandb": ["wandb>=0.17"],
         "dev": [
             "grain>=0.2.10",

@@ -14,6 +14,7 @@ from absl import flags
 import ractd_jax
 from experiments import launch
 from ractd_jax.data.sources import with_environment_id
+from ractd_jax.evaluation.video import choose_renderer
 from ractd_jax.pipelines.evaluations import changed_controller, evaluate_to_files
 from ractd_jax.planning import PRECISIONS, load_inverse_dynamics
 
@@ -30,6 +31,8 @@ def values_of(names) -> dict:
 
 
 def main():
+    if FLAGS.video:
+        choose_renderer()
     planner = ractd_jax.load_planner(FLAGS.checkpoint, **values_of(_LOADED))
     environment = planner.settings.environment
     if FLAGS.environment:
@@ -49,6 +52,7 @@ def main():
             **values_of(_CONTROLLER),
         ),
         model=model,
+        num_videos=FLAGS.video,
     )
     print(json.dumps(summary, indent=2))
 
@@ -91,6 +95,13 @@ if __name__ == "__main__":
         "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1
     )
     flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
+    flags.DEFINE_integer(
+        "video",
+        0,
+        "Films of the first episodes, beside the results: .mp4, or .gif where "
+        "imageio-ffmpeg is not installed.",
+        lower_bound=0,
+    )
     flags.DEFINE_enum(
         "noise", None, ["each_step", "each_episode"], "If not the checkpoint's."
     )

@@ -23,7 +23,10 @@ class Crane(gymnasium.Env):
       stops_after: the environment cuts its episodes off itself; 0 for never.
       breaks: (kind, step, seeds): raises, or gives nan, at that step of those resets.
       bounded: refuses actions beyond the bounds.
+      render_mode: of Gymnasium.
     """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -35,7 +38,9 @@ class Crane(gymnasium.Env):
         stops_after=0,
         breaks=None,
         bounded=False,
+        render_mode=None,
     ):
+        self.render_mode = render_mode
         self._shape, self._parts = tuple(shape), parts
         self._falls_at, self._stops_after = falls_at, stops_after
         self._breaks, self._bounded = breaks, bounded
@@ -71,6 +76,12 @@ class Crane(gymnasium.Env):
         fallen = bool(self._falls_at and np.abs(self._place).max() > self._falls_at)
         cut = bool(self._stops_after and self._steps >= self._stops_after)
         return self._observation(), reward, fallen, cut, {}
+
+    def render(self):
+        """A bar of as many columns as steps were made."""
+        picture = np.zeros((32, 48, 3), np.uint8)
+        picture[:, : 4 * self._steps] = 255
+        return picture
 
     def _broken(self, reward):
         kind, step, seeds = self._breaks

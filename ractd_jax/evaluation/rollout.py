@@ -14,6 +14,7 @@ from absl import logging
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import EpisodeResults
+from ractd_jax.evaluation.video import Film
 from ractd_jax.evaluation.workers import (
     EnvironmentProcess,
     Environments,
@@ -189,6 +190,7 @@ def run_episodes(
     on_step: Callable[[int, int], None] | None = None,
     on_observations: Callable[[np.ndarray, np.ndarray, int], None] | None = None,
     num_workers: int = 0,
+    on_actions: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> EpisodeResults:
     """Runs one episode in each of E environments; finished ones leave the batch.
 
@@ -203,6 +205,7 @@ def run_episodes(
       num_workers: W processes that each step E / W of the environments while the
         policy acts in the others; with 0 this process steps them all. The policy then
         sees E / W episodes a call, which changes the rounding of its products.
+      on_actions: called with (actions [n, A], episodes [n]) of every step.
 
     An environment that raises something, or whose numbers are not finite, ends its
     episode: what it paid until then counts, and the results name it.
@@ -233,6 +236,8 @@ def run_episodes(
             if on_observations is not None:
                 on_observations(group.history[:, -1], group.alive, step)
             actions = policy.act(group.history, group.alive, step)
+            if on_actions is not None:
+                on_actions(actions, group.alive)
             group.environments.start_step(actions)
 
         begin, step = time.perf_counter(), 0
@@ -278,6 +283,7 @@ def evaluate_planner(
     noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
     num_workers: int = 0,
+    film: Film | None = None,
 ) -> EpisodeResults:
     """Episodes of a planner of actions, replanning after ``plan.execute`` steps.
 
@@ -292,6 +298,7 @@ def evaluate_planner(
       noise: ``each_step`` or ``each_episode``, see :class:`EpisodeKeys`.
       on_step: called with (step, episodes still running).
       num_workers: see :func:`run_episodes`.
+      film: keeps what the first episodes do.
 
     Raises:
       ConfigError: see :func:`run_episodes`; or the environment is not the one that the
@@ -306,4 +313,5 @@ def evaluate_planner(
         seed + np.arange(num_episodes),
         on_step,
         num_workers=num_workers,
+        on_actions=film and (lambda *seen: film.see(*seen, None)),
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from ractd_jax.evaluation.results import EpisodeResults, save_arrays
 from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
+from ractd_jax.evaluation.video import Film
 from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import ControllerFn, make_controller
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
@@ -92,6 +93,10 @@ class FollowPlans:
             states, self._plans[episodes], step - self._made[episodes]
         )
 
+    def plans_of(self, episodes: np.ndarray) -> np.ndarray:
+        """[n, H, O] the plans that these episodes follow."""
+        return self._plans[episodes]
+
     def _plan(self, observations, goals, episodes, step):
         # Few sizes, so that few programs are compiled.
         size = 1 << (len(episodes) - 1).bit_length()
@@ -127,6 +132,7 @@ def evaluate_state_planner(
     replan_every: int | None = None,
     noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
+    film: Film | None = None,
 ) -> StateResults:
     """Episodes of a planner of states, from the state and the goal that it sees.
 
@@ -139,6 +145,7 @@ def evaluate_state_planner(
       replan_every: steps between plans; None for one plan an episode.
       noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
+      film: keeps what the first episodes do, and their plans.
     """
     keys = EpisodeKeys(num_episodes, seed, noise)
     task, dims = task_of(environment.id), planner.dims
@@ -159,6 +166,8 @@ def evaluate_state_planner(
         seed + np.arange(num_episodes),
         on_step,
         on_observations,
+        on_actions=film
+        and (lambda actions, of: film.see(actions, of, policy.plans_of(of))),
     )
     return StateResults(
         episodes,
@@ -181,6 +190,7 @@ def evaluate_controlled(
     model: InverseDynamicsModel | None = None,
     noise: str = "each_step",
     on_step: Callable[[int, int], None] | None = None,
+    film: Film | None = None,
 ) -> StateResults:
     """:func:`evaluate_state_planner` with the controller that settings name.
 
@@ -193,6 +203,7 @@ def evaluate_controlled(
       model: the model of controller ``inverse_dynamics``.
       noise: ``each_step`` or ``each_episode``.
       on_step: called with (step, episodes still running).
+      film: as of :func:`evaluate_state_planner`.
 
     Raises:
       ConfigError: the controller needs a model and none is given.
@@ -207,6 +218,7 @@ def evaluate_controlled(
         replan_every=options.replan_every,
         noise=noise,
         on_step=on_step,
+        film=film,
     )
 
 

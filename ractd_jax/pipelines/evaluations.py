@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ractd_jax.evaluation.results import EpisodeResults, save_results
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import StateResults, evaluate_controlled
+from ractd_jax.evaluation.video import Film, write_videos
 from ractd_jax.files import write_json
 from ractd_jax.planning import Planner
 from ractd_jax.planning.controllers import gain_text
@@ -27,6 +28,7 @@ def evaluate_actions(
     noise: str,
     label: str,
     num_workers: int | None = None,
+    film: Film | None = None,
 ) -> EpisodeResults:
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
     with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
@@ -38,7 +40,14 @@ def evaluate_actions(
         if num_workers is None:
             num_workers = planner.settings.evaluation.num_workers
         return evaluate_planner(
-            planner, environment, num_episodes, seed, noise, on_step, num_workers
+            planner,
+            environment,
+            num_episodes,
+            seed,
+            noise,
+            on_step,
+            num_workers,
+            film,
         )
 
 
@@ -51,6 +60,7 @@ def evaluate_states(
     noise: str,
     label: str,
     model: InverseDynamicsModel | None = None,
+    film: Film | None = None,
 ) -> StateResults:
     """:func:`evaluate_controlled` with a progress bar of steps."""
     with tqdm(desc=label, unit="step") as bar:
@@ -63,6 +73,7 @@ def evaluate_states(
             model=model,
             noise=noise,
             on_step=lambda step, running: bar.update(),
+            film=film,
         )
 
 
@@ -102,6 +113,7 @@ def evaluate_to_files(
     num_workers: int | None = None,
     controller: Controller | None = None,
     model: InverseDynamicsModel | None = None,
+    num_videos: int = 0,
 ) -> dict[str, Any]:
     """Evaluates a planner; writes NAME.npz (raw returns) and NAME.json (statistics).
 
@@ -116,6 +128,7 @@ def evaluate_to_files(
       num_workers: of a planner of actions, if not the planner's settings'.
       controller: of a planner of states, what follows its plans.
       model: inverse dynamics, for the controller that has them.
+      num_videos: films of the first episodes, NAME_episodeE.mp4.
 
     Returns:
       The statistics.
@@ -126,21 +139,24 @@ def evaluate_to_files(
     noise = noise or options.noise
     name = evaluation_name(planner, noise, target_rank)
     chosen = environment, num_episodes, seed, noise, name
-    about = {}
+    about, film = {}, Film(min(num_videos, num_episodes)) if num_videos else None
     if planner.dims.plans_states:
         controller = controller or planner.settings.controller
-        found = evaluate_states(planner, controller, *chosen, model)
+        found = evaluate_states(planner, controller, *chosen, model, film)
         results, about = found.episodes, _about_states(found, controller)
         name += f"_{controller.kind}_gain{gain_text(controller.gain_position)}"
         name += f"_replan{controller.replan_every or 0}"
     else:
-        results = evaluate_actions(planner, *chosen, num_workers)
+        results = evaluate_actions(planner, *chosen, num_workers, film)
     save_results(folder / f"{name}.npz", results)
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
     summary |= {"noise": noise, "num_candidates": planner.num_candidates, **about}
     summary |= {"precision": planner.precision, "temperature": planner.temperature}
     write_json(folder / f"{name}.json", summary)
+    if film is not None:
+        found = write_videos(film, environment, results.seeds, folder / name)
+        summary["videos"] = [str(path) for path in found]
     return summary
 
 

@@ -129,6 +129,9 @@ class Task:
         """Says of plans of states whether something is in the way; None if unknown."""
         return None
 
+    def mark(self, env: gymnasium.Env, positions: np.ndarray) -> None:
+        """Draws planned positions [H, 2] into the next frame that `env` renders."""
+
     def success(self, returns: np.ndarray) -> np.ndarray:
         """[E] bool, which episodes reached their goal, by their returns [E]."""
         return returns > 0

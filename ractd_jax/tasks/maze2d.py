@@ -53,24 +53,28 @@ class Maze2d(gymnasium.Env):
 
     Args:
       maze: ``umaze``, ``medium`` or ``large``.
+      render_mode: ``rgb_array``, or None for no pictures.
 
     Raises:
       ConfigError: an unknown maze, or gymnasium-robotics is not installed.
     """
 
-    metadata = {"render_modes": []}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}
 
-    def __init__(self, maze: str):
+    def __init__(self, maze: str, render_mode: str | None = None):
+        self.render_mode = render_mode
         self._maze = maze_map(maze)
         self._starts = self._maze.cell_to_xy(self._maze.free_cells)
         self._centre = self._maze.cell_to_xy(GOAL_CELLS[maze])
         self.goal = self._centre
-        env = gymnasium.make(evaluation_spec(maze), disable_env_checker=True).unwrapped
+        env = gymnasium.make(
+            evaluation_spec(maze), disable_env_checker=True, render_mode=render_mode
+        ).unwrapped
         # The environment writes its model to a file, reads it, and does not remove it.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(env.tmp_xml_file_path)
-        self._ball = env.point_env
-        self.action_space = self._ball.action_space
+        self.point_env = env.point_env
+        self.action_space = self.point_env.action_space
         sizes = {"observation": 4, "achieved_goal": 2, "desired_goal": 2}
         self.observation_space = Dict(
             {key: Box(-np.inf, np.inf, (n,), np.float64) for key, n in sizes.items()}
@@ -101,21 +105,24 @@ class Maze2d(gymnasium.Env):
         start = start + self.np_random.uniform(-START_NOISE, START_NOISE, 2)
         velocity = START_SPEED * self.np_random.standard_normal(2)
         self.goal = chosen.get("goal", self._centre)
-        self._ball.init_qpos[:] = chosen.get("start", start)
-        self._ball.init_qvel[:] = velocity
-        state, _ = self._ball.reset()
+        self.point_env.init_qpos[:] = chosen.get("start", start)
+        self.point_env.init_qvel[:] = velocity
+        state, _ = self.point_env.reset()
         return self._observation(state), {}
 
     def step(
         self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Pushes for 0.01 s; the position afterwards decides the reward."""
-        state, *_ = self._ball.step(action)
+        state, *_ = self.point_env.step(action)
         reward = float(maze2d_reward(state[:2], self.goal))
         return self._observation(state), reward, False, False, {}
 
+    def render(self) -> np.ndarray | None:
+        return self.point_env.render()
+
     def close(self) -> None:
-        self._ball.close()
+        self.point_env.close()
 
     def _observation(self, state: np.ndarray) -> dict[str, np.ndarray]:
         return {
