@@ -12,10 +12,8 @@ The environment and its reference returns are those that the dataset names, unle
 --config.environment.id, .score_min and .score_max say otherwise.
 """
 
-from configs import base
+from ractd_jax.presets import base
 
 
 def get_config(preset: str = "cpu"):
-    config = base.get_preset(preset)
-    config.task = "any-dataset"
-    return config.lock()
+    return base.get_any(preset)

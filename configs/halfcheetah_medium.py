@@ -4,7 +4,7 @@
       --workdir=runs/halfcheetah-medium
 """
 
-from configs import base
+from ractd_jax.presets import base
 
 
 def get_config(preset: str = "cpu"):

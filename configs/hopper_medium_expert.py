@@ -4,7 +4,7 @@
       --workdir=runs/hopper-medium-expert
 """
 
-from configs import base
+from ractd_jax.presets import base
 
 
 def get_config(preset: str = "cpu"):

@@ -3,7 +3,7 @@
 python -m experiments.maze_table --maze=medium --workdir=runs/maze
 """
 
-from configs import mazes
+from ractd_jax.presets import mazes
 
 
 def get_config(preset: str = "cpu"):

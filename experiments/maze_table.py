@@ -12,11 +12,11 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from configs import mazes
 from experiments import launch
 from ractd_jax.files import write_json
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.pipelines.maze import run_maze
+from ractd_jax.presets import mazes
 from ractd_jax.reports.maze_report import format_tables
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.tasks.point_maze import MAZES

@@ -24,6 +24,7 @@ LEAVES = dict(leaves(Settings()))
 OPTIONAL = {
     "environment.score_min": None,
     "environment.score_max": None,
+    "environment.max_episode_steps": 200,
     "dataset.max_episode_steps": 1_000,
     "diffusion.sigma_data": 0.3,
     "diffusion.sigma_floor": 0.1,

@@ -225,8 +225,9 @@ def test_mains_are_short_and_import_no_other():
         assert path.stem == "launch" or body.count("\n") < 60, path.name
 
 
-def test_no_config_dict_in_the_package():
-    assert offenders(["ractd_jax"], forbidden=["ml_collections"]) == []
+def test_config_dicts_end_at_the_presets():
+    found = offenders(["ractd_jax"], forbidden=["ml_collections"])
+    assert [line for line in found if "ractd_jax.presets" not in line] == []
 
 
 def test_orbax_is_known_to_one_module():

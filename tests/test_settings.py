@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from configs import base
+from ractd_jax import presets
 from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import ConfigError
 from ractd_jax.methods import make_network
+from ractd_jax.presets import base
 from ractd_jax.recording.generate import dataset_id
 from ractd_jax.settings import Settings, Student, from_mapping, to_dict
 from ractd_jax.settings.__main__ import as_markdown
@@ -25,7 +27,7 @@ from tests.settings_toys import (
 CONFIGS = sorted(
     path.stem
     for path in (Path(__file__).parents[1] / "configs").glob("*.py")
-    if path.stem not in ("__init__", "base", "mazes")
+    if path.stem != "__init__"
 )
 MAZE_CONFIGS = [f"maze2d_{maze}" for maze in MAZES]
 # sigma_r in Duan (2025), table B.4, and in Duan et al.'s code.
@@ -53,6 +55,16 @@ def test_every_task_has_a_config():
     assert len(CONFIGS) == 13
     found = {load(config, "smoke").task for config in CONFIGS}
     assert set(REWARD_WEIGHTS) | {f"pointmaze-{maze}" for maze in MAZES} <= found
+
+
+def test_presets_by_name_are_the_config_files():
+    assert sorted(presets.NAMES) == CONFIGS
+    for config in CONFIGS:
+        by_name = presets.get_config(f"{config}:smoke").to_dict()
+        assert by_name == load(config, "smoke").to_dict()
+    assert presets.get_config("any_dataset") == load("any_dataset", "cpu")
+    with pytest.raises(ConfigError, match="--preset: expected one of hopper_medium, "):
+        presets.get_config("hopper:cpu")
 
 
 @pytest.mark.parametrize("preset", base.PRESETS)

@@ -7,7 +7,6 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from configs import base
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings import from_mapping, to_dict
 from tests.settings_toys import (
@@ -99,7 +98,10 @@ def test_none_says_off_default_all_or_never(name):
 def test_flags_give_none_or_a_value():
     for text, expected in (("None", None), ("0.5", 0.5), ("0", 0.0)):
         values = flags.FlagValues()
-        argv = ["main", f"--config={Path(base.__file__).parent}/hopper_medium.py"]
+        argv = [
+            "main",
+            f"--config={Path(__file__).parents[1]}/configs/hopper_medium.py",
+        ]
         argv += [f"--config.student.advantage_cap={text}"]
         argv += [f"--config.diffusion.sigma_data={text}"] if text == "0.5" else []
         config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)

@@ -232,3 +232,10 @@ def get_locomotion(task: str, preset: str) -> ConfigDict:
     if preset in ("paper", "released"):
         config.student.reward_weight = _REWARD_WEIGHTS[task][preset == "released"]
     return config.lock()
+
+
+def get_any(preset: str) -> ConfigDict:
+    """The locked config of a dataset that flags name."""
+    config = get_preset(preset)
+    config.task = "any-dataset"
+    return config.lock()

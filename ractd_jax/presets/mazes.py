@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs import base
+from ractd_jax.presets import base
 
 # For plans of states, which are long and smooth.
 _MAZE_SMOKE = {
@@ -92,7 +92,7 @@ class _Maze(NamedTuple):
     cpu_reward_weight: float
 
 
-_MAZES = {
+MAZES = {
     "umaze": _Maze("ractd/Maze2d-UMaze-v0", 128, (256, 512, 1024), 1_400, 1e-4, 0.003),
     "medium": _Maze("ractd/Maze2d-Medium-v0", 256, (512, 1024, 2048), 320, 1e-4, 0.003),
     "large": _Maze(
@@ -106,9 +106,9 @@ def get_maze2d(maze: str, preset: str) -> ConfigDict:
 
     Args:
       maze: ``umaze``, ``medium`` or ``large``.
-      preset: see :mod:`configs.base`.
+      preset: see :mod:`ractd_jax.presets.base`.
     """
-    task = _MAZES[maze]
+    task = MAZES[maze]
     config = base.preset_of(base.PRESETS | _MAZE_PRESETS, preset)
     config.task = f"pointmaze-{maze}"
     config.dataset.id = f"ractd/pointmaze/{maze}-v0"
