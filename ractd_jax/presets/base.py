@@ -66,7 +66,6 @@ _CPU = {
     "bc": {"num_steps": 5_000, "batch_size": 256, "optimizer": _CPU_OPTIMIZER},
     "reward": {"widths": (64, 128)},
     "critic": {"num_steps": 20_000, "batch_size": 128},
-    "td3_bc": {"num_steps": 30_000},
     # Most of the rows are points of the teacher's paths: their targets are exact, and
     # they cost one evaluation with a gradient, a fourth of a row of the other terms.
     "student": {
