@@ -12,12 +12,7 @@ from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
-from ractd_jax.normalizers import (
-    MinMaxNormalizer,
-    Normalizer,
-    fit_min_max,
-    fit_zscore,
-)
+from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
 from ractd_jax.settings import Environment, Settings
 from ractd_jax.tasks import task_of
 
@@ -54,7 +49,7 @@ def load_dataset(settings: Settings) -> OfflineDataset:
     options = settings.dataset
     if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
         raise ConfigError(
-            "config.dataset.observation_normalizer: expected 'minmax' with "
+            "config.dataset.observation_normalizer: expected 'minmax' or 'robust' with "
             "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
         )
     field = {"minari": "id", "d4rl": "path"}[options.source]
@@ -73,7 +68,8 @@ def load_dataset(settings: Settings) -> OfflineDataset:
         )
     else:
         episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
-    return make_dataset(name, episodes, origin, options.observation_normalizer)
+    normalizers = options.observation_normalizer, options.action_normalizer
+    return make_dataset(name, episodes, origin, *normalizers)
 
 
 def _flatten_rule(settings: Settings) -> str:
@@ -87,14 +83,14 @@ def make_dataset(
     episodes: Episodes,
     origin: Origin = _UNKNOWN,
     observation_normalizer: str = "minmax",
+    action_normalizer: str = "minmax",
 ) -> OfflineDataset:
     """`episodes` with normalisers fitted to them."""
-    fit = {"minmax": fit_min_max, "zscore": fit_zscore}[observation_normalizer]
     return OfflineDataset(
         name,
         episodes,
-        fit(episodes.observations),
-        fit_min_max(episodes.actions),
+        FITS[observation_normalizer](episodes.observations),
+        FITS[action_normalizer](episodes.actions),
         origin,
     )
 
