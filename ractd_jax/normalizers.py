@@ -1,7 +1,7 @@
 """Normalisers: maps between environment units and the networks' units.
 
-A dimension whose values float32 hardly tells apart is constant: it is 0 in normalised
-form, whatever comes in, and its one value in environment units, whatever a network says.
+A dimension whose values float32 hardly tells apart is constant: 0 in normalised form,
+whatever comes in, and its one value in environment units, whatever a network says.
 """
 
 from __future__ import annotations
