@@ -1,9 +1,9 @@
 """One episode of a Minari dataset as arrays, and what its flags mean.
 
 The episodes are the container's: each ends with its last step, whatever the flags
-before it say. The last of `terminations` makes it a terminal; else it is a timeout, also
-where the recorder cut it off and set no flag. Flags before the last step are left out
-with a warning.
+before it say. The last of `terminations` makes it a terminal; else it is a timeout,
+also where the recorder cut it off and set no flag. Flags before the last step are left
+out with a warning.
 """
 
 from __future__ import annotations

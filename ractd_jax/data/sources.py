@@ -12,6 +12,7 @@ from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
+from ractd_jax.inspection.logged import log_findings
 from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
 from ractd_jax.settings import Environment, Settings
 from ractd_jax.tasks import task_of
@@ -38,14 +39,21 @@ class OfflineDataset:
     action_normalizer: MinMaxNormalizer
     origin: Origin = _UNKNOWN
 
+    @property
+    def normalizers(self) -> dict[str, Normalizer]:
+        """Both, by the fields that they were fitted to."""
+        return {
+            "observations": self.observation_normalizer,
+            "actions": self.action_normalizer,
+        }
+
 
 def load_dataset(settings: Settings) -> OfflineDataset:
-    """Loads the dataset that `settings.dataset` names.
+    """The dataset that `settings.dataset` names; see :func:`load_resolved`."""
+    return load_resolved(settings)[1]
 
-    Raises:
-      ConfigError: the field that should name it is empty.
-      DataError: the dataset is missing or unusable.
-    """
+
+def _read(settings: Settings) -> OfflineDataset:
     options = settings.dataset
     if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
         raise ConfigError(
@@ -155,8 +163,23 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
     )
 
 
-def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
-    """The dataset, and the settings completed with what they leave to it."""
-    dataset = load_dataset(settings)
+def load_resolved(
+    settings: Settings, warn: bool = True
+) -> tuple[Settings, OfflineDataset]:
+    """The dataset, and the settings completed with what they leave to it.
+
+    Args:
+      settings: that name it.
+      warn: whether to log what may spoil a training, see :func:`log_findings`.
+
+    Raises:
+      ConfigError: the field that should name the dataset is empty.
+      DataError: the dataset is missing or unusable.
+    """
+    dataset = _read(settings)
     settings = resolve_sigma_data(settings, dataset)
-    return resolve_environment(settings, dataset), dataset
+    settings = resolve_environment(settings, dataset)
+    if warn:
+        normalizers, environment = dataset.normalizers, settings.environment
+        log_findings(dataset.name, dataset.episodes, normalizers, environment)
+    return settings, dataset
