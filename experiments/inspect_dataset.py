@@ -5,7 +5,8 @@
 
 Prints the report and writes it as DIR/inspection.md, .json and .png, where DIR is
 --output. Takes the dataset, the horizon and the reference returns from the config.
-What it finds odd is a warning in the report, never an error.
+What it finds odd is a line of the report, never an error; trainings log those lines
+that matter to them.
 """
 
 from pathlib import Path
@@ -18,9 +19,11 @@ from ractd_jax.inspection.dataset import inspect_dataset, write_inspection
 
 FLAGS = flags.FLAGS
 
+_BOUND = "bound of every action dimension, if not the environment's."
+
 
 def main():
-    settings, dataset = load_resolved(launch.settings_from_flags())
+    settings, dataset = load_resolved(launch.settings_from_flags(), warn=False)
     folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
     bounds = FLAGS.action_low, FLAGS.action_high
     report = inspect_dataset(settings, dataset, *bounds, FLAGS.time_limit)
@@ -36,8 +39,8 @@ if __name__ == "__main__":
         None,
         "Folder of the results; default: inspection in --workdir or runs.",
     )
-    flags.DEFINE_float("action_low", -1.0, "Lower bound of every action dimension.")
-    flags.DEFINE_float("action_high", 1.0, "Upper bound of every action dimension.")
+    flags.DEFINE_float("action_low", None, f"Lower {_BOUND}")
+    flags.DEFINE_float("action_high", None, f"Upper {_BOUND}")
     flags.DEFINE_integer(
         "time_limit", None, "Steps, if not the environment's.", lower_bound=1
     )

@@ -20,7 +20,7 @@ from ractd_jax.storage.trained import load_rating
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import base_metadata, make_stage, plan_stage
 from ractd_jax.training.stages.base import critic_advantages
-from ractd_jax.training.stages.critic import transition_rows
+from ractd_jax.training.stages.critic import transition_rows, value_scale
 from tests.toys import random_weights, save_untrained, toy_dataset, toy_settings
 
 SMALL = {"critic": {"num_steps": 2, "batch_size": 8, "widths": (8,)}}
@@ -291,3 +291,20 @@ def test_preferred_share_counts_pairs():
     actions = [np.full((5, 1), value) for value in (0.0, 2.0, 1.0)]
     found = preferred_share(lambda s, a: a[:, 0], states, actions)
     assert found == pytest.approx(2 / 3)
+
+
+def test_returns_that_differ_by_rounding_have_no_scale():
+    """Episodes of one step; a step of float32 at 5,000, and one of 0.5 %."""
+    scales = {}
+    for name, factor in {"rounding": 1 + 1e-7, "real": 1.005}.items():
+        ends = np.ones(60, bool)
+        rewards = np.where(np.arange(60) % 2, 5_000.0, 5_000.0 * factor)
+        fields = {
+            "observations": np.ones((60, 2)),
+            "actions": np.ones((60, 1)),
+            "rewards": rewards,
+            "terminals": ends,
+            "timeouts": ~ends,
+        }
+        scales[name] = value_scale(build_episodes(fields, "one step"), 0.99)[1]
+    assert scales == {"rounding": 1.0, "real": pytest.approx(12.5, rel=1e-3)}

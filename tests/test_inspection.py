@@ -45,9 +45,9 @@ def test_one_fault_is_one_warning(name):
 def test_every_step_an_ending():
     """Said once, not again as short episodes of the same length."""
     fall = make_episodes([(1, True, False)] * 20)
-    assert look(fall, horizon=1).warnings[0] == "Every step is a terminal."
+    assert look(fall, horizon=1).findings[0].text == "Every step is a terminal."
     mixed = make_episodes([(1, True, False), (1, False, True)] * 10)
-    assert look(mixed, horizon=1).warnings[0] == "Every step ends an episode."
+    assert look(mixed, horizon=1).findings[0].text == "Every step ends an episode."
     for found in (look(fall), look(mixed)):
         assert len(found.warnings) == 2, "this, and no window with padding=drop"
 

@@ -14,11 +14,13 @@ from ractd_jax import networks
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import CheckpointError, DataError
+from ractd_jax.methods import PairBatch
+from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import load_inverse_dynamics, load_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import inverse_dynamics_stage, reward_stage
-from ractd_jax.training.stages.inverse_dynamics import within_episodes
+from ractd_jax.training.stages.inverse_dynamics import change_scale, within_episodes
 from tests.conftest import run_main
 
 # s' = s + EFFECT a: a step is a hundredth of the range of the states.
@@ -136,6 +138,15 @@ def test_batches_are_of_one_episode_and_the_first_steps_action(stride):
     np.testing.assert_allclose(first[:, 0], second[:, 0], atol=1e-5)
     np.testing.assert_allclose(second[:, 1] - first[:, 1], stride, atol=1e-5)
     np.testing.assert_allclose(actions[:, 0], first[:, 1], atol=1e-5)
+
+
+def test_a_change_by_rounding_is_none():
+    """In a float32 step at 0.9 lies no information; a change of 1e-3 is one."""
+    before = np.full((4, 2), 0.9, np.float32)
+    after = np.stack([np.nextafter(before[:, 0], 1), before[:, 1] + 1e-3], axis=1)
+    unit = MinMaxNormalizer(np.float32([-1, -1]), np.float32([1, 1]))
+    scale = change_scale(PairBatch(before, np.float32(after), before), unit)
+    np.testing.assert_allclose(scale, [1.0, 1e-3], rtol=1e-3)
 
 
 def test_held_out_episodes_are_not_trained_on():

@@ -130,7 +130,9 @@ def test_the_spread_is_over_the_plans_of_one_state():
 
     found = return_spread(rate, Samples(condition, None, plans))
     assert float(found) == pytest.approx(np.sqrt((1 + 4) / 2))
-    assert float(return_spread(lambda p, c: 0 * c, Samples(condition, 0, plans))) == 1
+    for none in (0.0, 1e-6):  # The second is a float32 step at 20.
+        alike = lambda p, c: 20 + none * p[:, 0, 0]  # noqa: B023, E731
+        assert float(return_spread(alike, Samples(condition, 0, plans))) == 1
 
 
 @pytest.mark.slow

@@ -71,6 +71,15 @@ def test_a_fraction_without_a_whole_episode_is_an_error():
         chosen(episodes, weighting="top", top_fraction=0.1)
 
 
+def test_advantages_that_differ_by_rounding_are_equal():
+    """One float32 step around 7, and returns that only a fit's rounding tells apart."""
+    seven = np.float32([7.0, np.nextafter(np.float32(7), np.float32(8)), 7.0])
+    np.testing.assert_array_equal(tilted_weights(seven, 3.0, 5.0), 1.0)
+    rewards = 1e4 + 1e-3 * (np.arange(40) % 2)
+    episodes = episodes_of([1] * 40, rewards, terminals=range(40))
+    np.testing.assert_array_equal(estimate_advantages(episodes, 0.9), 0.0)
+
+
 def test_tilted_weights_are_the_clipped_exponential():
     advantages = np.array([-1.0, 0.0, 1.0, 2.0, -2.0])
     std = advantages.std()

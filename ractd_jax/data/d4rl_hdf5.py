@@ -80,12 +80,10 @@ def _read_fields(file: h5py.File, path) -> dict[str, np.ndarray]:
                 expected="no more values than the file can hold",
                 found=f"shape {stored.shape}",
             )
-        if stored.dtype.kind not in "fiub" or stored.ndim == 0:
-            fields[name] = stored[()]  # build_episodes says what is wrong with it
-        elif name in _FLOATS:
-            fields[name] = as_float32(stored)
-        else:
-            fields[name] = stored[()]
+        # build_episodes says what is wrong with others, discrete actions among them.
+        numbers = "f" if name == "actions" else "fiub"
+        convert = name in _FLOATS and stored.dtype.kind in numbers and stored.ndim
+        fields[name] = as_float32(stored) if convert else stored[()]
     return {_ATTRIBUTES.get(name, name): array for name, array in fields.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -102,13 +103,16 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
 
     Raises:
       DataError: a field is missing, empty, of a wrong rank, length or dtype, or not
-        finite.
+        finite; or the actions are discrete.
     """
     arrays = {}
     for name in _MATRICES + _VECTORS:
         if name not in fields:
             raise DataError(source, field=name, expected="an array", found="nothing")
-        arrays[name] = _checked(np.asarray(fields[name]), name, source)
+        value = fields[name]
+        if name == "actions":
+            value = continuous_actions(value, source)
+        arrays[name] = _checked(np.asarray(value), name, source)
     if fields.get("goals") is not None:
         arrays["goals"] = _checked(np.asarray(fields["goals"]), "goals", source)
     length = len(arrays["observations"])
@@ -127,6 +131,26 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
         ends = np.append(ends, length)
     starts = np.concatenate([[0], ends]).astype(np.int32)
     return Episodes(**arrays, starts=starts)
+
+
+def continuous_actions(actions, source: object) -> np.ndarray:
+    """`actions` as they are: one array of floating-point numbers, of any shape.
+
+    Raises:
+      DataError: they are in parts, as of a Tuple or Dict space, or are integers, as
+        discrete actions are.
+    """
+    expected = "continuous actions (one array of floating point)"
+    if isinstance(actions, (Mapping, tuple)):
+        kind = "Dict" if isinstance(actions, Mapping) else "Tuple"
+        found = f"a {kind} of {len(actions)} parts"
+    elif (actions := np.asarray(actions)).dtype.kind == "f":
+        return actions
+    elif actions.dtype.kind in "iub":
+        found = f"{actions.dtype}, as discrete actions are"
+    else:
+        expected, found = "numbers", actions.dtype
+    raise DataError(source, field="actions", expected=expected, found=found)
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:

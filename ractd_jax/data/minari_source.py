@@ -19,12 +19,12 @@ from ractd_jax.data.episodes import (
     concatenate,
     empty_aligned,
 )
+from ractd_jax.data.minari_episodes import episode_arrays, has_early_flags, warn_of
 from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
 from ractd_jax.data.origin import Origin, Reset, with_reference
 from ractd_jax.errors import DataError
 from ractd_jax.tasks import Task, task_of
 from ractd_jax.tasks.environments import action_bounds, recorded_spec
-from ractd_jax.tasks.flatten import desired_goals, flatten_observations
 
 _RELEASE_EVERY = 200
 
@@ -143,45 +143,22 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str, task: Task) 
     """Flat fields, filled episode by episode into arrays of the final size."""
     total = int(dataset.total_steps)
     fields, begin = {}, 0
+    empty, early = [], []
     hasher = hashlib.sha256()
     for number, episode in enumerate(dataset.iterate_episodes()):
         if number % _RELEASE_EVERY == _RELEASE_EVERY - 1:
             _release_memory()
-        length = len(episode.rewards)
+        hash_episode(hasher, episode)
+        length, place = len(episode.rewards), f"{source}, episode {episode.id}"
+        if length == 0:
+            empty.append(episode.id)
+            continue
         if begin + length > total:
             raise DataError(source, expected=f"{total} steps", found="more")
-        hash_episode(hasher, episode)
-        try:
-            observations = flatten_observations(episode.observations, flatten)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                source,
-                field="observations",
-                expected=f"numbers that the rule {flatten!r} can flatten "
-                "(config.environment.flatten)",
-                found=error,
-            ) from None
-        terminals = np.asarray(episode.terminations, bool)
-        timeouts = np.zeros(length, bool)
-        # An episode that neither ended nor timed out was cut by the recorder.
-        timeouts[-1:] = not terminals[-1]
-        parts = {
-            "observations": observations[:length],
-            "actions": _flat_actions(task.encode_actions(episode.actions), source),
-            "rewards": np.asarray(episode.rewards),
-            "terminals": terminals,
-            "timeouts": timeouts,
-            "goals": desired_goals(episode.observations),
-        }
-        for name, part in parts.items():
-            if part is None:
-                continue
-            part = part[:length]
-            if begin == 0:
-                dtype = bool if part.dtype == bool else np.float32
-                fields[name] = empty_aligned((total, *part.shape[1:]), dtype)
-            with np.errstate(over="ignore"):
-                fields[name][begin : begin + length] = part
+        if has_early_flags(episode, place):
+            early.append(episode.id)
+        parts = episode_arrays(episode, flatten, task, place)
+        _copy_into(fields, begin, total, parts, place)
         begin += length
     _release_memory()
     if begin != total or total == 0:
@@ -193,7 +170,26 @@ def _read(dataset: minari.MinariDataset, flatten: str, source: str, task: Task) 
             expected="the values that were written (sha256)",
             found="other values: a file is damaged or was edited",
         )
+    warn_of(empty, early, source)
     return fields
+
+
+def _copy_into(fields: dict, begin: int, total: int, parts: dict, place: str) -> None:
+    """Copies the `parts` of an episode to step `begin` of arrays of `total` steps."""
+    for name, part in parts.items():
+        if name not in fields:
+            dtype = bool if part.dtype == bool else np.float32
+            fields[name] = empty_aligned((total, *part.shape[1:]), dtype)
+        whole = fields[name]
+        if part.shape[1:] != whole.shape[1:]:
+            raise DataError(
+                place,
+                field=name,
+                expected=f"{whole.shape[1:]} numbers a step, as earlier episodes have",
+                found=part.shape[1:],
+            )
+        with np.errstate(over="ignore"):
+            whole[begin : begin + len(part)] = part
 
 
 def _release_memory() -> None:
@@ -205,18 +201,6 @@ def _release_memory() -> None:
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(h5py.h5f.__file__).H5garbage_collect()
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _flat_actions(actions, source: str) -> np.ndarray:
-    actions = np.asarray(actions)
-    if actions.dtype.kind != "f":
-        raise DataError(
-            source,
-            field="actions",
-            expected="continuous actions (floating point)",
-            found=actions.dtype,
-        )
-    return actions.reshape(len(actions), -1)
 
 
 def _origin(dataset: minari.MinariDataset) -> Origin:
@@ -243,6 +227,7 @@ def _origin(dataset: minari.MinariDataset) -> Origin:
 
 
 def _first_reset(dataset: minari.MinariDataset) -> Reset:
-    first = dataset.episode_indices[:1]
-    (stored,) = dataset.storage.get_episode_metadata(first)
-    return Reset(stored.get("seed"), stored.get("options"))
+    """Of the first episode that has steps."""
+    about = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    first = next((each for each in about if each.get("total_steps", 1)), {})
+    return Reset(first.get("seed"), first.get("options"))

@@ -13,12 +13,8 @@ from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.errors import ConfigError
-from ractd_jax.normalizers import (
-    MinMaxNormalizer,
-    Normalizer,
-    fit_min_max,
-    fit_zscore,
-)
+from ractd_jax.inspection.logged import log_findings
+from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
 from ractd_jax.settings import Environment, Settings
 from ractd_jax.tasks import task_of
 
@@ -44,18 +40,25 @@ class OfflineDataset:
     action_normalizer: MinMaxNormalizer
     origin: Origin = _UNKNOWN
 
+    @property
+    def normalizers(self) -> dict[str, Normalizer]:
+        """Both, by the fields that they were fitted to."""
+        return {
+            "observations": self.observation_normalizer,
+            "actions": self.action_normalizer,
+        }
+
 
 def load_dataset(settings: Settings) -> OfflineDataset:
-    """Loads the dataset that `settings.dataset` names.
+    """The dataset that `settings.dataset` names; see :func:`load_resolved`."""
+    return load_resolved(settings)[1]
 
-    Raises:
-      ConfigError: the field that should name it is empty.
-      DataError: the dataset is missing or unusable.
-    """
+
+def _read(settings: Settings) -> OfflineDataset:
     options = settings.dataset
     if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
         raise ConfigError(
-            "config.dataset.observation_normalizer: expected 'minmax' with "
+            "config.dataset.observation_normalizer: expected 'minmax' or 'robust' with "
             "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
         )
     field = {"minari": "id", "d4rl": "path"}[options.source]
@@ -74,7 +77,8 @@ def load_dataset(settings: Settings) -> OfflineDataset:
         )
     else:
         episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
-    return make_dataset(name, episodes, origin, options.observation_normalizer)
+    normalizers = options.observation_normalizer, options.action_normalizer
+    return make_dataset(name, episodes, origin, *normalizers)
 
 
 def _flatten_rule(settings: Settings) -> str:
@@ -88,14 +92,14 @@ def make_dataset(
     episodes: Episodes,
     origin: Origin = _UNKNOWN,
     observation_normalizer: str = "minmax",
+    action_normalizer: str = "minmax",
 ) -> OfflineDataset:
     """`episodes` with normalisers fitted to them."""
-    fit = {"minmax": fit_min_max, "zscore": fit_zscore}[observation_normalizer]
     return OfflineDataset(
         name,
         episodes,
-        fit(episodes.observations),
-        fit_min_max(episodes.actions),
+        FITS[observation_normalizer](episodes.observations),
+        FITS[action_normalizer](episodes.actions),
         origin,
     )
 
@@ -162,14 +166,20 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
     )
 
 
-def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
+def load_resolved(
+    settings: Settings, warn: bool = True
+) -> tuple[Settings, OfflineDataset]:
     """The dataset, and the settings completed with what they leave to it.
+
+    Args:
+      settings: that name it.
+      warn: whether to log what may spoil a training, see :func:`log_findings`.
 
     Raises:
       ConfigError: the data is not named, or :func:`compare_environment` refuses it.
       DataError: the data is missing or unusable, or is not what the environment pays.
     """
-    dataset = load_dataset(settings)
+    dataset = _read(settings)
     settings = resolve_sigma_data(settings, dataset)
     settings = resolve_environment(settings, dataset)
     environment, bounds = compare_environment(
@@ -179,6 +189,8 @@ def load_resolved(settings: Settings) -> tuple[Settings, OfflineDataset]:
         dataset.name,
         goal_size=settings.plan.goal_size if settings.plan.kind == "states" else 0,
     )
+    if warn:
+        log_findings(dataset.name, dataset.episodes, dataset.normalizers, environment)
     origin = dataset.origin._replace(action_bounds=bounds)
     settings = dataclasses.replace(settings, environment=environment)
     return settings, dataclasses.replace(dataset, origin=origin)

@@ -16,6 +16,7 @@ import numpy as np
 from ractd_jax.data.episodes import Episodes, return_to_go
 from ractd_jax.data.windows import WindowIndex
 from ractd_jax.errors import ConfigError
+from ractd_jax.normalizers import is_spread
 from ractd_jax.settings import Dataset
 
 _NUM_FEATURES = 256
@@ -141,14 +142,17 @@ def estimate_advantages(episodes: Episodes, discount: float) -> np.ndarray:
     rewards[cut] += discount * values[cut]
     returns = return_to_go(dataclasses.replace(episodes, rewards=rewards), discount)
     advantages = returns - _fit_values(features, returns)
+    if not is_spread(advantages.std(dtype=np.float64), np.abs(returns).max()):
+        # All returns are the same number, and the fit missed it by rounding.
+        advantages = np.zeros_like(advantages)
     advantages.setflags(write=False)
     return advantages
 
 
 def tilted_weights(advantages: np.ndarray, beta: float, clip: float) -> np.ndarray:
     """min(exp(beta A / std A), clip); all 1 where the advantages do not differ."""
-    std = advantages.std()
-    if std == 0.0:
+    std = advantages.std(dtype=np.float64)
+    if not is_spread(std, np.abs(advantages).max()):
         return np.ones(len(advantages))
     exponents = beta * advantages.astype(np.float64) / std
     return np.exp(np.minimum(exponents, np.log(clip)))
@@ -172,7 +176,7 @@ def _features(observations: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     mean = observations.mean(axis=0, dtype=np.float64)
     std = observations.std(axis=0, dtype=np.float64)
-    scale = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 1.0)
+    scale = np.where(is_spread(std, mean), std, np.inf)
     size = observations.shape[1]
     # Half of the features see the state at half the resolution.
     width = np.repeat([1.0, 0.5], _NUM_FEATURES // 2)

@@ -111,9 +111,9 @@ def column_range(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def constant_columns(low: np.ndarray, high: np.ndarray) -> dict[int, float]:
-    """Column -> its only value, from :func:`column_range`."""
-    return {int(i): float(low[i]) for i in np.flatnonzero(low == high)}
+def are_whole(array: np.ndarray) -> bool:
+    """Whether every value of `array` is a whole number."""
+    return all(bool((block == np.rint(block)).all()) for block in _blocks(array))
 
 
 def action_range(actions: np.ndarray, low: ArrayLike, high: ArrayLike) -> ActionRange:

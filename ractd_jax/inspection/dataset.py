@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium
-
 from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
 from ractd_jax.inspection.episodes import inspect_episodes
+from ractd_jax.inspection.logged import GUESS, action_bounds
+from ractd_jax.inspection.logged import time_limit as environment_limit
 from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
 from ractd_jax.tasks.maze_map import maze_map
@@ -36,8 +36,8 @@ class DatasetReport(NamedTuple):
 def inspect_dataset(
     settings: Settings,
     dataset: OfflineDataset,
-    action_low: float,
-    action_high: float,
+    action_low: float | None = None,
+    action_high: float | None = None,
     time_limit: int | None = None,
 ) -> DatasetReport:
     """The inspection of a dataset, and which windows a training learns from.
@@ -45,8 +45,8 @@ def inspect_dataset(
     Args:
       settings: with the environment resolved.
       dataset: of these settings.
-      action_low: lower bound of every action dimension.
-      action_high: upper bound of every action dimension.
+      action_low: lower bound of every action dimension, if not the environment's.
+      action_high: upper bound of every action dimension, if not the environment's.
       time_limit: steps, if not the environment's.
     """
     environment = settings.environment
@@ -56,14 +56,18 @@ def inspect_dataset(
     }
     if environment.score_source == RAW_SCORES:
         references = {"score_min": None, "score_max": None}
+    known = action_bounds(environment, dataset.episodes.actions.shape[1])
+    low, high = known or GUESS
     found = inspect_episodes(
         dataset.episodes,
         settings.plan.horizon,
         name=dataset.name,
+        normalizers=dataset.normalizers,
         **references,
-        action_low=action_low,
-        action_high=action_high,
-        limit=time_limit or _time_limit(environment.id),
+        action_low=low if action_low is None else action_low,
+        action_high=high if action_high is None else action_high,
+        assumed_bounds=known is None and None in (action_low, action_high),
+        limit=time_limit or environment_limit(environment.id),
     )
     windows = _training_windows(settings, dataset)
     text = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
@@ -93,12 +97,6 @@ def write_inspection(
         raise ConfigError(
             f"--output={folder}: expected a folder to write in, found {error}"
         ) from None
-
-
-def _time_limit(environment_id: str) -> int | None:
-    """Steps of the environment's time limit, where Gymnasium knows it."""
-    spec = gymnasium.registry.get(environment_id)
-    return spec.max_episode_steps if spec else None
 
 
 def _maze_of(environment_id: str) -> dict:

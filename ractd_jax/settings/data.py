@@ -111,9 +111,16 @@ class Dataset:
     )
     observation_normalizer: str = option(
         "minmax",
-        "How observations are normalised: to [-1, 1] (minmax, as Duan et al., 2025) or "
-        "to mean 0 and standard deviation 1, clipped (zscore).",
-        choices=("minmax", "zscore"),
+        "How observations are normalised: to [-1, 1] (minmax, as Duan et al., 2025), "
+        "to mean 0 and standard deviation 1, clipped (zscore), or to [-1, 1] with "
+        "outliers clipped, by quantiles (robust).",
+        choices=("minmax", "zscore", "robust"),
+    )
+    action_normalizer: str = option(
+        "minmax",
+        "How actions are normalised: to [-1, 1] (minmax), or so with outliers clipped, "
+        "by quantiles (robust).",
+        choices=("minmax", "robust"),
     )
     streaming: bool = option(
         False,

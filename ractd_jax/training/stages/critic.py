@@ -13,7 +13,7 @@ from ractd_jax.data.ranking import rank_correlation
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
 from ractd_jax.methods import Critic, Td3Bc, TransitionBatch
-from ractd_jax.normalizers import MinMaxNormalizer
+from ractd_jax.normalizers import MinMaxNormalizer, is_spread
 from ractd_jax.settings import Settings
 from ractd_jax.training.stages.base import Probe, Stage, base_metadata, dimensions
 from ractd_jax.training.stages.reward import split_episodes
@@ -54,8 +54,9 @@ def transition_rows(episodes: Episodes, rows: np.ndarray) -> np.ndarray:
 def value_scale(episodes: Episodes, discount: float) -> tuple[float, float]:
     """(mean, standard deviation) of the data's discounted returns-to-go."""
     returns = return_to_go(episodes, discount)
-    std = float(returns.std())
-    return float(returns.mean()), std if std > 0.0 else 1.0
+    mean = float(returns.mean(dtype=np.float64))
+    std = float(returns.std(dtype=np.float64))
+    return mean, std if is_spread(std, mean) else 1.0
 
 
 class Transitions(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import DataError
 from ractd_jax.methods import InverseDynamicsMethod, PairBatch
-from ractd_jax.normalizers import Normalizer
+from ractd_jax.normalizers import Normalizer, is_spread
 from ractd_jax.settings import Settings
 from ractd_jax.training.stages.base import Stage, base_metadata
 from ractd_jax.training.stages.reward import split_episodes
@@ -57,11 +57,14 @@ def gather_pairs(observations, actions, rows, stride: int) -> PairBatch:
 
 
 def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
-    """[O] root mean square of s' - s in normalised units; 1 where nothing changes."""
+    """[O] root mean square of s' - s in normalised units; 1 where nothing changes.
+
+    Normalised states are of size 1, so a smaller change than rounding is none.
+    """
     before = normalizer.normalize(pairs.observations)
     change = normalizer.normalize(pairs.next_observations) - before
     scale = np.sqrt(np.mean(np.square(change, dtype=np.float64), axis=0))
-    return np.where(scale > 0.0, scale, 1.0).astype(np.float32)
+    return np.where(is_spread(scale, 1.0), scale, 1.0).astype(np.float32)
 
 
 def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:

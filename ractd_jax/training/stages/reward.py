@@ -135,9 +135,8 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             f"found {num_train}; take fewer transitions"
         )
     task = task_of(settings.environment.id)
-    goal_normalizer = MinMaxNormalizer(
-        *(task.goal_of(bound, size) for bound in dataset.observation_normalizer)
-    )
+    states = dataset.observation_normalizer
+    goal_normalizer = type(states)(*(task.goal_of(bound, size) for bound in states))
 
     def goals_reached(data, windows, lags):
         last = data.index.bounds[data.index.episode[windows] + 1] - 1

@@ -14,6 +14,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.diffusion import guidance
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import CtmStudent, EdmTeacher, PlanBatch
+from ractd_jax.normalizers import is_spread
 from ractd_jax.settings import Settings
 from ractd_jax.student import PathPoints, sample_one_step, solve_paths
 from ractd_jax.training.stages.base import plan_sampling
@@ -73,7 +74,8 @@ def return_spread(rate: PlanReturnFn, samples: Samples) -> np.float32:
     """
     found = jax.jit(rate)(samples.plans, samples.condition).reshape(-1, NOISES)
     spread = float(jnp.sqrt(jnp.mean(jnp.var(found, axis=1))))
-    return np.float32(spread if spread > 0.0 else 1.0)
+    size = float(jnp.abs(found).max())
+    return np.float32(spread if is_spread(spread, size) else 1.0)
 
 
 def init_noise(method: CtmStudent, condition: Any) -> jax.Array:
