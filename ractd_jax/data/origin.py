@@ -17,7 +17,7 @@ _D4RL_ENVIRONMENTS = {
 
 
 class Origin(NamedTuple):
-    """A dataset's own statement of its environment and reference returns.
+    """A dataset's own statement of its environment, reference returns and fields.
 
     Attributes:
       environment_id: Gymnasium id to evaluate in; empty when unknown.
@@ -25,6 +25,9 @@ class Origin(NamedTuple):
       score_min: true return that scores 0; None when unknown.
       score_max: true return that scores 100; None when unknown.
       score_source: where these two come from, in words.
+      has_rewards: whether it holds rewards; without, those of the episodes are 0.
+      observation_keys: the parts of an observation in their order, with commas, where
+        they were chosen.
     """
 
     environment_id: str = ""
@@ -32,6 +35,8 @@ class Origin(NamedTuple):
     score_min: float | None = None
     score_max: float | None = None
     score_source: str = ""
+    has_rewards: bool = True
+    observation_keys: str = ""
 
 
 def d4rl_family(name: str) -> str:

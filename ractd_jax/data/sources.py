@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 
-from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
-from ractd_jax.errors import ConfigError
+from ractd_jax.data.readers import read_source
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.normalizers import (
     MinMaxNormalizer,
     Normalizer,
@@ -48,7 +47,7 @@ def load_dataset(settings: Settings) -> OfflineDataset:
     """Loads the dataset that `settings.dataset` names.
 
     Raises:
-      ConfigError: the field that should name it is empty.
+      ConfigError: the source is unknown, or the field that should name it is empty.
       DataError: the dataset is missing or unusable.
     """
     options = settings.dataset
@@ -57,22 +56,7 @@ def load_dataset(settings: Settings) -> OfflineDataset:
             "config.dataset.observation_normalizer: expected 'minmax' with "
             "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
         )
-    field = {"minari": "id", "d4rl": "path"}[options.source]
-    name = getattr(options, field)
-    if not name:
-        raise ConfigError(
-            f"config.dataset.{field}: expected a dataset, as config.dataset.source is "
-            f"{options.source!r}, found nothing"
-        )
-    if options.source == "minari":
-        episodes, origin = load_minari(
-            name,
-            options.root,
-            flatten=_flatten_rule(settings),
-            download=options.download,
-        )
-    else:
-        episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
+    name, episodes, origin = read_source(options, _flatten_rule(settings))
     return make_dataset(name, episodes, origin, options.observation_normalizer)
 
 
@@ -99,10 +83,28 @@ def make_dataset(
     )
 
 
+def require_rewards(dataset: OfflineDataset, learner: str) -> None:
+    """Raises DataError for data without rewards, which `learner` would learn from."""
+    if not dataset.origin.has_rewards:
+        raise DataError(
+            dataset.name,
+            field="rewards",
+            expected=f"rewards, as {learner} learns from them",
+            found="nothing",
+        )
+
+
+def learner_of_returns(settings: Settings) -> str:
+    """The setting that takes plans by their returns, in words; empty for none."""
+    if settings.dataset.weighting != "uniform":
+        return f"config.dataset.weighting = {settings.dataset.weighting!r}"
+    return "config.plan.return_condition" if settings.plan.return_condition else ""
+
+
 def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings:
     """`settings` with what they leave to the dataset filled in from it."""
     given, origin = settings.environment, dataset.origin
-    found = given
+    keys, found = origin.observation_keys, given
     reference = task_of(given.id).reference(given.id)
     if reference is not None and reference.replaces:
         origin = with_reference(Origin(given.id))
@@ -121,7 +123,8 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
         )
     elif not given.score_source:
         found = dataclasses.replace(found, score_source="the configuration")
-    return dataclasses.replace(settings, environment=found)
+    read = dataclasses.replace(settings.dataset, observation_keys=keys)
+    return dataclasses.replace(settings, environment=found, dataset=read)
 
 
 def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 
-from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
+from ractd_jax.data.sources import RAW_SCORES, OfflineDataset, learner_of_returns
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
@@ -65,8 +65,14 @@ def inspect_dataset(
         action_high=action_high,
         limit=time_limit or _time_limit(environment.id),
     )
-    windows = _training_windows(settings, dataset)
-    text = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
+    learner = learner_of_returns(settings)
+    if learner and not dataset.origin.has_rewards:
+        windows = None
+        training = f"none, as the data has no rewards, and by {learner} it needs them"
+    else:
+        windows = _training_windows(settings, dataset)
+        training = describe_windows(windows)
+    text = f"{format_inspection(found)}\n\nTraining: {training}."
     about = found.to_dict() | {"training_windows": windows}
     return DatasetReport(text, about, references)
 
