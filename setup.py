@@ -49,11 +49,14 @@ setup(
         "maze": ["gymnasium-robotics>=1.4,<1.5"],
         "torch": ["torch>=2.2"],
         "stream": ["grain>=0.2.10"],
+        # Reads parquet files.
+        "lerobot": ["pyarrow>=18"],
         "wandb": ["wandb>=0.17"],
         "dev": [
             "grain>=0.2.10",
             # The mazes' tests.
             "gymnasium-robotics>=1.4,<1.5",
+            "pyarrow>=18",
             "filelock",
             "pytest>=8",
             "pytest-xdist",

@@ -97,7 +97,8 @@ def require_rewards(dataset: OfflineDataset, learner: str) -> None:
 def learner_of_returns(settings: Settings) -> str:
     """The setting that takes plans by their returns, in words; empty for none."""
     if settings.dataset.weighting != "uniform":
-        return f"config.dataset.weighting = {settings.dataset.weighting!r}"
+        weighting = settings.dataset.weighting
+        return f"config.dataset.weighting = {weighting!r} (unlike 'uniform')"
     return "config.plan.return_condition" if settings.plan.return_condition else ""
 
 

@@ -68,7 +68,7 @@ def inspect_dataset(
     learner = learner_of_returns(settings)
     if learner and not dataset.origin.has_rewards:
         windows = None
-        training = f"none, as the data has no rewards, and by {learner} it needs them"
+        training = f"none: {learner} needs rewards, and the data holds none"
     else:
         windows = _training_windows(settings, dataset)
         training = describe_windows(windows)

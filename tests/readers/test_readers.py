@@ -17,40 +17,24 @@ from ractd_jax.settings import from_mapping
 from ractd_jax.training.stages import make_stage
 from tests.conftest import run_main
 from tests.readers.layouts import (
-    d3rlpy_arrays,
+    SIZE,
     lerobot_columns,
     lerobot_info,
     mdp_dataset_arrays,
-    ogbench_arrays,
     read,
-    robomimic_arrays,
     save_hdf5,
-    save_lerobot,
 )
+from tests.readers.samples import PENDULUM, SAMPLES, save_demonstrations, save_goals
 from tests.toys import toy_dataset
 
 needs_pyarrow = pytest.mark.skipif(
     importlib.util.find_spec("pyarrow") is None,
     reason="pyarrow is not installed (pip install ractd_jax[lerobot])",
 )
-PENDULUM = {"env_name": "Pendulum-v1", "type": 2, "env_kwargs": {}}
-
-
-def save_ogbench(path):
-    np.savez(path, **ogbench_arrays(), rewards=np.arange(16.0), masks=np.ones(16))
-
-
-WRITERS = {
-    "ogbench": save_ogbench,
-    "d3rlpy": lambda path: save_hdf5(path, d3rlpy_arrays()),
-    "robomimic": lambda path: save_hdf5(
-        path, robomimic_arrays(), {("data", "env_args"): json.dumps(PENDULUM)}
-    ),
-    "lerobot": lambda path: save_lerobot(path, lerobot_columns()),
-}
-SOURCES = [
-    pytest.param(source, marks=[needs_pyarrow] if source == "lerobot" else [])
-    for source in WRITERS
+WITH_REWARDS = [
+    pytest.param(name, marks=[needs_pyarrow] if source == "lerobot" else [])
+    for name, (source, write) in SAMPLES.items()
+    if write is not save_goals
 ]
 
 
@@ -58,7 +42,7 @@ SOURCES = [
 def goals_only(tmp_path):
     """Settings of plans of two actions on a set without rewards."""
     path = tmp_path / "goals.npz"
-    np.savez(path, **ogbench_arrays())
+    save_goals(path)
 
     def settings(**sections):
         dataset = {"source": "ogbench", "path": str(path)}
@@ -107,7 +91,7 @@ def test_a_reader_of_ones_own(monkeypatch):
 
 def test_the_keys_of_observations_are_stored_with_a_model(tmp_path):
     path = tmp_path / "demo.hdf5"
-    WRITERS["robomimic"](path)
+    save_demonstrations(path)
     settings = {"source": "robomimic", "path": str(path)}
     settings, dataset = load_resolved(from_mapping({"dataset": settings}))
     stage = make_stage("teacher", settings, dataset)
@@ -142,7 +126,7 @@ def test_what_learns_from_rewards_refuses_data_without(
 def test_what_needs_no_rewards_takes_data_without(goals_only):
     """Plans of all windows, and reward models of goals reached."""
     settings, dataset = load_resolved(goals_only())
-    assert make_stage("teacher", settings, dataset).num_rows == 16
+    assert make_stage("teacher", settings, dataset).num_rows == SIZE
     of_states = {
         "plan": {"kind": "states", "horizon": 2},
         "reward": {"target": "goal_return"},
@@ -154,7 +138,7 @@ def test_what_needs_no_rewards_takes_data_without(goals_only):
 def test_an_inspection_says_that_there_are_no_rewards(goals_only):
     settings, dataset = load_resolved(goals_only(dataset={"weighting": "top"}))
     report = inspect_dataset(settings, dataset, -1.0, 1.0)
-    assert "no rewards" in report.text
+    assert "needs rewards, and the data holds none" in report.text
     assert report.about["training_windows"] is None
 
 
@@ -170,6 +154,17 @@ def test_without_pyarrow_the_command_is_named(tmp_path, monkeypatch):
         read("lerobot", tmp_path)
 
 
+@pytest.mark.parametrize("name", WITH_REWARDS)
+def test_what_is_read_is_inspected(name, tmp_path):
+    source, write = SAMPLES[name]
+    write(tmp_path / name)
+    dataset = {"source": source, "path": str(tmp_path / name)}
+    settings = from_mapping({"dataset": {**dataset, "weighting": "advantage"}})
+    report = inspect_dataset(*load_resolved(settings), -1.0, 1.0)
+    assert report.about["num_episodes"] == 4 and report.about["observation_dim"] == 4
+    assert report.about["training_windows"]["of"] == SIZE
+
+
 def flags_of(source, path, *flags):
     return (
         "--config=configs/any_dataset.py:smoke",
@@ -181,29 +176,10 @@ def flags_of(source, path, *flags):
     )
 
 
-@pytest.fixture
-def written(tmp_path):
-    """(source) -> where the four episodes lie in its layout."""
-
-    def write(source):
-        path = tmp_path / ("data.npz" if source == "ogbench" else "data")
-        WRITERS[source](path)
-        return path
-
-    return write
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_what_is_read_is_inspected(source, written):
-    dataset = {"source": source, "path": str(written(source))}
-    settings = from_mapping({"dataset": {**dataset, "weighting": "advantage"}})
-    report = inspect_dataset(*load_resolved(settings), -1.0, 1.0)
-    assert report.about["num_episodes"] == 4 and report.about["observation_dim"] == 4
-    assert report.about["training_windows"]["of"] == 16
-
-
-def test_the_main_inspects(written, tmp_path):
-    flags = flags_of("robomimic", written("robomimic"), f"--output={tmp_path / 'out'}")
+def test_the_main_inspects(tmp_path):
+    save_demonstrations(tmp_path / "demo.hdf5")
+    output = f"--output={tmp_path / 'out'}"
+    flags = flags_of("robomimic", tmp_path / "demo.hdf5", output)
     done = run_main("inspect_dataset", *flags)
     assert "4 episodes" in done.stdout and "advantage weighting" in done.stdout
     assert "left out, as they are no vectors: front_image" in done.stderr
@@ -218,9 +194,14 @@ def train_clone(source, path, workdir, *flags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", [s for s in SOURCES if "robomimic" not in s.values])
-def test_the_mains_train(source, written, tmp_path):
-    assert train_clone(source, written(source), tmp_path / "bc")["step"] == 8
+@pytest.mark.parametrize("name", WITH_REWARDS)
+def test_the_mains_train(name, tmp_path):
+    """On float64 by episode, on flat float32 and on columns alike."""
+    source, write = SAMPLES[name]
+    write(tmp_path / name)
+    given = () if source != "robomimic" else ("--config.dataset.filter_key=train",)
+    metrics = train_clone(source, tmp_path / name, tmp_path / "bc", *given)
+    assert metrics["step"] == 8
 
 
 @pytest.mark.slow
@@ -248,7 +229,7 @@ def test_a_known_environment_is_evaluated_in(tmp_path):
 
 def test_a_damaged_file_ends_a_main_in_one_line(tmp_path):
     path = tmp_path / "data.hdf5"
-    save_hdf5(path, {**mdp_dataset_arrays(), "rewards": [np.nan] * 16})
+    save_hdf5(path, {**mdp_dataset_arrays(), "rewards": [np.nan] * SIZE})
     workdir = tmp_path / "run"
     flags = flags_of("d3rlpy", path, f"--workdir={workdir}")
     done = run_main("train_teacher", *flags, check=False)
