@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from configs.any_dataset import get_config
 from ractd_jax.data.origin import Origin
 from ractd_jax.data.readers import READERS, Reader, read_source, register_reader
 from ractd_jax.data.sources import load_resolved
@@ -15,7 +16,7 @@ from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.inspection.dataset import inspect_dataset
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.stages import make_stage
-from tests.conftest import run_main
+from tests.conftest import ROOT, run_main
 from tests.readers.layouts import (
     SIZE,
     lerobot_columns,
@@ -140,6 +141,28 @@ def test_an_inspection_says_that_there_are_no_rewards(goals_only):
     report = inspect_dataset(settings, dataset, -1.0, 1.0)
     assert "needs rewards, and the data holds none" in report.text
     assert report.about["training_windows"] is None
+
+
+@needs_pyarrow
+def test_the_commands_in_the_docs_print_what_is_there(tmp_path, monkeypatch, caplog):
+    """Those of docs/data.md on the samples, as settings of the same names."""
+    page = (ROOT / "docs/data.md").read_text().replace("\\\n", " ")
+    found = re.findall(
+        r"( +python -m exp.*runs/samples.*)\n\n.*\n\n((?: {4}.*\n)+)", page
+    )
+    assert len(found) == 4
+    monkeypatch.chdir(tmp_path)
+    for name, (_, write) in SAMPLES.items():
+        (tmp_path / "runs/samples").mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "runs/samples" / name)
+    for command, printed in found:
+        given = re.findall(r"--config\.dataset\.(\w+)=(\S+)", command)
+        config = get_config("cpu").to_dict()
+        config["dataset"] |= dict(given)
+        settings, dataset = load_resolved(from_mapping(config))
+        text = inspect_dataset(settings, dataset, -1.0, 1.0).text + caplog.text
+        for line in printed.splitlines():
+            assert line.strip() in text
 
 
 def test_without_pyarrow_the_command_is_named(tmp_path, monkeypatch):
