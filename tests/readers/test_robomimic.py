@@ -55,7 +55,10 @@ def test_chosen_keys_keep_their_order(path):
 
 
 def test_a_filter_key_chooses_demonstrations(path):
-    save_hdf5(path, robomimic_arrays())
+    """Each once, however often the key lists it, in the order of their numbers."""
+    arrays = robomimic_arrays()
+    arrays["mask/train"] = np.array([b"demo_10", b"demo_0", b"demo_10"])
+    save_hdf5(path, arrays)
     episodes, _ = read("robomimic", path, filter_key="train")
     assert episodes.lengths.tolist() == [5, 7]
     last = np.float32(OBSERVATIONS[9:])
@@ -135,7 +138,8 @@ def test_a_wrong_field_is_named(path, name, values, field, words):
 @pytest.mark.parametrize(
     ("options", "field", "words"),
     [
-        ({"filter_key": "test"}, "mask/test", r"\(train, valid; .*found nothing"),
+        ({"filter_key": "test"}, "mask/test", r"\(lost, train, valid; .*found nothing"),
+        ({"filter_key": "lost"}, "data/demo_9", "a group, found nothing"),
         ({"observation_keys": "arm"}, "arm", "some of gripper, hand.*found nothing"),
         ({"observation_keys": "hand,hand"}, "hand", "once each.*found it twice"),
         (
@@ -146,7 +150,8 @@ def test_a_wrong_field_is_named(path, name, values, field, words):
     ],
 )
 def test_a_wrong_choice_is_named(path, options, field, words):
-    save_hdf5(path, robomimic_arrays())
+    lost = np.array([b"demo_9"])
+    save_hdf5(path, {**robomimic_arrays(), "mask/lost": lost})
     with pytest.raises(DataError, match=words) as caught:
         read("robomimic", path, **options)
     assert caught.value.field == field

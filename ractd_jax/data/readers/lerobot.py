@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ractd_jax.data.episodes import Episodes, check_rows, checked_field
+from ractd_jax.data.episodes import Episodes, checked_field
 from ractd_jax.data.origin import Origin
 from ractd_jax.data.parquet import read_columns
 from ractd_jax.data.readers.fields import (
@@ -29,7 +28,6 @@ _INFO = "meta/info.json"
 _INDICES = ("episode_index", "frame_index")
 _REWARD, _DONE = "next.reward", "next.done"
 _FLAGS = (_DONE, "next.truncated", "next.success")
-_PICTURES = ("image", "video")
 
 
 def read_lerobot(options: Dataset, flatten: str) -> tuple[Episodes, Origin]:
@@ -48,49 +46,39 @@ def read_lerobot(options: Dataset, flatten: str) -> tuple[Episodes, Origin]:
         discrete actions, or values that are no finite float32 numbers.
     """
     path = options.path
-    info = _read_info(Path(path))
-    features = info["features"]
-    shapes = {
-        key: None if feature["dtype"] in (*_PICTURES, "string") else feature["shape"]
-        for key, feature in features.items()
-        if key.startswith("observation")
-    }
+    features, total = _read_info(Path(path))
+    shapes = {key: features[key] for key in features if key.startswith("observation")}
     keys = chosen_keys(shapes, options.observation_keys, path)
     optional = [name for name in (_REWARD, *_FLAGS) if name in features]
-    columns = _read_columns(
-        Path(path), [*_INDICES, *keys, "action", *optional], info["total_frames"]
-    )
+    columns = _read_columns(Path(path), [*_INDICES, *keys, "action", *optional], total)
     order, ends = _episodes(columns, path)
-    check_continuous(columns["action"].dtype, "action", path)
-    arrays = {}
-    for name, column in columns.items():
-        rank, flags = 2 if name in (*keys, "action") else 1, name in _FLAGS
-        if rank == 2:
-            column = column.reshape(len(column), -1)
-        arrays[name] = checked_field(column[order], name, path, rank, flags=flags)
-    check_rows(arrays, path)
+    arrays = {
+        name: _checked(column[order], name, path, is_vector=name in (*keys, "action"))
+        for name, column in columns.items()
+    }
+    rewards = arrays.get(_REWARD)
+    if rewards is None:
+        rewards = no_rewards(total, _REWARD, path)
     fields = {
         "observations": np.concatenate([arrays[key] for key in keys], axis=1),
         "actions": arrays["action"],
-        "rewards": arrays[_REWARD]
-        if _REWARD in arrays
-        else no_rewards(len(order), _REWARD, path),
+        "rewards": rewards,
     }
-    episodes = whole_episodes(fields, _terminals(arrays, len(order)), ends, path)
+    episodes = whole_episodes(fields, _terminals(arrays, total), ends, path)
     return episodes, Origin(
         has_rewards=_REWARD in arrays, observation_keys=",".join(keys)
     )
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
-    """``meta/info.json``, with what is needed of it."""
+def _read_info(folder: Path) -> tuple[dict[str, tuple[int, ...] | None], int]:
+    """Of ``meta/info.json``: feature -> shape, None without numbers; and the frames."""
     path = folder / _INFO
     expected = "a LeRobot dataset of version 2 or 3"
     try:
         info = json.loads(path.read_text())
         version = str(info["codebase_version"])
         features = {
-            str(key): {"dtype": str(feature["dtype"]), "shape": tuple(feature["shape"])}
+            key: tuple(feature["shape"]) if _is_number(feature["dtype"]) else None
             for key, feature in info["features"].items()
         }
         total = int(info["total_frames"])
@@ -106,7 +94,15 @@ def _read_info(folder: Path) -> dict[str, Any]:
         raise DataError(
             path, field="codebase_version", expected=expected, found=version
         )
-    return {"features": features, "total_frames": total}
+    return features, total
+
+
+def _is_number(dtype: str) -> bool:
+    """Whether a feature's dtype is one of numpy's numbers: not video, image, string."""
+    try:
+        return np.dtype(dtype).kind in "fiub"
+    except TypeError:
+        return False
 
 
 def _read_columns(folder: Path, names: list[str], total: int) -> dict[str, np.ndarray]:
@@ -146,6 +142,15 @@ def _episodes(columns: dict[str, np.ndarray], path) -> tuple[np.ndarray, np.ndar
             found=f"frame {frame[row]}",
         )
     return order, np.append(first[1:], True)
+
+
+def _checked(column: np.ndarray, name: str, path, *, is_vector: bool) -> np.ndarray:
+    """A column as vectors [N, K] or as numbers or flags [N]."""
+    if name == "action":
+        check_continuous(column.dtype, name, path)
+    if is_vector:
+        return checked_field(column.reshape(len(column), -1), name, path, 2)
+    return checked_field(column, name, path, 1, flags=name in _FLAGS)
 
 
 def _terminals(arrays: dict[str, np.ndarray], length: int) -> np.ndarray:

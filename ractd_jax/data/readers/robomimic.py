@@ -80,8 +80,8 @@ def _demonstrations(file: h5py.File, path, filter_key: str) -> list[str]:
                 path, field="data", expected="groups demo_0, demo_1, ...", found=name
             )
         _group(file, f"data/{name}", path)
-    names.sort(key=lambda name: int(name.removeprefix("demo_")))
-    return [f"data/{name}" for name in names]
+    order = sorted(set(names), key=lambda name: int(name.removeprefix("demo_")))
+    return [f"data/{name}" for name in order]
 
 
 def _filtered(file: h5py.File, filter_key: str, path) -> list[str]:
