@@ -51,11 +51,14 @@ setup(
         "stream": ["grain>=0.2.10"],
         # Without it, films are GIFs.
         "video": ["imageio[ffmpeg]>=2.31"],
+        # Reads parquet files.
+        "lerobot": ["pyarrow>=18"],
         "wandb": ["wandb>=0.17"],
         "dev": [
             "grain>=0.2.10",
             # The mazes' tests.
             "gymnasium-robotics>=1.4,<1.5",
+            "pyarrow>=18",
             "filelock",
             "pytest>=8",
             "pytest-xdist",

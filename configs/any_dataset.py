@@ -1,4 +1,4 @@
-"""Any dataset: a Minari id, or a file in D4RL's layout.
+"""Any dataset: a Minari id, or files in a layout that docs/data.md lists.
 
   python -m experiments.pipeline --config=configs/any_dataset.py \\
       --workdir=runs/pen --config.task=pen --config.dataset.id=D4RL/pen/human-v2

@@ -1,4 +1,4 @@
-"""docs/extending.md, run: a family, a guidance rule and a method from outside."""
+"""docs/extending.md, run: a family, a guidance rule, a method and a reader."""
 
 import json
 import re
@@ -15,7 +15,9 @@ from minari.data_collector import EpisodeBuffer
 
 import ractd_jax
 from ractd_jax import methods, tasks
+from ractd_jax.data import readers
 from ractd_jax.data.sources import load_resolved
+from ractd_jax.errors import DataError
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.reports.statistics import summarize
@@ -46,16 +48,15 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def extension():
-    """The page's three examples as one module; what they register is taken back."""
+    """The page's four examples as one module; what they register is taken back."""
     module = types.ModuleType("extension")
     sys.modules["extension"] = module
-    before = dict(tasks._TASKS), dict(methods.PLAN_METHODS)
+    registries = tasks._TASKS, methods.PLAN_METHODS, readers.READERS
+    before = [dict(registry) for registry in registries]
     for example in EXAMPLES:
         exec(compile(example, str(PAGE), "exec"), module.__dict__)
     yield module
-    for registry, names in zip(
-        (tasks._TASKS, methods.PLAN_METHODS), before, strict=True
-    ):
+    for registry, names in zip(registries, before, strict=True):
         registry.clear()
         registry.update(names)
     del sys.modules["extension"]
@@ -119,7 +120,7 @@ def folders(resolved, tmp_path_factory):
 
 
 def test_each_example_is_short():
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert max(len(example.splitlines()) for example in EXAMPLES) < 50
 
 
@@ -171,3 +172,18 @@ def test_the_rule_limits_every_plan(folders, extension, resolved):
 def test_guidance_of_what_does_not_denoise_is_refused(folders, extension):
     with pytest.raises(ValueError, match="guidance: expected none with a flow"):
         ractd_jax.load_planner(folders / "flow", guidance=[extension.at_most(2, 0.0)])
+
+
+def test_the_reader_reads_tables(extension, tmp_path):
+    """Steps of an episode in one file, of the next episode in another."""
+    table = np.random.default_rng(0).normal(size=(7, 5))
+    for name, rows in (("a.csv", table[:4]), ("b.csv", table[4:])):
+        np.savetxt(tmp_path / name, rows, delimiter=",")
+    mapping = {"dataset": {"source": "tables", "path": str(tmp_path)}}
+    settings, dataset = load_resolved(from_mapping(mapping))
+    assert dataset.episodes.starts.tolist() == [0, 4, 7]
+    np.testing.assert_array_equal(dataset.episodes.actions, np.float32(table[:, 3:4]))
+    assert settings.environment.id == "Pendulum-v1"
+    (tmp_path / "b.csv").write_text("0,1,0,nan,0\n")
+    with pytest.raises(DataError, match="'actions'.*found nan in row 4"):
+        load_resolved(from_mapping(mapping))

@@ -22,7 +22,6 @@ from tests.settings_toys import (
 @pytest.mark.parametrize(
     ("name", "choices"),
     {
-        "dataset.source": ("minari", "d4rl"),
         "plan.padding": ("repeat_last", "drop"),
         "network.conv": ("auto", "matmul", "lax"),
         "network.dtype": ("float32", "bfloat16"),

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from absl import logging
 
-from ractd_jax.data.episodes import Episodes, as_float32, build_episodes
+from ractd_jax.data.episodes import Episodes, build_episodes
+from ractd_jax.data.hdf5 import open_hdf5, read_values
 from ractd_jax.data.origin import Origin, d4rl_time_limit, origin_of_file
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
@@ -20,8 +21,6 @@ _FLOATS = {"observations": 2, "actions": 2, "rewards": 1, "infos/goal": 2}
 _FLAGS = ("terminals", "timeouts")
 _ATTRIBUTES = {"infos/goal": "goals"}
 _DIGESTS, _ABOUT = "sha256", "ractd_jax"
-# What zlib and HDF5's fill values can make of stored bytes; beyond it a size is damage.
-_MAX_EXPANSION, _FREE_BYTES = 1100, 2**24
 
 
 def load_d4rl_hdf5(
@@ -41,23 +40,13 @@ def load_d4rl_hdf5(
       DataError: the file is missing, is not HDF5 or is cut off, lacks a field, or
         holds values that :func:`build_episodes` refuses.
     """
-    if not os.path.isfile(path):
-        raise DataError(path, expected="a D4RL HDF5 file", found="no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            fields = _read_fields(file, path)
-            about = file.attrs.get(_ABOUT)
-            digests = file.attrs.get(_DIGESTS)
-            about = json.loads(about) if about else {}
-            digests = json.loads(digests) if digests else {}
-            environment_id = str(about.get("environment", ""))
-    except DataError:
-        raise
-    # h5py reports damage as whatever its C library trips over.
-    except Exception as error:
-        raise DataError(
-            path, expected="a whole HDF5 file", found=f"{type(error).__name__}: {error}"
-        ) from None
+    with open_hdf5(path, "a D4RL HDF5 file") as file:
+        fields = _read_fields(file, path)
+        about = file.attrs.get(_ABOUT)
+        digests = file.attrs.get(_DIGESTS)
+        about = json.loads(about) if about else {}
+        digests = json.loads(digests) if digests else {}
+        environment_id = str(about.get("environment", ""))
     if "timeouts" not in fields and "terminals" in fields:
         limit = max_episode_steps or d4rl_time_limit(os.fspath(path))
         fields["timeouts"] = _derived_timeouts(fields["terminals"], limit, path)
@@ -72,18 +61,10 @@ def _read_fields(file: h5py.File, path) -> dict[str, np.ndarray]:
         stored = file.get(name)
         if not isinstance(stored, h5py.Dataset):
             continue
-        size = stored.size * stored.dtype.itemsize
-        if size > _FREE_BYTES + _MAX_EXPANSION * stored.id.get_storage_size():
-            raise DataError(
-                path,
-                field=name,
-                expected="no more values than the file can hold",
-                found=f"shape {stored.shape}",
-            )
         # build_episodes says what is wrong with others, discrete actions among them.
         numbers = "f" if name == "actions" else "fiub"
-        convert = name in _FLOATS and stored.dtype.kind in numbers and stored.ndim
-        fields[name] = as_float32(stored) if convert else stored[()]
+        floats = name in _FLOATS and stored.dtype.kind in numbers
+        fields[name] = read_values(stored, name, path, floats=floats)
     return {_ATTRIBUTES.get(name, name): array for name, array in fields.items()}
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from ractd_jax.errors import DataError
 
 _MATRICES = ("observations", "actions")
-_VECTORS = ("rewards", "terminals", "timeouts")
+_FLAGS = ("terminals", "timeouts")
+_VECTORS = ("rewards", *_FLAGS)
 _BLOCK_VALUES = 2**20
 
 
@@ -112,18 +113,12 @@ def build_episodes(fields: dict[str, np.ndarray], source: object) -> Episodes:
         value = fields[name]
         if name == "actions":
             value = continuous_actions(value, source)
-        arrays[name] = _checked(np.asarray(value), name, source)
+        rank, flags = 1 if name in _VECTORS else 2, name in _FLAGS
+        arrays[name] = checked_field(value, name, source, rank, flags=flags)
     if fields.get("goals") is not None:
-        arrays["goals"] = _checked(np.asarray(fields["goals"]), "goals", source)
+        arrays["goals"] = checked_field(fields["goals"], "goals", source, 2)
+    check_rows(arrays, source)
     length = len(arrays["observations"])
-    for name, array in arrays.items():
-        if len(array) != length:
-            raise DataError(
-                source,
-                field=name,
-                expected=f"{length} rows, as observations have",
-                found=f"{len(array)}",
-            )
     if length >= 2**31:
         raise DataError(source, expected="fewer than 2^31 transitions", found=length)
     ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]) + 1
@@ -181,8 +176,22 @@ def as_float32(array) -> np.ndarray:
     return result
 
 
-def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
-    rank = 1 if name in _VECTORS else 2
+def checked_field(
+    array, name: str, source: object, rank: int, *, flags: bool = False
+) -> np.ndarray:
+    """`array` as finite float32 numbers, or as flags.
+
+    Args:
+      array: numbers; of rank 1, a column [N, 1] is taken too.
+      name: of the field, for errors.
+      source: the file or dataset id, for errors.
+      rank: 1 or 2.
+      flags: whether the values are 0 or 1, and become bool.
+
+    Raises:
+      DataError: it is empty, of another rank, not numbers, or not finite in float32.
+    """
+    array = np.asarray(array)
     if rank == 1 and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind not in "fiub":
@@ -194,7 +203,7 @@ def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
             expected=f"a non-empty array of rank {rank}",
             found=f"shape {array.shape}",
         )
-    if name in ("terminals", "timeouts"):
+    if flags:
         if not ((array == 0) | (array == 1)).all():
             raise DataError(source, field=name, expected="0 or 1", found="other values")
         return array.astype(bool)
@@ -209,6 +218,19 @@ def _checked(array: np.ndarray, name: str, source: object) -> np.ndarray:
             found=f"{values[~np.isfinite(values)][0]} in row {row}",
         )
     return array
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], source: object) -> None:
+    """Raises DataError for an array that has not as many rows as the first one."""
+    first, *others = arrays
+    for name in others:
+        if len(arrays[name]) != len(arrays[first]):
+            raise DataError(
+                source,
+                field=name,
+                expected=f"{len(arrays[first])} rows, as {first} have",
+                found=len(arrays[name]),
+            )
 
 
 def _first_bad_row(array: np.ndarray) -> int | None:

@@ -30,7 +30,7 @@ class Reset(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """A dataset's own statement of its environment and reference returns.
+    """A dataset's own statement of its environment, reference returns and fields.
 
     Attributes:
       environment_id: Gymnasium id to evaluate in; empty when unknown.
@@ -41,6 +41,9 @@ class Origin(NamedTuple):
       action_bounds: of the environment's actions, flat.
       left_out: names of wrappers that cannot be made again.
       reset: how the first episode was reset; None when unknown.
+      has_rewards: whether it holds rewards; without, those of the episodes are 0.
+      observation_keys: the parts of an observation in their order, with commas, where
+        they were chosen.
     """
 
     environment_id: str = ""
@@ -51,6 +54,8 @@ class Origin(NamedTuple):
     action_bounds: Bounds = Bounds()
     left_out: tuple[str, ...] = ()
     reset: Reset | None = None
+    has_rewards: bool = True
+    observation_keys: str = ""
 
 
 def d4rl_family(name: str) -> str:

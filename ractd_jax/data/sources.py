@@ -8,11 +8,10 @@ import math
 import numpy as np
 
 from ractd_jax.data.agreement import compare_environment
-from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.episodes import Episodes
-from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.origin import Origin, with_reference
-from ractd_jax.errors import ConfigError
+from ractd_jax.data.readers import read_source
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.inspection.logged import log_findings
 from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
 from ractd_jax.settings import Environment, Settings
@@ -61,22 +60,7 @@ def _read(settings: Settings) -> OfflineDataset:
             "config.dataset.observation_normalizer: expected 'minmax' or 'robust' with "
             "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
         )
-    field = {"minari": "id", "d4rl": "path"}[options.source]
-    name = getattr(options, field)
-    if not name:
-        raise ConfigError(
-            f"config.dataset.{field}: expected a dataset, as config.dataset.source is "
-            f"{options.source!r}, found nothing"
-        )
-    if options.source == "minari":
-        episodes, origin = load_minari(
-            name,
-            options.root,
-            flatten=_flatten_rule(settings),
-            download=options.download,
-        )
-    else:
-        episodes, origin = load_d4rl_hdf5(name, options.max_episode_steps)
+    name, episodes, origin = read_source(options, _flatten_rule(settings))
     normalizers = options.observation_normalizer, options.action_normalizer
     return make_dataset(name, episodes, origin, *normalizers)
 
@@ -104,10 +88,29 @@ def make_dataset(
     )
 
 
+def require_rewards(dataset: OfflineDataset, learner: str) -> None:
+    """Raises DataError for data without rewards, which `learner` would learn from."""
+    if not dataset.origin.has_rewards:
+        raise DataError(
+            dataset.name,
+            field="rewards",
+            expected=f"rewards, as {learner} learns from them",
+            found="nothing",
+        )
+
+
+def learner_of_returns(settings: Settings) -> str:
+    """The setting that takes plans by their returns, in words; empty for none."""
+    if settings.dataset.weighting != "uniform":
+        weighting = settings.dataset.weighting
+        return f"config.dataset.weighting = {weighting!r} (unlike 'uniform')"
+    return "config.plan.return_condition" if settings.plan.return_condition else ""
+
+
 def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings:
     """`settings` with what they leave to the dataset filled in from it."""
     given, origin = settings.environment, dataset.origin
-    found = given
+    keys, found = origin.observation_keys, given
     reference = task_of(given.id).reference(given.id)
     if reference is not None and reference.replaces:
         origin = with_reference(Origin(given.id))
@@ -126,7 +129,8 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
         )
     elif not given.score_source:
         found = dataclasses.replace(found, score_source="the configuration")
-    return dataclasses.replace(settings, environment=found)
+    read = dataclasses.replace(settings.dataset, observation_keys=keys)
+    return dataclasses.replace(settings, environment=found, dataset=read)
 
 
 def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
@@ -190,7 +194,8 @@ def load_resolved(
         goal_size=settings.plan.goal_size if settings.plan.kind == "states" else 0,
     )
     if warn:
-        log_findings(dataset.name, dataset.episodes, dataset.normalizers, environment)
+        data = dataset.name, dataset.episodes, dataset.normalizers
+        log_findings(*data, environment.id, bounds)
     origin = dataset.origin._replace(action_bounds=bounds)
     settings = dataclasses.replace(settings, environment=environment)
     return settings, dataclasses.replace(dataset, origin=origin)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
+from ractd_jax.data.sources import RAW_SCORES, OfflineDataset, learner_of_returns
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
 from ractd_jax.inspection.episodes import inspect_episodes
-from ractd_jax.inspection.logged import GUESS, action_bounds
+from ractd_jax.inspection.logged import GUESS
 from ractd_jax.inspection.logged import time_limit as environment_limit
 from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
@@ -56,8 +56,8 @@ def inspect_dataset(
     }
     if environment.score_source == RAW_SCORES:
         references = {"score_min": None, "score_max": None}
-    known = action_bounds(environment, dataset.episodes.actions.shape[1])
-    low, high = known or GUESS
+    known = dataset.origin.action_bounds
+    low, high = known if known.low else GUESS
     found = inspect_episodes(
         dataset.episodes,
         settings.plan.horizon,
@@ -66,11 +66,17 @@ def inspect_dataset(
         **references,
         action_low=low if action_low is None else action_low,
         action_high=high if action_high is None else action_high,
-        assumed_bounds=known is None and None in (action_low, action_high),
+        assumed_bounds=not known.low and None in (action_low, action_high),
         limit=time_limit or environment_limit(environment.id),
     )
-    windows = _training_windows(settings, dataset)
-    text = f"{format_inspection(found)}\n\nTraining: {describe_windows(windows)}."
+    learner = learner_of_returns(settings)
+    if learner and not dataset.origin.has_rewards:
+        windows = None
+        training = f"none: {learner} needs rewards, and the data holds none"
+    else:
+        windows = _training_windows(settings, dataset)
+        training = describe_windows(windows)
+    text = f"{format_inspection(found)}\n\nTraining: {training}."
     about = found.to_dict() | {"training_windows": windows}
     return DatasetReport(text, about, references)
 

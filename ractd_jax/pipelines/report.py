@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 
 import ractd_jax
-from ractd_jax.data.sources import OfflineDataset, load_resolved
+from ractd_jax.data.sources import (
+    OfflineDataset,
+    load_resolved,
+    require_rewards,
+)
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.files import write_json
@@ -46,6 +50,7 @@ def run_pipeline(
 
     Raises:
       ConfigError: plans of states, which this pipeline does not run.
+      DataError: the data has no rewards, or cannot be read.
     """
     if settings.plan.kind != "actions":
         raise ConfigError(
@@ -57,6 +62,7 @@ def run_pipeline(
     wait_for_all("dataset")
     settings = trainings.prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
+    require_rewards(dataset, "the pipeline's reward model")
     check_environment(settings.environment, dimensions(settings, dataset))
     entries = _entries_of(settings)
     names = trainings.in_order(entry.training for entry in entries.values())

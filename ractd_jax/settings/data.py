@@ -54,8 +54,9 @@ class Dataset:
 
     source: str = option(
         "minari",
-        "Where the data comes from: any Minari id, or a D4RL HDF5 file.",
-        choices=("minari", "d4rl"),
+        "Where the data comes from: a Minari id (minari), or a file or folder of D4RL "
+        "(d4rl), OGBench (ogbench), robomimic (robomimic), d3rlpy (d3rlpy) or LeRobot "
+        "(lerobot), or of a reader that the program has registered.",
     )
     id: str = option(
         "", "Minari id, or several separated by commas, when source is minari."
@@ -66,7 +67,18 @@ class Dataset:
     download: bool = option(
         True, "Whether to download a Minari dataset that is not in the root."
     )
-    path: str = option("", "HDF5 file, when source is d4rl.")
+    path: str = option("", "File, or folder of lerobot, when source is not minari.")
+    observation_keys: str = option(
+        "",
+        "Parts of an observation, separated by commas, in their order, when source is "
+        "robomimic or lerobot; empty takes all that are no images, in alphabetical "
+        "order, and the program fills them in.",
+    )
+    filter_key: str = option(
+        "",
+        "Filter key of a robomimic file, such as train, whose demonstrations are read; "
+        "empty reads all.",
+    )
     max_episode_steps: int | None = option(
         None,
         "Time limit of an episode for D4RL files without timeouts; None takes the "

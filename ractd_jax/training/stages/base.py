@@ -11,7 +11,11 @@ import numpy as np
 from absl import logging
 
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
-from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.sources import (
+    OfflineDataset,
+    learner_of_returns,
+    require_rewards,
+)
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import (
     WindowIndex,
@@ -203,7 +207,12 @@ def plan_data(
 
     Returns:
       The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`.
+
+    Raises:
+      DataError: windows are chosen by returns, and the data has no rewards.
     """
+    if learner := learner_of_returns(settings):
+        require_rewards(dataset, learner)
     episodes = window_episodes(settings, dataset)
     plan = settings.plan
     index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)

@@ -10,7 +10,7 @@ from absl import logging
 
 from ractd_jax.data.episodes import Episodes, return_to_go
 from ractd_jax.data.ranking import rank_correlation
-from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.sources import OfflineDataset, require_rewards
 from ractd_jax.errors import DataError
 from ractd_jax.methods import Critic, Td3Bc, TransitionBatch
 from ractd_jax.normalizers import MinMaxNormalizer, is_spread
@@ -81,8 +81,9 @@ def transitions(
     """Transitions of the episodes that are not held out.
 
     Raises:
-      DataError: no transition has a next state.
+      DataError: no transition has a next state, or the data has no rewards.
     """
+    require_rewards(dataset, "a critic or TD3+BC")
     episodes = dataset.episodes
     mean, scale = value_scale(episodes, discount)
     rows, held_rows = split_episodes(episodes.starts, holdout, settings.dataset.seed)
@@ -129,7 +130,7 @@ def critic_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
 
     Raises:
       ConfigError: the plans have no actions.
-      DataError: no transition has a next state.
+      DataError: no transition has a next state, or the data has no rewards.
     """
     options, dims = settings.critic, dimensions(settings, dataset)
     found = transitions(settings, dataset, options.discount, options.holdout_fraction)
@@ -159,7 +160,7 @@ def td3_bc_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
 
     Raises:
       ConfigError: plans of more than one action.
-      DataError: no transition has a next state.
+      DataError: no transition has a next state, or the data has no rewards.
     """
     options, dims = settings.td3_bc, dimensions(settings, dataset)
     return Stage(

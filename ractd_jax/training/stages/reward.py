@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.data.episodes import return_to_go
-from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.sources import OfflineDataset, require_rewards
 from ractd_jax.data.windows import WindowIndex, index_windows
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import RewardBatch, RewardEnsemble
@@ -81,6 +81,7 @@ def split_episodes(
 
 def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     """Pairs of a state and an action, with the normalised return-to-go."""
+    require_rewards(dataset, "config.reward.target = 'return_to_go'")
     episodes, options = dataset.episodes, settings.reward
     targets = return_to_go(episodes, options.discount, options.termination_penalty)
     targets = targets[:, None]
@@ -201,6 +202,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
 
     Raises:
       ConfigError: the target does not fit the kind of plans.
+      DataError: the target is the return-to-go, and the data has no rewards.
     """
     dims = dimensions(settings, dataset)
     options = settings.reward
