@@ -14,6 +14,7 @@ from ractd_jax.errors import DataError
 _MATRICES = ("observations", "actions")
 _FLAGS = ("terminals", "timeouts")
 _VECTORS = ("rewards", *_FLAGS)
+_CONTINUOUS = "continuous actions (one array of floating point)"
 _BLOCK_VALUES = 2**20
 
 
@@ -135,17 +136,22 @@ def continuous_actions(actions, source: object) -> np.ndarray:
       DataError: they are in parts, as of a Tuple or Dict space, or are integers, as
         discrete actions are.
     """
-    expected = "continuous actions (one array of floating point)"
     if isinstance(actions, (Mapping, tuple)):
         kind = "Dict" if isinstance(actions, Mapping) else "Tuple"
         found = f"a {kind} of {len(actions)} parts"
-    elif (actions := np.asarray(actions)).dtype.kind == "f":
-        return actions
-    elif actions.dtype.kind in "iub":
-        found = f"{actions.dtype}, as discrete actions are"
-    else:
-        expected, found = "numbers", actions.dtype
-    raise DataError(source, field="actions", expected=expected, found=found)
+        raise DataError(source, field="actions", expected=_CONTINUOUS, found=found)
+    actions = np.asarray(actions)
+    check_continuous(actions.dtype, "actions", source)
+    return actions
+
+
+def check_continuous(dtype: np.dtype, field: str, source: object) -> None:
+    """Raises DataError for actions that are not floating-point numbers."""
+    if dtype.kind in "iub":
+        found = f"{dtype}, as discrete actions are"
+        raise DataError(source, field=field, expected=_CONTINUOUS, found=found)
+    if dtype.kind != "f":
+        raise DataError(source, field=field, expected="numbers", found=dtype)
 
 
 def empty_aligned(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:

@@ -11,11 +11,15 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from ractd_jax.data.episodes import Episodes, check_rows, checked_field
+from ractd_jax.data.episodes import (
+    Episodes,
+    check_continuous,
+    check_rows,
+    checked_field,
+)
 from ractd_jax.data.hdf5 import open_hdf5, read_values
 from ractd_jax.data.origin import Origin
 from ractd_jax.data.readers.fields import (
-    check_continuous,
     join,
     last_rows,
     whole_episodes,

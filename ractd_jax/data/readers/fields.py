@@ -12,17 +12,6 @@ from ractd_jax.data.episodes import Episodes, build_episodes, empty_aligned
 from ractd_jax.errors import DataError
 
 
-def check_continuous(dtype: np.dtype, field: str, source: object) -> None:
-    """Raises DataError for actions that are not floating-point numbers."""
-    if dtype.kind != "f":
-        raise DataError(
-            source,
-            field=field,
-            expected="continuous actions (floating point)",
-            found=dtype,
-        )
-
-
 def no_rewards(length: int, field: str, source: object) -> np.ndarray:
     """[length] zeros for data without rewards, with a warning."""
     logging.warning(

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ractd_jax.data.episodes import Episodes, checked_field
+from ractd_jax.data.episodes import Episodes, check_continuous, checked_field
 from ractd_jax.data.origin import Origin
 from ractd_jax.data.parquet import read_columns
 from ractd_jax.data.readers.fields import (
-    check_continuous,
     chosen_keys,
     no_rewards,
     whole_episodes,

@@ -13,9 +13,14 @@ import os
 
 import numpy as np
 
-from ractd_jax.data.episodes import Episodes, check_rows, checked_field
+from ractd_jax.data.episodes import (
+    Episodes,
+    check_continuous,
+    check_rows,
+    checked_field,
+)
 from ractd_jax.data.origin import Origin
-from ractd_jax.data.readers.fields import check_continuous, no_rewards, whole_episodes
+from ractd_jax.data.readers.fields import no_rewards, whole_episodes
 from ractd_jax.errors import DataError
 from ractd_jax.settings import Dataset
 

@@ -14,11 +14,15 @@ import h5py
 import numpy as np
 from absl import logging
 
-from ractd_jax.data.episodes import Episodes, check_rows, checked_field
+from ractd_jax.data.episodes import (
+    Episodes,
+    check_continuous,
+    check_rows,
+    checked_field,
+)
 from ractd_jax.data.hdf5 import open_hdf5, read_values
 from ractd_jax.data.origin import Origin, origin_of_file, with_reference
 from ractd_jax.data.readers.fields import (
-    check_continuous,
     chosen_keys,
     join,
     last_rows,
