@@ -23,7 +23,7 @@ _BOUND = "bound of every action dimension, if not the environment's."
 
 
 def main():
-    settings, dataset = load_resolved(launch.settings_from_flags(), warn=False)
+    settings, dataset = load_resolved(launch.settings_from_flags(), inspecting=True)
     folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
     bounds = FLAGS.action_low, FLAGS.action_high
     report = inspect_dataset(settings, dataset, *bounds, FLAGS.time_limit)

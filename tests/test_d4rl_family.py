@@ -156,10 +156,13 @@ def test_a_file_made_here_names_its_environment(tmp_path):
     with h5py.File(path, "r+") as file:
         file.attrs["ractd_jax"] = json.dumps({"environment": "Walker2d-v5"})
     mapping = {"dataset": {"source": "d4rl", "path": str(path)}}
-    settings, dataset = load_resolved(from_mapping(mapping))
+    settings, dataset = load_resolved(from_mapping(mapping), inspecting=True)
     assert settings.environment.id == "Walker2d-v5"
     assert settings.environment.score_max == 4592.3
     mapping["environment"] = {"id": "Hopper-v5"}
     settings, _ = load_resolved(from_mapping(mapping))
     assert settings.environment.id == "Hopper-v5"
+    mapping["environment"] = {"id": "none"}
+    settings, _ = load_resolved(from_mapping(mapping))
+    assert settings.environment.id == ""
     assert dataset.name == str(path)

@@ -153,12 +153,17 @@ def test_a_load_logs_the_warnings_once(spoilt, caplog):
 def test_bounds_are_those_of_the_environment(tmp_path, caplog):
     """Pendulum's torques go to 2; a guess would be 1."""
     episodes = make_episodes(CLEAN)
-    episodes = dataclasses.replace(episodes, actions=1.9 * episodes.actions[:, :1])
+    episodes = dataclasses.replace(
+        episodes,
+        observations=episodes.observations[:, :3],
+        actions=1.9 * episodes.actions[:, :1],
+    )
     path = write(tmp_path / "a.hdf5", episodes)
     load_dataset(settings_of(path, environment={"id": "Pendulum-v1"}))
     assert caplog.messages == []
     load_dataset(settings_of(path, environment={"id": "Nobody-v0"}))
-    (line,) = caplog.messages
+    unknown, line = caplog.messages
+    assert "'Nobody-v0' cannot be made" in unknown
     assert "Action values outside their bounds" in line
     assert "The bounds -1 and 1 are a guess" in line
     caplog.clear()
@@ -172,7 +177,12 @@ def test_bounds_are_those_of_the_environment(tmp_path, caplog):
 def test_a_limit_of_the_environment_finds_missing_timeouts(tmp_path, caplog):
     """No timeout is flagged, and Pendulum ends after 200 steps."""
     episodes = make_episodes([(230, True, False), (90, True, False)])
-    path = write(tmp_path / "a.hdf5", episodes, actions=episodes.actions[:, :1])
+    episodes = dataclasses.replace(
+        episodes,
+        observations=episodes.observations[:, :3],
+        actions=episodes.actions[:, :1],
+    )
+    path = write(tmp_path / "a.hdf5", episodes)
     load_dataset(settings_of(path, environment={"id": "Pendulum-v1"}))
     (line,) = caplog.messages
     assert "longer than the usual limit of 200 steps: 1 (the longest has 230)" in line

@@ -6,18 +6,20 @@ import dataclasses
 import math
 
 import numpy as np
+from absl import logging
 
 from ractd_jax.data.agreement import compare_environment
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.data.readers import read_source
-from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.errors import ConfigError, DataError, RactdError
 from ractd_jax.inspection.logged import log_findings
 from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
 from ractd_jax.settings import Environment, Settings
 from ractd_jax.tasks import task_of
 
 _UNKNOWN = Origin()
+_NO_ENVIRONMENT = "none"
 RAW_SCORES = "none: scores are raw returns"
 
 
@@ -114,7 +116,9 @@ def resolve_environment(settings: Settings, dataset: OfflineDataset) -> Settings
     reference = task_of(given.id).reference(given.id)
     if reference is not None and reference.replaces:
         origin = with_reference(Origin(given.id))
-    if not given.id:
+    if given.id == _NO_ENVIRONMENT:
+        found = dataclasses.replace(found, id="", spec="")
+    elif not given.id:
         found = dataclasses.replace(
             found, id=origin.environment_id, spec=origin.environment_spec
         )
@@ -171,13 +175,15 @@ def with_environment_id(environment: Environment, environment_id: str) -> Enviro
 
 
 def load_resolved(
-    settings: Settings, warn: bool = True
+    settings: Settings, inspecting: bool = False
 ) -> tuple[Settings, OfflineDataset]:
     """The dataset, and the settings completed with what they leave to it.
 
     Args:
       settings: that name it.
-      warn: whether to log what may spoil a training, see :func:`log_findings`.
+      inspecting: whether it is only looked at: an environment that does not fit is a
+        warning then, and what may spoil a training (:func:`log_findings`) is left to
+        the inspection.
 
     Raises:
       ConfigError: the data is not named, or :func:`compare_environment` refuses it.
@@ -186,14 +192,20 @@ def load_resolved(
     dataset = _read(settings)
     settings = resolve_sigma_data(settings, dataset)
     settings = resolve_environment(settings, dataset)
-    environment, bounds = compare_environment(
-        settings.environment,
-        dataset.episodes,
-        dataset.origin,
-        dataset.name,
-        goal_size=settings.plan.goal_size if settings.plan.kind == "states" else 0,
-    )
-    if warn:
+    environment, bounds = settings.environment, dataset.origin.action_bounds
+    try:
+        environment, bounds = compare_environment(
+            environment,
+            dataset.episodes,
+            dataset.origin,
+            dataset.name,
+            goal_size=settings.plan.goal_size if settings.plan.kind == "states" else 0,
+        )
+    except RactdError as error:
+        if not inspecting:
+            raise
+        logging.warning("no training would begin: %s", error)
+    if not inspecting:
         data = dataset.name, dataset.episodes, dataset.normalizers
         log_findings(*data, environment.id, bounds)
     origin = dataset.origin._replace(action_bounds=bounds)

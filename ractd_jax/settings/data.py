@@ -11,7 +11,9 @@ class Environment:
     """The environment that planners are evaluated in, and its scale of scores."""
 
     id: str = option(
-        "", "Gymnasium id to evaluate in; empty takes the one that the dataset names."
+        "",
+        "Gymnasium id to evaluate in; empty takes the one that the dataset names, none "
+        "takes no environment.",
     )
     spec: str = option(
         "",

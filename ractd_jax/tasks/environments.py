@@ -157,7 +157,7 @@ def check_spaces(env: gymnasium.Env, settings: Environment, dims: Dimensions) ->
         if space.shape != (size,):
             raise ConfigError(
                 f"config.environment.id: the data has {size}-dimensional {name}, "
-                f"{settings.id} {space}"
+                f"{settings.id} {space} (none trains without an environment)"
             )
     if time_limit(env) is None and settings.max_episode_steps is None:
         raise ConfigError(

@@ -84,7 +84,9 @@ def test_a_reader_of_ones_own(monkeypatch):
 
     register_reader("mine", Reader(read_mine))
     dataset = {"source": "mine", "path": "a place"}
-    settings, dataset = load_resolved(from_mapping({"dataset": dataset}))
+    settings, dataset = load_resolved(
+        from_mapping({"dataset": dataset}), inspecting=True
+    )
     assert dataset.episodes is episodes and dataset.name == "a place"
     assert settings.environment.id == "Pendulum-v1"
     assert seen == [("a place", "auto")]
@@ -94,13 +96,15 @@ def test_the_keys_of_observations_are_stored_with_a_model(tmp_path):
     path = tmp_path / "demo.hdf5"
     save_demonstrations(path)
     settings = {"source": "robomimic", "path": str(path)}
-    settings, dataset = load_resolved(from_mapping({"dataset": settings}))
+    settings, dataset = load_resolved(
+        from_mapping({"dataset": settings}), inspecting=True
+    )
     stage = make_stage("teacher", settings, dataset)
     stored = stage.metadata["settings"]["dataset"]
     assert stored["observation_keys"] == "gripper,hand"
     assert stage.metadata["settings"]["environment"]["id"] == "Pendulum-v1"
     # The next time they are asked for by name, which is the same config.
-    again, _ = load_resolved(from_mapping(stage.metadata["settings"]))
+    again, _ = load_resolved(from_mapping(stage.metadata["settings"]), inspecting=True)
     assert again == settings
 
 
@@ -183,7 +187,7 @@ def test_what_is_read_is_inspected(name, tmp_path):
     write(tmp_path / name)
     dataset = {"source": source, "path": str(tmp_path / name)}
     settings = from_mapping({"dataset": {**dataset, "weighting": "advantage"}})
-    report = inspect_dataset(*load_resolved(settings), -1.0, 1.0)
+    report = inspect_dataset(*load_resolved(settings, inspecting=True), -1.0, 1.0)
     assert report.about["num_episodes"] == 4 and report.about["observation_dim"] == 4
     assert report.about["training_windows"]["of"] == SIZE
 
