@@ -73,7 +73,8 @@ def numbered_dataset(lengths):
     """Observations (episode, step), and the step as the action."""
     episode = np.repeat(np.arange(len(lengths)), lengths)
     step = np.concatenate([np.arange(length) for length in lengths])
-    fields = fields_of(np.stack([episode, step], 1), step[:, None], lengths)
+    actions = np.float32(step[:, None])
+    fields = fields_of(np.stack([episode, step], 1), actions, lengths)
     return make_dataset("numbered", build_episodes(fields, "numbered"))
 
 
