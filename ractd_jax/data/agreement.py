@@ -86,7 +86,7 @@ def compare_environment(
         if own and not goal_size:
             _replay(env, episodes, origin, name)
         known = origin.action_bounds
-        if own and known == Bounds():
+        if known == Bounds() and (own or not origin.environment_id):
             known = action_bounds(env.action_space)
         return environment, known
 

@@ -163,7 +163,7 @@ def test_the_commands_in_the_docs_print_what_is_there(tmp_path, monkeypatch, cap
         given = re.findall(r"--config\.dataset\.(\w+)=(\S+)", command)
         config = get_config("cpu").to_dict()
         config["dataset"] |= dict(given)
-        settings, dataset = load_resolved(from_mapping(config))
+        settings, dataset = load_resolved(from_mapping(config), inspecting=True)
         text = inspect_dataset(settings, dataset, -1.0, 1.0).text + caplog.text
         for line in printed.splitlines():
             assert line.strip() in text
