@@ -12,16 +12,18 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.data.sources import load_resolved
-from ractd_jax.inspection.dataset import inspect_dataset, write_inspection
+from ractd_jax.files import check_writable
+from ractd_jax.inspection.dataset import ENDINGS, inspect_dataset, write_inspection
 
 FLAGS = flags.FLAGS
 
 
 def main():
-    settings, dataset = load_resolved(launch.settings_from_flags())
     folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
+    check_writable(*(folder / f"inspection{ending}" for ending in ENDINGS))
+    settings, dataset = load_resolved(launch.settings_from_flags())
     bounds = FLAGS.action_low, FLAGS.action_high
     report = inspect_dataset(settings, dataset, *bounds, FLAGS.time_limit)
     print(report.text)
@@ -31,7 +33,7 @@ def main():
 
 if __name__ == "__main__":
     launch.define_config_flags(required=["config"])
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "output",
         None,
         "Folder of the results; default: inspection in --workdir or runs.",

@@ -11,12 +11,15 @@ from ractd_jax.data.sources import RAW_SCORES, OfflineDataset
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
-from ractd_jax.files import write_json
+from ractd_jax.files import write_json, write_text
 from ractd_jax.inspection.episodes import inspect_episodes
 from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
 from ractd_jax.tasks.maze_map import maze_map
 from ractd_jax.tasks.point_maze import maze_of_environment
+
+# Of the files of an inspection.
+ENDINGS = (".md", ".json", ".png")
 
 
 class DatasetReport(NamedTuple):
@@ -81,7 +84,7 @@ def write_inspection(
     """
     try:
         write_json(folder / "inspection.json", report.about)
-        (folder / "inspection.md").write_text(report.text + "\n")
+        write_text(folder / "inspection.md", report.text + "\n")
         draw_inspection(
             folder / "inspection.png",
             dataset.episodes,

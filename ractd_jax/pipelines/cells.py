@@ -24,6 +24,7 @@ from ractd_jax.pipelines.benchmark import (
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.settings import Settings
+from ractd_jax.settings.options import LARGEST_SEED
 
 TASKS = tuple(
     f"{environment}-{kind}"
@@ -46,13 +47,17 @@ def chosen_tasks(names: Sequence[str]) -> list[str]:
 
 
 def chosen_seeds(texts: Sequence[str]) -> list[int]:
-    """Raises ConfigError for one that is no integer."""
+    """Raises ConfigError for one that is no seed."""
     try:
-        return [int(text) for text in texts]
+        seeds = [int(text) for text in texts]
     except ValueError:
+        seeds = []
+    if not seeds or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
         raise ConfigError(
-            f"--seeds: expected integers with commas, found {','.join(texts)!r}"
-        ) from None
+            f"--seeds: expected integers from 0 to {LARGEST_SEED} with commas, found "
+            f"{','.join(texts)!r}"
+        )
+    return seeds
 
 
 def cell_folder(folder: Path, settings: Settings) -> Path:

@@ -47,16 +47,19 @@ def run_sweep(
       [M] whether each member is still finite.
 
     Raises:
-      ConfigError: `workdir` holds another sweep.
+      ConfigError: `workdir` holds another sweep, or evaluations of other numbers of
+        episodes.
+      DataError: the results cannot be written there.
     """
     members = grid.members
-    _check_same_sweep(stage, settings, members, workdir)
     results = ResultsWriter(workdir)
     episodes = settings.evaluation.num_episodes
     if num_episodes is not None:
         episodes = num_episodes
     if stage.name == "reward":
         episodes = 0
+    _check_same_episodes(results, episodes, workdir)
+    _check_same_sweep(stage, settings, members, workdir)
 
     def on_checkpoint(step, states, finite):
         if episodes and not all(results.has(m.name, step) for m in members):
@@ -70,6 +73,16 @@ def run_sweep(
         if not ok:
             logging.warning("%s went non-finite and was frozen", member.name)
     return finite
+
+
+def _check_same_episodes(results: ResultsWriter, episodes: int, workdir) -> None:
+    others = results.episodes() - {episodes}
+    if episodes and others:
+        raise ConfigError(
+            f"--num_episodes: {workdir} holds evaluations of "
+            f"{', '.join(map(str, sorted(others)))} episodes: expected as many, or "
+            f"another --workdir, found {episodes}"
+        )
 
 
 def _check_same_sweep(stage, settings, members, workdir) -> None:

@@ -152,6 +152,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.precision,
         planner.temperature,
         planner.guidance,
+        planner.source,
     ).plan_fn
 
 

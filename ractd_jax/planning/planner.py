@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -105,6 +105,9 @@ class Planner:
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
         first_only) -> [B, H, D] or [B, D]; pure, and for any B.
       weights: what `plan_fn` takes.
+      source: what it was loaded from: ``directory``, ``checkpoint`` (its digest),
+        ``step``, ``weights`` (ema or raw), ``reward_directory`` and ``reward`` (the
+        digest of the model that chooses); empty where it was not.
     """
 
     def __init__(
@@ -121,9 +124,11 @@ class Planner:
         precision: str = "float32",
         temperature: float = 1.0,
         guidance: Sequence[Guidance] = (),
+        source: Mapping[str, Any] | None = None,
     ):
         _check_options(stage, num_candidates, precision, guidance)
         self.guidance = tuple(guidance)
+        self.source = dict(source or {})
         self.settings = settings
         self.dims = dims
         self.stage = stage
@@ -179,7 +184,7 @@ class Planner:
         normalizers = self.observation_normalizer, self.action_normalizer
         sampled = self.num_steps, None, 1, self.precision, self.temperature
         made_of = self.settings, self.dims, self.stage, params, *normalizers, *sampled
-        return Planner, made_of
+        return Planner, (*made_of, (), self.source)
 
     def __deepcopy__(self, memo):
         return self  # nothing of it changes

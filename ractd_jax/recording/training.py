@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from absl import logging
 
+from ractd_jax.files import check_writable
 from ractd_jax.recording import behaviour
 
 
@@ -58,6 +59,7 @@ def train_behaviour(
       output: policy file.
       command: that made it, for the file's metadata.
     """
+    check_writable(output, workdir / "returns.jsonl")
     workdir.mkdir(parents=True, exist_ok=True)
     env = gymnasium.make(options.env)
     steps, policies, returns = [], [], []

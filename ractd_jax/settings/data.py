@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings.options import option, section
+from ractd_jax.settings.options import option, section, seed_option
 
 
 @section
@@ -55,12 +55,14 @@ class Dataset:
         "", "Minari id, or several separated by commas, when source is minari."
     )
     root: str = option(
-        "", "Folder of Minari datasets; empty takes Minari's own default."
+        "",
+        "Folder of Minari datasets; empty takes Minari's own default.",
+        is_path=True,
     )
     download: bool = option(
         True, "Whether to download a Minari dataset that is not in the root."
     )
-    path: str = option("", "HDF5 file, when source is d4rl.")
+    path: str = option("", "HDF5 file, when source is d4rl.", is_path=True)
     max_episode_steps: int | None = option(
         None,
         "Time limit of an episode for D4RL files without timeouts; None takes the "
@@ -102,6 +104,7 @@ class Dataset:
         "",
         "Workdir of a critic (--stage=critic); advantage and both take its advantages "
         "in place of the return-to-go's.",
+        is_path=True,
     )
     observation_normalizer: str = option(
         "minmax",
@@ -119,7 +122,7 @@ class Dataset:
         "Transitions that experiments.generate_dataset and the pipeline record.",
         positive=True,
     )
-    seed: int = option(0, "Seed of the recording.")
+    seed: int = seed_option(0, "Seed of the recording.")
 
 
 @section

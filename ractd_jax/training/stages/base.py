@@ -25,7 +25,7 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method, PlanBatch
 from ractd_jax.normalizers import Normalizer
-from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
+from ractd_jax.settings import Optimizer, Plan, Settings, to_dict, with_absolute_paths
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.trained import load_rating, load_stage_model
 from ractd_jax.tasks import get_task, task_of
@@ -169,7 +169,7 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
     """Metadata that every checkpoint has."""
     return {
         "stage": stage,
-        "settings": to_dict(settings),
+        "settings": to_dict(with_absolute_paths(settings)),
         "dimensions": dataclasses.asdict(dimensions(settings, dataset)),
         "normalizers": {
             "observations": dataset.observation_normalizer.to_dict(),
