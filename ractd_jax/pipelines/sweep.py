@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from ractd_jax.planning import Planner
 from ractd_jax.reports.results_writer import ResultsWriter, result_row
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.storage.workdir import NAMES
 from ractd_jax.training.grid import Grid, member_settings
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.sweep import train_grid
@@ -92,12 +95,21 @@ def _check_same_sweep(stage, settings, members, workdir) -> None:
         "members": [member._asdict() for member in members],
     }
     path = workdir / "sweep.json"
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(about)):
+    if path.exists() and _compared(json.loads(path.read_text())) != _compared(about):
         raise ConfigError(
             f"{workdir} holds another sweep ({path.name} differs): use another "
             "--workdir, or remove this one"
         )
     write_json(path, about)
+
+
+def _compared(about: Mapping[str, Any]) -> dict[str, Any]:
+    """In the form of JSON, without the names of the data: its content is compared."""
+    found = json.loads(json.dumps(about))
+    for name in NAMES:
+        section, _, field = name.partition(".")
+        found["settings"][section].pop(field, None)
+    return found
 
 
 def _planner_of(stage, settings: Settings, params) -> Planner:
