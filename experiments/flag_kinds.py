@@ -50,8 +50,8 @@ class _PathsParser(flags.ListParser):
 
 def define_paths(name: str, default, text: str, **options) -> None:
     """A flag for files or folders of this machine, with commas."""
-    serializer = flags.CsvListSerializer(",")
-    flags.DEFINE(_PathsParser(name), name, default, text, None, serializer, **options)
+    parser, serializer = _PathsParser(name), flags.CsvListSerializer(",")
+    flags.DEFINE(parser, name, default, text, serializer=serializer, **options)
 
 
 def numbers(name: str) -> list[float]:
@@ -65,6 +65,15 @@ def numbers(name: str) -> list[float]:
         given = ",".join(values)
         raise ConfigError(f"--{name}: expected numbers with commas, found {given!r}")
     return found
+
+
+def widths(name: str) -> tuple[int, ...]:
+    """Those of a flag that lists them; ConfigError for what is none."""
+    found = numbers(name)
+    if any(value < 1 or value != int(value) for value in found):
+        given = ",".join(FLAGS[name].value)
+        raise ConfigError(f"--{name}: expected integers above 0, found {given!r}")
+    return tuple(map(int, found))
 
 
 def define_seed(name: str, default: int | None, text: str) -> None:
@@ -81,24 +90,15 @@ def one_line(error: Exception | str) -> str:
 
 def parse_flags(argv):
     """absl's own, with whatever is wrong shown as one line."""
-    start = "--config=~"
-    argv = [
-        f"--config={os.path.expanduser(arg[len('--config=') :])}"
-        if arg.startswith(start)
-        else arg
-        for arg in argv
-    ]
     try:
-        return FLAGS(argv)
+        return FLAGS([_with_home(argument) for argument in argv])
     except RactdError as error:
         sys.exit(f"error: {one_line(error)}")
     except flags.Error as error:
         sys.exit(f"error: {one_line(error).removeprefix('flag ')}")
     except AttributeError as error:
-        sys.exit(
-            "error: --config: expected fields of docs/settings.md, found "
-            + one_line(error).strip('"')
-        )
+        found = one_line(error).strip('"').replace("\\n", " ").replace("\\'", "'")
+        sys.exit(f"error: --config: expected fields of docs/settings.md, found {found}")
     # A config file is a program, and an override may ask for anything of its fields.
     except Exception as error:
         logging.debug("traceback", exc_info=True)
@@ -106,3 +106,10 @@ def parse_flags(argv):
         sys.exit(
             f"error: --config: expected a config file and its fields, found {found}"
         )
+
+
+def _with_home(argument: str) -> str:
+    """--config=~/FILE, which ml_collections would not find."""
+    name, _, value = argument.partition("=")
+    is_home = name == "--config" and value.startswith("~")
+    return f"{name}={os.path.expanduser(value)}" if is_home else argument

@@ -14,16 +14,14 @@ from absl import flags
 
 from experiments import flag_kinds, launch
 from ractd_jax.data.sources import load_resolved
-from ractd_jax.files import check_writable
-from ractd_jax.inspection.dataset import ENDINGS, inspect_dataset, write_inspection
+from ractd_jax.inspection.dataset import inspect_dataset, write_inspection
 
 FLAGS = flags.FLAGS
 
 
 def main():
-    folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
-    check_writable(*(folder / f"inspection{ending}" for ending in ENDINGS))
     settings, dataset = load_resolved(launch.settings_from_flags())
+    folder = Path(FLAGS.output or Path(FLAGS.workdir or "runs") / "inspection")
     bounds = FLAGS.action_low, FLAGS.action_high
     report = inspect_dataset(settings, dataset, *bounds, FLAGS.time_limit)
     print(report.text)

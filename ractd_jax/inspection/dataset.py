@@ -18,9 +18,6 @@ from ractd_jax.settings import Settings
 from ractd_jax.tasks.maze_map import maze_map
 from ractd_jax.tasks.point_maze import maze_of_environment
 
-# Of the files of an inspection.
-ENDINGS = (".md", ".json", ".png")
-
 
 class DatasetReport(NamedTuple):
     """What was found in a dataset.

@@ -12,7 +12,7 @@ from absl import logging
 
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
-from ractd_jax.files import write_json, write_text
+from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import (
     SWEPT,
@@ -54,8 +54,8 @@ def chosen_seeds(texts: Sequence[str]) -> list[int]:
         seeds = []
     if not seeds or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
         raise ConfigError(
-            f"--seeds: expected integers from 0 to {LARGEST_SEED} with commas, found "
-            f"{','.join(texts)!r}"
+            f"--seeds: expected integers with commas, found {','.join(texts)!r} "
+            f"(a seed is 0 to {LARGEST_SEED})"
         )
     return seeds
 
@@ -72,7 +72,9 @@ def unfinished_cells(
 
     Raises:
       ConfigError: a cell of another table or of other settings is there.
+      DataError: the table could not be written.
     """
+    check_writable(results / "table.md", results / "table.json")
     return [
         settings
         for settings in cells
