@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.reports.comparison import write_comparison
 
 FLAGS = flags.FLAGS
@@ -27,11 +27,13 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("results", None, "Folders of sweeps, with commas.", required=True)
+    flag_kinds.define_paths(
+        "results", None, "Folders of sweeps, with commas.", required=True
+    )
     flags.DEFINE_list(
         "by", [], "Parameters that make a group, with commas; all without."
     )
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "output", None, "Files to write, without suffix.", required=True
     )
     flags.DEFINE_string(

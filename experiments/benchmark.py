@@ -25,7 +25,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.pipelines import cells
 from ractd_jax.pipelines.benchmark import TABLES
 from ractd_jax.settings import Settings, from_mapping
@@ -77,14 +77,14 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Folder of the cells.", required=True)
-    flags.DEFINE_string(
+    flag_kinds.define_path("workdir", None, "Folder of the cells.", required=True)
+    flag_kinds.define_path(
         "results", None, "Folder of the finished cells and the table; or the workdir."
     )
     flags.DEFINE_list("tasks", [], f"Some of {', '.join(cells.TASKS)}; all without.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3"], "Training seeds, with commas.")
     flags.DEFINE_enum("table", "methods", list(TABLES), "Which planners are compared.")
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "beside",
         None,
         "Folder of another table's finished cells, whose planners the table shows for "

@@ -2,7 +2,8 @@
 
   python -m experiments.evaluate --checkpoint=runs/student --num_episodes=100
 
-Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics).
+Writes DIR/evaluation/NAME.npz (raw returns) and NAME.json (statistics), or both in the
+folder --output. NAME says what was asked, so that no other question's answer is lost.
 """
 
 import dataclasses
@@ -12,10 +13,15 @@ from pathlib import Path
 from absl import flags
 
 import ractd_jax
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.data.sources import with_environment_id
+from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.video import choose_renderer
-from ractd_jax.pipelines.evaluations import changed_controller, evaluate_to_files
+from ractd_jax.pipelines.evaluations import (
+    changed_controller,
+    evaluate_to_files,
+    usual_evaluation,
+)
 from ractd_jax.planning import PRECISIONS, load_inverse_dynamics
 
 FLAGS = flags.FLAGS
@@ -23,11 +29,24 @@ _LOADED = (
     *("num_steps", "weights", "num_candidates", "reward", "precision"),
     *("temperature", "target_rank"),
 )
+_ASKED = ("num_episodes", "seed", "noise", "num_workers")
 _CONTROLLER = ("gain_position", "replan_every")
+_OF_STATES = ("controller", "inverse_dynamics", *_CONTROLLER)
 
 
 def values_of(names) -> dict:
     return {name: FLAGS[name].value for name in names}
+
+
+def check_kind(plans_states: bool) -> None:
+    """Raises ConfigError for flags of planners of the other kind."""
+    kind = "states" if plans_states else "actions"
+    for name in ("num_workers",) if plans_states else _OF_STATES:
+        if FLAGS[name].value is not None:
+            raise ConfigError(
+                f"--{name}: expected none with a planner of {kind}, found "
+                f"{FLAGS[name].value!r}"
+            )
 
 
 def main():
@@ -40,27 +59,25 @@ def main():
     if FLAGS.max_episode_steps:
         limit = {"max_episode_steps": FLAGS.max_episode_steps}
         environment = dataclasses.replace(environment, **limit)
-    model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
-    summary = evaluate_to_files(
-        planner,
-        Path(FLAGS.checkpoint) / "evaluation",
-        environment,
-        **values_of(("num_episodes", "seed", "noise", "target_rank", "num_workers")),
-        controller=changed_controller(
-            planner.settings.controller,
-            kind=FLAGS.controller,
-            **values_of(_CONTROLLER),
-        ),
-        model=model,
-        num_videos=FLAGS.video,
-    )
+    evaluation = usual_evaluation(planner, environment, **values_of(_ASKED))
+    check_kind(planner.dims.plans_states)
+    if planner.dims.plans_states:
+        options = {"kind": FLAGS.controller, **values_of(_CONTROLLER)}
+        model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
+        evaluation = evaluation._replace(
+            controller=changed_controller(planner.settings.controller, **options),
+            inverse_dynamics=model or None,
+        )
+    folder = Path(FLAGS.output or Path(FLAGS.checkpoint) / "evaluation")
+    summary = evaluate_to_files(planner, evaluation, folder, FLAGS.video)
     print(json.dumps(summary, indent=2))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "checkpoint", None, "Workdir of a planner's training.", required=True
     )
+    flag_kinds.define_path("output", None, "Folder of the results, if not its own.")
     flags.DEFINE_integer(
         "num_steps", None, "Heun steps of a teacher or jumps of a student."
     )
@@ -94,7 +111,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "num_episodes", None, "Episodes, if not the checkpoint's.", lower_bound=1
     )
-    flags.DEFINE_integer("seed", None, "First reset's seed, if not the checkpoint's.")
+    flag_kinds.define_seed("seed", None, "First reset's seed, if not the checkpoint's.")
     flags.DEFINE_integer(
         "video",
         0,
@@ -117,7 +134,7 @@ if __name__ == "__main__":
         "Plans to choose from by the predicted return, if not the checkpoint's.",
         lower_bound=1,
     )
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "reward",
         None,
         "Workdir of train_reward, if not the student's own.",
@@ -140,7 +157,7 @@ if __name__ == "__main__":
         "Steps between plans of states (0: open loop), if not the checkpoint's.",
         lower_bound=0,
     )
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "inverse_dynamics", None, "Workdir of inverse dynamics, for that one."
     )
     launch.run(main)

@@ -11,7 +11,7 @@ import os
 from absl import flags
 
 import ractd_jax
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.files import check_writable
 from ractd_jax.planning.export import (
     describe_checkpoint,
@@ -41,10 +41,10 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "checkpoint", None, "Workdir of a planner's training.", required=True
     )
-    flags.DEFINE_string("output", None, "File to write.", required=True)
+    flag_kinds.define_path("output", None, "File to write.", required=True)
     flags.DEFINE_integer(
         "num_steps", None, "Heun steps of a teacher or jumps of a student."
     )

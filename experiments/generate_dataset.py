@@ -7,7 +7,7 @@
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.recording.generate import generate_dataset
 
 FLAGS = flags.FLAGS
@@ -40,8 +40,10 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "num_transitions", 1_000_000, "Transitions to record.", lower_bound=1
     )
-    flags.DEFINE_integer("seed", 0, "Seed of the first episode.")
-    flags.DEFINE_string("root", "", "Minari root; empty for Minari's default.")
-    flags.DEFINE_string("hdf5", None, "Also write this file in D4RL's layout.")
-    flags.DEFINE_integer("num_workers", None, "Processes; default: one per core.")
+    flag_kinds.define_seed("seed", 0, "Seed of the first episode.")
+    flag_kinds.define_path("root", "", "Minari root; empty for Minari's default.")
+    flag_kinds.define_path("hdf5", None, "Also write this file in D4RL's layout.")
+    flags.DEFINE_integer(
+        "num_workers", None, "Processes; default: one per core.", lower_bound=1
+    )
     launch.run(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.inspection.dataset import inspect_dataset, write_inspection
 
@@ -34,7 +34,7 @@ def main():
 
 if __name__ == "__main__":
     launch.define_config_flags(required=["config"])
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "output",
         None,
         "Folder of the results; default: inspection in --workdir or runs.",

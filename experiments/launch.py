@@ -11,6 +11,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from experiments import flag_kinds
+from experiments.flag_kinds import one_line, parse_flags
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import ConfigError, RactdError
 from ractd_jax.settings import Settings, from_mapping
@@ -66,7 +68,7 @@ def define_config_flags(required: Sequence[str] = ("config", "workdir")) -> None
         "of its fields:\n" + "\n".join(fields),
         lock_config=True,
     )
-    flags.DEFINE_string("workdir", None, "Folder for checkpoints and logs.")
+    flag_kinds.define_path("workdir", None, "Folder for checkpoints and logs.")
     flags.mark_flags_as_required(required)
 
 
@@ -161,7 +163,8 @@ def settings_from_flags() -> Settings:
     """
     try:
         config = FLAGS.config.to_dict()
-    except OSError as error:
+    # Whatever a config file raises comes when it is first asked for a field.
+    except Exception as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"--config: expected a config file, found {reason}") from None
     settings = from_mapping(config)
@@ -184,13 +187,13 @@ def define_stage_flags() -> None:
 
 def define_model_flags() -> None:
     """``--teacher``, ``--reward`` and ``--start``, what a student builds on."""
-    flags.DEFINE_string("teacher", None, "Of a student: workdir of the teacher.")
-    flags.DEFINE_string(
+    flag_kinds.define_path("teacher", None, "Of a student: workdir of the teacher.")
+    flag_kinds.define_path(
         "reward",
         None,
         "Of a student and of steering: workdir of the reward models or of a critic.",
     )
-    flags.DEFINE_string(
+    flag_kinds.define_path(
         "start",
         None,
         "Of a student: workdir of one to start from; of steering: of the one to steer.",
@@ -242,17 +245,6 @@ def check_model_flags(stage: str) -> None:
             )
 
 
-def _parse_flags(argv):
-    """absl's own, with an unknown field of the config shown as one line, too."""
-    try:
-        return app.parse_flags_with_usage(argv)
-    except AttributeError as error:
-        sys.exit(
-            "error: --config: expected fields of docs/settings.md, found "
-            + str(error).strip('"')
-        )
-
-
 def run(main) -> None:
     """absl's app.run, with bad input shown as one line instead of a traceback.
 
@@ -285,8 +277,8 @@ def run(main) -> None:
                 f"({str(error).splitlines()[0]}); the same commands go on from the "
                 "newest checkpoint"
             )
-        except (RactdError, FloatingPointError, ValueError) as error:
+        except (RactdError, FloatingPointError, ValueError, OSError) as error:
             logging.debug("traceback", exc_info=True)
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {one_line(error)}")
 
-    app.run(guarded, flags_parser=_parse_flags)
+    app.run(guarded, flags_parser=parse_flags)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.pipelines.maze_pictures import draw_maze
 from ractd_jax.tasks.point_maze import MAZES
 
@@ -25,9 +25,11 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Of experiments.maze_table.", required=True)
+    flag_kinds.define_path("workdir", None, "Of experiments.maze_table.", required=True)
     flags.DEFINE_enum("maze", "medium", list(MAZES), "Which maze.")
-    flags.DEFINE_string("output", None, "Begin of the pictures' names.", required=True)
+    flag_kinds.define_path(
+        "output", None, "Begin of the pictures' names.", required=True
+    )
     flags.DEFINE_integer("starts", 3, "Rows of plans.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the denoising's noise.")
+    flag_kinds.define_seed("seed", 0, "Seed of the denoising's noise.")
     launch.run(main)

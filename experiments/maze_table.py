@@ -12,8 +12,8 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from experiments import launch
-from ractd_jax.files import write_json
+from experiments import flag_kinds, launch
+from ractd_jax.files import check_writable, with_ending, write_json, write_text
 from ractd_jax.networks.temporal_unet import CONDITIONINGS
 from ractd_jax.pipelines.maze import run_maze
 from ractd_jax.presets import mazes
@@ -36,6 +36,9 @@ def settings_of(maze: str) -> Settings:
 
 
 def main():
+    output = Path(FLAGS.output or Path(FLAGS.workdir) / "maze_table")
+    files = [with_ending(output, ending) for ending in (".json", ".md")]
+    check_writable(*files)
     results: dict[str, dict] = {}
     for maze in FLAGS.maze:
         logging.info("maze %s", maze)
@@ -44,19 +47,18 @@ def main():
         results[maze] = run_maze(settings_of(maze), folder, *options)
     if FLAGS.train_only:
         return
-    output = Path(FLAGS.output or Path(FLAGS.workdir) / "maze_table")
-    write_json(output.with_suffix(".json"), results)
+    write_json(files[0], results)
     text = format_tables(results)
-    output.with_suffix(".md").write_text(text)
+    write_text(files[1], text)
     print(text)
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("maze", list(MAZES), "Mazes, with commas.")
-    flags.DEFINE_string("workdir", None, "Folder for everything.", required=True)
+    flag_kinds.define_path("workdir", None, "Folder for everything.", required=True)
     flags.DEFINE_string("preset", "cpu", "Preset of configs/maze2d_*.py.")
-    flags.DEFINE_string("output", None, "Where the tables go, without the suffix.")
-    flags.DEFINE_string("root", None, "Minari root, if the datasets are recorded.")
+    flag_kinds.define_path("output", None, "Where the tables go, without the suffix.")
+    flag_kinds.define_path("root", None, "Minari root, if the datasets are recorded.")
     flags.DEFINE_integer(
         "num_episodes", None, "Starts, if not the preset's.", lower_bound=1
     )

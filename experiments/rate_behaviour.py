@@ -8,7 +8,7 @@ the best of many noisy means. These are not: other seeds, more episodes.
 
 from absl import flags
 
-from experiments import launch
+from experiments import flag_kinds, launch
 from ractd_jax.recording.rating import rate_snapshots
 
 FLAGS = flags.FLAGS
@@ -25,7 +25,7 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("path", None, "Policy file, rewritten.", required=True)
+    flag_kinds.define_path("path", None, "Policy file, rewritten.", required=True)
     flags.DEFINE_integer("num_episodes", 100, "Episodes per snapshot.", lower_bound=1)
-    flags.DEFINE_integer("seed", 1_000_000, "First seed.")
+    flag_kinds.define_seed("seed", 1_000_000, "First seed.")
     launch.run(main)

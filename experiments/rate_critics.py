@@ -14,10 +14,10 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
-from ractd_jax.files import write_text
+from experiments import flag_kinds, launch
+from ractd_jax.files import check_writable, write_text
 from ractd_jax.pipelines import cells
-from ractd_jax.pipelines.ranking import format_ranks, rank_cell
+from ractd_jax.pipelines.ranking import format_ranks, is_ranked, rank_cell
 from ractd_jax.settings import from_mapping
 
 FLAGS = flags.FLAGS
@@ -25,6 +25,7 @@ FLAGS = flags.FLAGS
 
 def main():
     results = Path(FLAGS.results)
+    check_writable(results / "table.md")
     for seed in cells.chosen_seeds(FLAGS.seeds):
         for task in cells.chosen_tasks(FLAGS.tasks):
             module = importlib.import_module(f"configs.{task.replace('-', '_')}")
@@ -33,7 +34,7 @@ def main():
             settings = from_mapping(config.to_dict())
             launch.use_fast_cpu_kernels(settings)
             path = results / f"{task}_{seed}.json"
-            if not path.exists():
+            if not is_ranked(path, settings):
                 rank_cell(settings, Path(FLAGS.workdir).absolute(), path)
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*_*.json"))]
     found.sort(key=lambda cell: cells.TASKS.index(cell["task"]))
@@ -43,8 +44,8 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "Folder of the trainings.", required=True)
-    flags.DEFINE_string("results", None, "Folder of the results.", required=True)
+    flag_kinds.define_path("workdir", None, "Folder of the trainings.", required=True)
+    flag_kinds.define_path("results", None, "Folder of the results.", required=True)
     flags.DEFINE_list("tasks", [], f"Some of {', '.join(cells.TASKS)}; all without.")
     flags.DEFINE_list("seeds", ["0"], "Training seeds, with commas.")
     flags.DEFINE_string("preset", "cpu", "Preset of every config.")

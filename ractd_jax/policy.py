@@ -17,7 +17,6 @@ import functools
 import hashlib
 import io
 import json
-import math
 import os
 import zipfile
 from typing import NamedTuple
@@ -27,42 +26,12 @@ import jax.export
 import numpy as np
 
 from ractd_jax.errors import PolicyError
+from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
 
 FORMAT, VERSION = "ractd_jax policy", 3
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
-KEY_IMPL = "threefry2x32"
 # Smaller weights are constants of the compiled program, which saves a fifth of a call.
 _CONSTANT_BYTES = 32 * 2**20
-
-
-def checked_observations(observations: np.ndarray, inner: tuple) -> np.ndarray:
-    """Observations as [B, ...] float32, where `inner` is the shape of one.
-
-    Raises:
-      ValueError: another shape, an empty batch, or numbers that are not finite.
-    """
-    observations = np.asarray(observations, np.float32)
-    if observations.shape[1:] != inner or len(observations) == 0:
-        expected = ", ".join(["B", *map(str, inner)])
-        raise ValueError(
-            f"observations: expected shape [{expected}], found "
-            f"{list(observations.shape)}"
-        )
-    # The sum of squares is finite if all numbers are, unless it overflows. Checking
-    # each number would take a tenth of a small plan's time.
-    if not math.isfinite(np.vdot(observations, observations)):
-        if not np.isfinite(observations).all():
-            raise ValueError("observations: expected finite numbers")
-    return observations
-
-
-def check_keys(key: jax.Array, batch_size: int) -> None:
-    """Raises ValueError for other than one key or one for each plan."""
-    if key.ndim and key.shape != (batch_size,):
-        raise ValueError(
-            f"key: expected one key or [{batch_size}] keys "
-            f"(jax.random.key), found shape {list(key.shape)}"
-        )
 
 
 class PolicyDimensions(NamedTuple):
@@ -124,13 +93,12 @@ class Policy:
         self.execute: int = metadata["execute"]
         self.program, self.weights = program, jax.device_put(weights)
         self._inner = tuple(program.in_avals[-2].shape[1:])
-        self._key_dtype = jax.random.key(0, impl=KEY_IMPL).dtype
 
         def plan(weights, observations, key, first_only):
-            batch = observations.shape[0]
-            keys = key if key.ndim else jax.random.split(key, batch)
-            plans = program.call(weights, observations, jax.random.key_data(keys))
-            return plans[:, 0] if first_only else plans
+            with fixed_numerics():
+                keys = key if key.ndim else jax.random.split(key, len(observations))
+                plans = program.call(weights, observations, jax.random.key_data(keys))
+                return plans[:, 0] if first_only else plans
 
         if sum(array.nbytes for array in weights) <= _CONSTANT_BYTES:
             plan = functools.partial(plan, self.weights)
@@ -139,15 +107,16 @@ class Policy:
             compiled = jax.jit(plan, static_argnames="first_only")
             self._plan = functools.partial(compiled, self.weights)
 
-    def plan(self, observations: np.ndarray, key: jax.Array | int) -> jax.Array:
+    def plan(self, observations: np.ndarray, key: jax.typing.ArrayLike) -> jax.Array:
         """Samples plans.
 
         Args:
           observations: [B, O] in environment units, or [B, h, O] (oldest first) when
             the planner was trained with a history h > 1; [B, O + G], the state and the
             goal, for plans of states.
-          key: one PRNG key, or [B] keys, one for each plan; an int s is
-            ``jax.random.key(s)``.
+          key: one key, or [B] keys, one for each plan. A key is one of
+            ``jax.random.key``, a uint32 [2] of ``jax.random.PRNGKey``, or an int s,
+            which is ``jax.random.key(s)``; noise is threefry's, whatever JAX's default.
 
         Returns:
           [B, H, A] actions or [B, H, O] states, in environment units.
@@ -155,10 +124,9 @@ class Policy:
         Raises:
           ValueError: the observations or keys have a wrong shape, or are not finite.
         """
-        observations, key = self._checked(observations, key)
-        return self._plan(observations, key, first_only=False)
+        return self._call(observations, key, first_only=False)
 
-    def act(self, observations: np.ndarray, key: jax.Array | int) -> jax.Array:
+    def act(self, observations: np.ndarray, key: jax.typing.ArrayLike) -> jax.Array:
         """[B, A]: the first actions of :meth:`plan`, same arguments.
 
         Raises:
@@ -168,21 +136,27 @@ class Policy:
             raise ValueError(
                 "this policy plans states: follow plan() with a controller"
             )
-        observations, key = self._checked(observations, key)
-        return self._plan(observations, key, first_only=True)
+        return self._call(observations, key, first_only=True)
 
-    def _checked(self, observations, key):
+    def _call(self, observations, key, first_only):
         observations = checked_observations(observations, self._inner)
-        if isinstance(key, (int, np.integer)):
-            key = jax.random.key(key, impl=KEY_IMPL)
-        if getattr(key, "dtype", None) != self._key_dtype:
-            found = getattr(key, "dtype", type(key).__name__)
-            raise ValueError(
-                f"key: expected {KEY_IMPL} keys of jax.random.key, or an int, found "
-                f"{found}"
-            )
-        check_keys(key, len(observations))
-        return observations, key
+        key = checked_key(key, len(observations))
+        try:
+            return self._plan(observations, key, first_only=first_only)
+        except NotImplementedError:  # of jax.export's programs
+            raise TypeError(
+                "a policy cannot be called inside vmap: plan and act take whole "
+                "batches; a planner's plan_fn can"
+            ) from None
+
+    def __reduce__(self):
+        weights = list(map(np.asarray, self.weights))
+        return _from_bytes, (self.metadata, bytes(self.program.serialize()), weights)
+
+
+def _from_bytes(metadata: dict, program: bytes, weights: list) -> Policy:
+    """What a pickled policy becomes again."""
+    return Policy(metadata, jax.export.deserialize(bytearray(program)), weights)
 
 
 def load_policy(path: str | os.PathLike) -> Policy:

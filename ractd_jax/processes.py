@@ -6,6 +6,20 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ractd_jax.errors import ConfigError
+
+
+def check_devices() -> None:
+    """Raises ConfigError where JAX cannot start the platform that it is told to use."""
+    try:
+        jax.local_devices()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms or ''}: expected a platform that "
+            f"JAX can start here, found: {reason}"
+        ) from None
+
 
 def is_first_process() -> bool:
     """Whether this process writes what one process has to."""

@@ -242,7 +242,8 @@ def test_windows_weighted_by_a_critic(tmp_path):
     save_untrained(make_stage("critic", small_settings(), dataset), tmp_path / "c")
     options = {"weighting": "advantage", "critic": str(tmp_path / "c")}
     settings = small_settings(dataset=options)
-    advantages = critic_advantages(settings, dataset)
+    advantages, critic = critic_advantages(settings, dataset)
+    assert critic.metadata["stage"] == "critic"
     stage = plan_stage("teacher", settings, dataset)
     assert advantages.shape == (120,) and advantages.std() > 0
     assert advantages[stage.data.index.start].mean() > advantages.mean()

@@ -11,6 +11,7 @@ import numpy as np
 
 from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
+from ractd_jax.inputs import fixed_numerics
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 
@@ -23,8 +24,9 @@ class _MembersLoop:
     """
 
     def __init__(self, planner: Planner, params: Any, num_episodes: int, keys):
-        sampler = planner.sampler_of(planner.method.network)
-        self._weights = jax.jit(jax.vmap(sampler.prepare))(params)
+        with fixed_numerics():
+            sampler = planner.sampler_of(planner.method.network)
+            self._weights = jax.jit(jax.vmap(sampler.prepare))(params)
         self._count = len(jax.tree.leaves(params)[0])
         self._num_episodes, self._keys = num_episodes, keys
         self._history = planner.dims.history

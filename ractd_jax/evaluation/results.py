@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ractd_jax.errors import DataError
+from ractd_jax.files import completed
 
 
 class EpisodeResults(NamedTuple):
@@ -42,11 +42,8 @@ class EpisodeResults(NamedTuple):
 
 def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays as npz; the file appears only when complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    with completed(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:

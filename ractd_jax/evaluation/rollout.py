@@ -21,6 +21,7 @@ from ractd_jax.evaluation.workers import (
     LocalEnvironments,
     Outcome,
 )
+from ractd_jax.inputs import KEY_IMPL
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Environment
 from ractd_jax.tasks.environments import (
@@ -61,7 +62,7 @@ class EpisodeKeys:
     def __init__(self, num_episodes: int, seed: int, noise: str):
         self.num_episodes = num_episodes
         self._keys = jax.vmap(jax.random.fold_in, (None, 0))(
-            jax.random.key(seed), np.arange(num_episodes)
+            jax.random.key(seed, impl=KEY_IMPL), np.arange(num_episodes)
         )
         # With the choice of the episodes: outside it would cost as much as a plan.
         self._fold = jax.jit(

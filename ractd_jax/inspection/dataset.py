@@ -9,7 +9,7 @@ from ractd_jax.data.sources import RAW_SCORES, OfflineDataset, learner_of_return
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import index_windows
 from ractd_jax.errors import ConfigError
-from ractd_jax.files import write_json
+from ractd_jax.files import write_json, write_text
 from ractd_jax.inspection.episodes import inspect_episodes
 from ractd_jax.inspection.logged import GUESS
 from ractd_jax.inspection.logged import time_limit as environment_limit
@@ -91,7 +91,7 @@ def write_inspection(
     """
     try:
         write_json(folder / "inspection.json", report.about)
-        (folder / "inspection.md").write_text(report.text + "\n")
+        write_text(folder / "inspection.md", report.text + "\n")
         draw_inspection(
             folder / "inspection.png",
             dataset.episodes,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ractd_jax.data.episodes import Episodes
+from ractd_jax.files import save_figure
 from ractd_jax.inspection.checks import Spread, column_range
 from ractd_jax.inspection.episodes import Inspection
 from ractd_jax.tables import markdown_table
@@ -152,7 +153,7 @@ def draw_inspection(
         _draw_actions(axis, episodes.actions)
     else:
         _draw_maze(axis, episodes.observations[:, :2], walls, extent)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, 110)
 
 
 def _draw_histogram(axis, values: np.ndarray, label: str, count: str) -> None:

@@ -188,7 +188,7 @@ class PlanMethod:
 
 
 def check_temperature(temperature: float) -> None:
-    if not temperature >= 0.0:
+    if not 0.0 <= temperature < math.inf:
         raise ValueError(f"temperature must be at least 0, not {temperature}")
 
 

@@ -13,7 +13,7 @@ from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.files import write_json
+from ractd_jax.files import check_writable, write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
@@ -177,14 +177,14 @@ def run_cell(
       asked: :func:`asked_settings`, kept with the cell.
       allow_config_change: see :func:`ractd_jax.training.loop.train`.
     """
-    entries = TABLES[table]
+    entries, writer = TABLES[table], ResultsWriter(output)
+    check_writable(output / "cell.json", workdir / "evaluation" / "any.npz")
     names = [entry.training for entry in entries.values()]
     names += [entry.reward for entry in entries.values() if entry.reward]
     seconds = trainings.train_all(
         names, settings, dataset, workdir, allow_config_change
     )
-    environment = settings.environment
-    writer, rows = ResultsWriter(output), {}
+    environment, rows = settings.environment, {}
     for label, entry in entries.items():
         planner = trainings.load_entry(entry, workdir)
         found = trainings.evaluate_entry(label, entry, planner, settings, workdir)
@@ -266,12 +266,25 @@ def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:
             f"--results: expected a folder of its own for table {table!r}, found one "
             f"of {found[0]!r} in {output}"
         )
-    for name, before, now in differences(found[1], asked):
-        raise ConfigError(
-            f"config.{name}: {output} was made with {before!r}, this command has "
-            f"{now!r}: expected the same, or another --results"
-        )
+    check_same_settings(output, found[1], asked)
     return True
+
+
+def check_same_settings(
+    path: Path, before: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> None:
+    """Raises ConfigError where results were made with other settings.
+
+    Args:
+      path: of the results.
+      before: :func:`asked_settings` that were kept with them; None for none.
+      now: those of this command.
+    """
+    for name, old, new in differences(now if before is None else before, now):
+        raise ConfigError(
+            f"config.{name}: {path} was made with {old!r}, this command has "
+            f"{new!r}: expected the same, or another --results"
+        )
 
 
 def read_cells(folders: Iterable[Path]) -> list[Cell]:

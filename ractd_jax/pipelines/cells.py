@@ -12,7 +12,7 @@ from absl import logging
 
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
-from ractd_jax.files import write_json, write_text
+from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import (
     SWEPT,
@@ -24,6 +24,7 @@ from ractd_jax.pipelines.benchmark import (
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.settings import Settings
+from ractd_jax.settings.options import LARGEST_SEED
 
 TASKS = tuple(
     f"{environment}-{kind}"
@@ -46,13 +47,17 @@ def chosen_tasks(names: Sequence[str]) -> list[str]:
 
 
 def chosen_seeds(texts: Sequence[str]) -> list[int]:
-    """Raises ConfigError for one that is no integer."""
+    """Raises ConfigError for one that is no seed."""
     try:
-        return [int(text) for text in texts]
+        seeds = [int(text) for text in texts]
     except ValueError:
+        seeds = []
+    if not seeds or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
         raise ConfigError(
-            f"--seeds: expected integers with commas, found {','.join(texts)!r}"
-        ) from None
+            f"--seeds: expected integers with commas, found {','.join(texts)!r} "
+            f"(a seed is 0 to {LARGEST_SEED})"
+        )
+    return seeds
 
 
 def cell_folder(folder: Path, settings: Settings) -> Path:
@@ -67,7 +72,9 @@ def unfinished_cells(
 
     Raises:
       ConfigError: a cell of another table or of other settings is there.
+      DataError: the table could not be written.
     """
+    check_writable(results / "table.md", results / "table.json")
     return [
         settings
         for settings in cells

@@ -3,75 +3,194 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import EpisodeResults, save_results
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import StateResults, evaluate_controlled
 from ractd_jax.evaluation.video import Film, write_videos
-from ractd_jax.files import write_json
+from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.planning import Planner
-from ractd_jax.planning.controllers import gain_text
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Controller, Environment
+from ractd_jax.tasks.environments import check_environment
+
+# What a score is made of, not what an episode depends on.
+_SCORES = ("score_min", "score_max", "score_source")
+_SOURCE = ("checkpoint", "step", "weights", "reward")
+_LONGEST_NAME = 180
+
+
+class Evaluation(NamedTuple):
+    """What the results of a planner depend on besides the planner.
+
+    Attributes:
+      environment: what to make.
+      num_episodes: how many.
+      seed: of the first reset.
+      noise: ``each_step`` or ``each_episode``.
+      num_workers: of a planner of actions; its batches round otherwise.
+      controller: of a planner of states, what follows its plans.
+      inverse_dynamics: of the controller that has them.
+    """
+
+    environment: Environment
+    num_episodes: int
+    seed: int
+    noise: str
+    num_workers: int = 0
+    controller: Controller | None = None
+    inverse_dynamics: InverseDynamicsModel | None = None
+
+
+def usual_evaluation(
+    planner: Planner, environment: Environment | None = None, **changes: Any
+) -> Evaluation:
+    """That of the planner's settings, with the `changes` that are not None."""
+    settings, options = planner.settings, planner.settings.evaluation
+    usual = Evaluation(
+        environment or settings.environment,
+        options.num_episodes,
+        options.seed,
+        options.noise,
+        0 if planner.dims.plans_states else options.num_workers,
+        settings.controller if planner.dims.plans_states else None,
+    )
+    return usual._replace(**{k: v for k, v in changes.items() if v is not None})
+
+
+def asked(planner: Planner, evaluation: Evaluation) -> dict[str, Any]:
+    """Everything that the results depend on, as JSON has it.
+
+    Folders are not in it: a model is known by the digest of its checkpoint.
+    """
+    environment = dataclasses.asdict(evaluation.environment)
+    controller, model = evaluation.controller, evaluation.inverse_dynamics
+    found = {
+        "stage": planner.stage,
+        **{name: planner.source.get(name) for name in _SOURCE},
+        "num_steps": planner.num_steps,
+        "temperature": planner.temperature if planner.is_random else None,
+        "num_candidates": planner.num_candidates,
+        "precision": planner.precision,
+        "target_rank": _target_rank(planner),
+        "environment": {k: v for k, v in environment.items() if k not in _SCORES},
+        "num_episodes": evaluation.num_episodes,
+        "seed": evaluation.seed,
+        "noise": evaluation.noise,
+        "num_workers": evaluation.num_workers,
+        "controller": controller and dataclasses.asdict(controller),
+        "inverse_dynamics": model and model.sha256,
+    }
+    return json.loads(json.dumps(found))
+
+
+def results_path(planner: Planner, evaluation: Evaluation, folder: Path) -> Path:
+    """Where the results lie in `folder`, without the suffix.
+
+    The name says what is asked most, and whatever is not usual; it ends in a digest of
+    :func:`asked`, so that no other question has the same.
+
+    Raises:
+      ConfigError: the planner is guided, by functions that no name can tell apart.
+    """
+    if planner.guidance:
+        raise ConfigError(
+            "guidance: expected none, as a name cannot say what its functions do, "
+            f"found {len(planner.guidance)}: call evaluate_planner, and save_results "
+            "under a name of your own"
+        )
+    model = Path(planner.source.get("directory", planner.stage)).name
+    parts = [model, f"{planner.num_steps}steps"]
+    if planner.is_random:
+        parts.append(f"temperature{planner.temperature:g}")
+    parts += [f"{evaluation.num_episodes}episodes", f"seed{evaluation.seed}"]
+    parts += _unusual(planner, evaluation)
+    return folder / results_name(parts, asked(planner, evaluation))
+
+
+def results_name(parts: Iterable[str], about: Mapping[str, Any]) -> str:
+    """`parts` in words, and a digest of all that the results depend on."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    words = re.sub(r"[^\w.+=-]", "_", "_".join(parts))
+    return f"{words[:_LONGEST_NAME]}_{digest[:8]}"
+
+
+def _unusual(planner: Planner, evaluation: Evaluation) -> list[str]:
+    """What is not as most evaluations have it, in words."""
+    parts, source = [], planner.source
+    if source.get("weights", "ema") != "ema":
+        parts.append(f"{source['weights']}_weights")
+    if evaluation.environment.id != planner.settings.environment.id:
+        parts.append(evaluation.environment.id)
+    if evaluation.noise != "each_step":
+        parts.append(f"noise_{evaluation.noise}")
+    if planner.num_candidates > 1:
+        reward = Path(source.get("reward_directory") or "rating").name
+        parts.append(f"best_of_{planner.num_candidates}_{reward}")
+    if planner.precision != "float32":
+        parts.append(planner.precision)
+    if planner.dims.rank:
+        parts.append(f"rank{_target_rank(planner):g}")
+    if evaluation.num_workers:
+        parts.append(f"{evaluation.num_workers}workers")
+    if (controller := evaluation.controller) is not None:
+        gain = controller.gain_position
+        parts += [controller.kind, "default_gain" if gain is None else f"gain{gain:g}"]
+        parts.append(f"replan{controller.replan_every or 0}")
+    return parts
+
+
+def _target_rank(planner: Planner) -> float | None:
+    """The rank that plans are asked for; None where they have none."""
+    return planner.settings.evaluation.target_rank if planner.dims.rank else None
 
 
 def evaluate_actions(
-    planner: Planner,
-    environment: Environment,
-    num_episodes: int,
-    seed: int,
-    noise: str,
-    label: str,
-    num_workers: int | None = None,
-    film: Film | None = None,
+    planner: Planner, evaluation: Evaluation, label: str, film: Film | None = None
 ) -> EpisodeResults:
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
+    num_episodes = evaluation.num_episodes
     with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
 
         def on_step(step, running):
             bar.set_postfix(env_step=step)
             bar.update(num_episodes - running - bar.n)
 
-        if num_workers is None:
-            num_workers = planner.settings.evaluation.num_workers
         return evaluate_planner(
             planner,
-            environment,
+            evaluation.environment,
             num_episodes,
-            seed,
-            noise,
+            evaluation.seed,
+            evaluation.noise,
             on_step,
-            num_workers,
+            evaluation.num_workers,
             film,
         )
 
 
 def evaluate_states(
-    planner: Planner,
-    controller: Controller,
-    environment: Environment,
-    num_episodes: int,
-    seed: int,
-    noise: str,
-    label: str,
-    model: InverseDynamicsModel | None = None,
-    film: Film | None = None,
+    planner: Planner, evaluation: Evaluation, label: str, film: Film | None = None
 ) -> StateResults:
     """:func:`evaluate_controlled` with a progress bar of steps."""
     with tqdm(desc=label, unit="step") as bar:
         return evaluate_controlled(
             planner,
-            controller,
-            environment,
-            num_episodes,
-            seed,
-            model=model,
-            noise=noise,
+            evaluation.controller,
+            evaluation.environment,
+            evaluation.num_episodes,
+            evaluation.seed,
+            model=evaluation.inverse_dynamics,
+            noise=evaluation.noise,
             on_step=lambda step, running: bar.update(),
             film=film,
         )
@@ -85,78 +204,46 @@ def changed_controller(controller: Controller, **changes: Any) -> Controller:
     return dataclasses.replace(controller, **given)
 
 
-def evaluation_name(planner: Planner, noise: str, target_rank: float | None) -> str:
-    """Of the files of an evaluation: the options that are not the usual ones."""
-    name = f"{planner.stage}_{planner.num_steps}steps"
-    if noise != "each_step":
-        name += f"_noise_{noise}"
-    if planner.num_candidates > 1:
-        name += f"_{planner.num_candidates}candidates"
-    if planner.precision != "float32":
-        name += f"_{planner.precision}"
-    if planner.temperature != 1.0 and planner.is_random:
-        name += f"_temperature{planner.temperature:g}"
-    if target_rank is not None:
-        name += f"_rank{target_rank:g}"
-    return name
-
-
 def evaluate_to_files(
-    planner: Planner,
-    folder: Path,
-    environment: Environment,
-    num_episodes: int | None = None,
-    seed: int | None = None,
-    noise: str | None = None,
-    *,
-    target_rank: float | None = None,
-    num_workers: int | None = None,
-    controller: Controller | None = None,
-    model: InverseDynamicsModel | None = None,
-    num_videos: int = 0,
+    planner: Planner, evaluation: Evaluation, folder: Path, num_videos: int = 0
 ) -> dict[str, Any]:
     """Evaluates a planner; writes NAME.npz (raw returns) and NAME.json (statistics).
 
     Args:
       planner: of actions or of states.
-      folder: of the two files.
-      environment: what to make.
-      num_episodes: if not the planner's settings'.
-      seed: of the first reset, if not the planner's settings'.
-      noise: ``each_step`` or ``each_episode``, if not the planner's settings'.
-      target_rank: the one that the planner was loaded with, for the files' name.
-      num_workers: of a planner of actions, if not the planner's settings'.
-      controller: of a planner of states, what follows its plans.
-      model: inverse dynamics, for the controller that has them.
-      num_videos: films of the first episodes, NAME_episodeE.mp4.
+      evaluation: of what.
+      folder: of the two files, named by :func:`results_path`.
+      num_videos: films of the first episodes beside them, NAME_episodeE.mp4.
 
     Returns:
       The statistics.
+
+    Raises:
+      DataError: the files cannot be written, found before the first episode.
+      ConfigError: the environment cannot be made, or is not the data's.
     """
-    options = planner.settings.evaluation
-    num_episodes = num_episodes or options.num_episodes
-    seed = options.seed if seed is None else seed
-    noise = noise or options.noise
-    name = evaluation_name(planner, noise, target_rank)
-    chosen = environment, num_episodes, seed, noise, name
-    about, film = {}, Film(min(num_videos, num_episodes)) if num_videos else None
+    path = results_path(planner, evaluation, folder)
+    raw, statistics = with_ending(path, ".npz"), with_ending(path, ".json")
+    check_writable(raw, statistics)
+    environment, about = evaluation.environment, {}
+    check_environment(environment, planner.dims)
+    film = Film(min(num_videos, evaluation.num_episodes)) if num_videos else None
     if planner.dims.plans_states:
-        controller = controller or planner.settings.controller
-        found = evaluate_states(planner, controller, *chosen, model, film)
-        results, about = found.episodes, _about_states(found, controller)
-        name += f"_{controller.kind}_gain{gain_text(controller.gain_position)}"
-        name += f"_replan{controller.replan_every or 0}"
+        found = evaluate_states(planner, evaluation, path.name, film)
+        results, about = found.episodes, _about_states(found, evaluation.controller)
     else:
-        results = evaluate_actions(planner, *chosen, num_workers, film)
-    save_results(folder / f"{name}.npz", results)
+        results = evaluate_actions(planner, evaluation, path.name, film)
+    save_results(raw, results)
     summary = summarize(results, environment)
-    summary |= {"nfe": planner.nfe, "environment": environment.id, "seed": seed}
-    summary |= {"noise": noise, "num_candidates": planner.num_candidates, **about}
+    summary |= {"nfe": planner.nfe, "environment": environment.id}
+    summary |= {"seed": evaluation.seed, "noise": evaluation.noise}
+    summary |= {"num_candidates": planner.num_candidates, **about}
     summary |= {"precision": planner.precision, "temperature": planner.temperature}
-    write_json(folder / f"{name}.json", summary)
+    summary["asked"] = asked(planner, evaluation)
+    write_json(statistics, summary)
     if film is not None:
-        found = write_videos(film, environment, results.seeds, folder / name)
-        summary["videos"] = [str(path) for path in found]
+        found = write_videos(film, environment, results.seeds, path)
+        summary["videos"] = [str(video) for video in found]
     return summary
 
 

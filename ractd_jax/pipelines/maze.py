@@ -15,8 +15,13 @@ from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import save_results
 from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.evaluation.state_rollout import save_state_results
-from ractd_jax.files import write_json
-from ractd_jax.pipelines.evaluations import evaluate_states
+from ractd_jax.files import check_writable, with_ending, write_json
+from ractd_jax.pipelines.evaluations import (
+    evaluate_states,
+    results_name,
+    results_path,
+    usual_evaluation,
+)
 from ractd_jax.pipelines.maze_entries import MazeEntry, additions, samplers
 from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
@@ -51,6 +56,7 @@ def run_maze(
     Returns:
       The maze's results, for :func:`maze_report.format_tables`; none of `train_only`.
     """
+    check_writable(workdir / "training.json", workdir / "evaluation" / "any.json")
     settings = prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     dims = dimensions(settings, dataset)
@@ -137,13 +143,7 @@ class _Waypoints:
 
 
 def _evaluate_entry(entry: MazeEntry, settings: Settings, workdir: Path) -> dict:
-    """The row of an entry; evaluated unless that is done for as many episodes."""
-    path = workdir / "evaluation" / f"{entry.file}.json"
-    options = settings.evaluation
-    if path.exists():
-        row = json.loads(path.read_text())
-        if row["episodes"] == options.num_episodes:
-            return row
+    """The row of an entry; evaluated unless that is done."""
     planner = ractd_jax.load_planner(
         workdir / entry.model,
         num_steps=entry.steps or None,
@@ -153,23 +153,29 @@ def _evaluate_entry(entry: MazeEntry, settings: Settings, workdir: Path) -> dict
     model = None
     if entry.controller.kind == "inverse_dynamics":
         model = load_inverse_dynamics(workdir / "inverse_dynamics")
-    found = evaluate_states(
+    options = settings.evaluation
+    evaluation = usual_evaluation(
         planner,
-        entry.controller,
         settings.environment,
-        options.num_episodes,
-        options.seed,
-        options.noise,
-        f"{workdir.name}: {entry.label}",
-        model,
+        num_episodes=options.num_episodes,
+        seed=options.seed,
+        noise=options.noise,
+        controller=entry.controller,
+        inverse_dynamics=model,
     )
-    save_state_results(path.with_suffix(".npz"), found)
+    path = results_path(planner, evaluation, workdir / "evaluation")
+    raw, path = with_ending(path, ".npz"), with_ending(path, ".json")
+    if path.exists():
+        return json.loads(path.read_text())
+    check_writable(raw, path)
+    found = evaluate_states(planner, evaluation, f"{workdir.name}: {entry.label}")
+    save_state_results(raw, found)
     row = summarize(found.episodes, settings.environment) | {
         "nfe": planner.nfe,
         "reached_share": float(found.reached.mean()),
         "collided_share": float(found.collided.mean()),
         "plans": len(found.collided),
-        "entry": {**entry._asdict(), "controller": vars(entry.controller)},
+        "entry": entry.to_dict(),
     }
     write_json(path, row)
     return row
@@ -185,7 +191,10 @@ def _evaluate_behaviour(settings: Settings, workdir: Path, dims) -> dict:
         settings.environment,
         options.seed + np.arange(options.num_episodes),
     )
-    save_results(workdir / "evaluation" / "behaviour.npz", found)
+    about = {"environment": settings.environment.id, "seed": options.seed}
+    about |= {"num_episodes": options.num_episodes}
+    parts = f"behaviour_{options.num_episodes}episodes_seed{options.seed}"
+    save_results(workdir / "evaluation" / f"{results_name([parts], about)}.npz", found)
     return summarize(found, settings.environment) | {
         "nfe": 0,
         "reached_share": float(task.success(found.returns).mean()),

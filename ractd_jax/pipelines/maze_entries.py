@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ractd_jax.planning.controllers import gain_text
 from ractd_jax.settings import Controller, Settings
 
 
@@ -27,12 +26,9 @@ class MazeEntry(NamedTuple):
     candidates: int = 1
     controller: Controller = Controller()
 
-    @property
-    def file(self) -> str:
-        parts = [self.model, f"{self.steps}steps", f"{self.candidates}candidates"]
-        options = self.controller
-        parts += [options.kind, f"gain{gain_text(options.gain_position)}"]
-        return "_".join([*parts, f"replan{options.replan_every or 0}"])
+    def to_dict(self) -> dict:
+        """As it stands beside its results, in the form that JSON gives back."""
+        return {**self._asdict(), "controller": dataclasses.asdict(self.controller)}
 
 
 def samplers(settings: Settings) -> list[MazeEntry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jax
@@ -10,7 +11,8 @@ import numpy as np
 import ractd_jax
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import DataError
-from ractd_jax.pipelines.maze_entries import samplers
+from ractd_jax.files import check_writable, with_ending
+from ractd_jax.pipelines.maze_entries import MazeEntry, samplers
 from ractd_jax.planning import Planner
 from ractd_jax.planning.denoising import denoising_path
 from ractd_jax.reports.maze_pictures import (
@@ -44,13 +46,13 @@ def draw_maze(
     Raises:
       DataError: it has not been evaluated.
     """
+    files = [with_ending(output, f"_{kind}.png") for kind in ("plans", "denoising")]
+    check_writable(*files)
     student = ractd_jax.load_planner(workdir / "ractd")
     found = _load_evaluations(workdir / "evaluation", student.settings)
     steps = student.settings.diffusion.num_scales - 1
     teacher = ractd_jax.load_planner(workdir / "teacher", num_steps=steps)
     shown = _far_starts(found["RACTD"], num_starts)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    files = [output.with_name(f"{output.name}_{k}.png") for k in ("plans", "denoising")]
     rows, radius = _rows(teacher, found, shown), teacher.settings.reward.goal_radius
     draw_plans(files[0], maze_map(maze), rows, radius)
     start, goal = (
@@ -118,16 +120,22 @@ def _load_evaluations(
     for title, model in _COLUMNS.items():
         # Of the DDPM model, the first: the run of all its steps.
         entry = next(e for e in samplers(settings) if e.model == model)
-        file = folder / f"{entry.file}.npz"
-        if not file.exists():
-            raise DataError(
-                file,
-                expected="an evaluation by experiments.maze_table",
-                found="no file",
-            )
-        with np.load(file, allow_pickle=False) as stored:
+        with np.load(_newest_of(folder, entry), allow_pickle=False) as stored:
             found[title] = dict(stored)
     return found
+
+
+def _newest_of(folder: Path, entry: MazeEntry) -> Path:
+    """The raw results of the newest evaluation of an entry."""
+    rows = sorted(folder.glob("*.json"), key=lambda file: -file.stat().st_mtime)
+    for file in rows:
+        if json.loads(file.read_text()).get("entry") == entry.to_dict():
+            return file.with_suffix(".npz")
+    raise DataError(
+        folder,
+        expected=f"an evaluation of {entry.label!r} by experiments.maze_table",
+        found="none",
+    )
 
 
 def _far_starts(evaluation: dict[str, np.ndarray], number: int) -> np.ndarray:

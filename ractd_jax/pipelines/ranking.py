@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 from ractd_jax.data.episodes import return_to_go
 from ractd_jax.data.ranking import preferred_share, rank_within
 from ractd_jax.data.sources import OfflineDataset, load_resolved
-from ractd_jax.files import write_json
+from ractd_jax.files import check_writable, write_json
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines import trainings
+from ractd_jax.pipelines.benchmark import asked_settings, check_same_settings
 from ractd_jax.recording.behaviour import PolicySnapshots, load_packaged_snapshots
 from ractd_jax.recording.rollouts import mixture, parts_of_episodes
 from ractd_jax.settings import Settings
@@ -103,15 +105,34 @@ def rank_ratings(settings: Settings, dataset: OfflineDataset, workdir: Path) -> 
     return found
 
 
+def is_ranked(path: Path, settings: Settings) -> bool:
+    """Whether :func:`rank_cell` has written `path` for these settings.
+
+    Raises:
+      ConfigError: it has, for others.
+    """
+    if not path.exists():
+        return False
+    before = json.loads(path.read_text())["about"].get("settings")
+    check_same_settings(path, before, asked_settings(settings))
+    return True
+
+
 def rank_cell(settings: Settings, workdir: Path, path: Path) -> None:
-    """Trains what :func:`rank_ratings` ranks, unless it is there, and ranks it."""
+    """Trains what :func:`rank_ratings` ranks, unless it is there, and ranks it.
+
+    Raises:
+      DataError: `path` cannot be written.
+    """
+    check_writable(path)
+    asked = asked_settings(settings)
     settings = trainings.prepare_dataset(settings, workdir)
     settings, dataset = load_resolved(settings)
     folder = workdir / settings.task / f"seed_{settings.seed}"
     seconds = trainings.train_all(RATINGS.values(), settings, dataset, folder)
     about = {**machine(), "commit": commit(), "seconds": seconds}
     about |= {"steps": settings.critic.num_steps}
-    about |= {"critic": dataclasses.asdict(settings.critic)}
+    about |= {"critic": dataclasses.asdict(settings.critic), "settings": asked}
     ranks = rank_ratings(settings, dataset, folder)
     write_json(
         path,

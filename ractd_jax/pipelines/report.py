@@ -13,7 +13,7 @@ from ractd_jax.data.sources import (
 )
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.files import write_json
+from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
 from ractd_jax.pipelines.trainings import Entry
@@ -31,6 +31,8 @@ from ractd_jax.reports.report import (
 from ractd_jax.settings import Settings
 from ractd_jax.tasks.environments import check_environment
 from ractd_jax.training.stages import dimensions
+
+_FILES = ("report.json", "report.md", "report.html", "returns.png", "curves.png")
 
 
 def run_pipeline(
@@ -50,13 +52,15 @@ def run_pipeline(
 
     Raises:
       ConfigError: plans of states, which this pipeline does not run.
-      DataError: the data has no rewards, or cannot be read.
+      DataError: the data has no rewards, or cannot be read, or the results cannot be
+        written.
     """
     if settings.plan.kind != "actions":
         raise ConfigError(
             "config.plan.kind: expected 'actions' here (experiments.maze_table runs "
             f"plans of states), found {settings.plan.kind!r}"
         )
+    check_writable(*(workdir / name for name in (*_FILES, "evaluation/any.npz")))
     if is_first_process():
         trainings.prepare_dataset(settings, workdir)
     wait_for_all("dataset")
@@ -180,7 +184,7 @@ def _write_report(workdir: Path, settings: Settings, report, returns, results) -
     tables = [format_table(rows(report)) for rows in (table_rows, fidelity_rows)]
     text = "\n\n".join([before, tables[0], *after, tables[1]]) + "\n"
     images = "".join(f"\n![{path.stem}]({path.name})\n" for path in pictures)
-    (workdir / "report.md").write_text(text + images)
+    write_text(workdir / "report.md", text + images)
     page = format_html(settings.task, before, report, after, pictures)
-    (workdir / "report.html").write_text(page)
+    write_text(workdir / "report.html", page)
     return text

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from absl import logging
 
-from ractd_jax.files import write_json
+import ractd_jax
+from ractd_jax.files import check_writable, with_ending, write_json, write_text
+from ractd_jax.pipelines.evaluations import results_path, usual_evaluation
 from ractd_jax.tables import markdown_table
 
 # Name -> (members, pessimism); None is the config's own.
@@ -73,6 +75,7 @@ def run_table(
     jobs: int,
     train: Sequence[str],
     evaluate: Sequence[str],
+    num_episodes: int,
 ) -> str:
     """Trains and evaluates the cells that are not finished, and writes their table.
 
@@ -83,13 +86,17 @@ def run_table(
       jobs: cells at a time; on Linux each is pinned to its own share of the cores.
       train: command that trains a student, without the cell's own flags.
       evaluate: command that evaluates one.
+      num_episodes: of each evaluation.
 
     Returns:
       The table in Markdown.
 
     Raises:
+      DataError: the table cannot be written.
       RuntimeError: a command failed.
     """
+    check_writable(*(with_ending(output, ending) for ending in (".json", ".md")))
+    evaluate = [*evaluate, f"--num_episodes={num_episodes}"]
     free = queue.SimpleQueue()
     for share in _core_shares(jobs):
         free.put(share)
@@ -97,7 +104,12 @@ def run_table(
     def job(cell):
         share = free.get()
         try:
-            return _run_cell(cell, workdir / cell.label, train, evaluate, share)
+            folder = workdir / cell.label
+            _train_cell(cell, folder, train, share)
+            results = _results_of(folder, num_episodes)
+            if not results.exists():
+                _run([*evaluate, f"--checkpoint={folder}"], folder, share)
+            return _row_of(cell, folder, results)
         finally:
             free.put(share)
 
@@ -111,19 +123,32 @@ def run_table(
     return format_rows(list(rows.values()))
 
 
-def _run_cell(cell: RewardCell, folder: Path, train, evaluate, cores) -> dict:
-    """The row of a cell, trained and evaluated unless that is done."""
+def _train_cell(cell: RewardCell, folder: Path, train, cores) -> None:
+    """Trains the student of a cell, unless that is done."""
     _run([*train, *cell.overrides, f"--workdir={folder}"], folder, cores)
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     config = json.loads((folder / "config.json").read_text())
-    if last["step"] < config["student"]["num_steps"]:
+    if _last_metrics(folder)["step"] < config["student"]["num_steps"]:
         raise RuntimeError(f"{folder}: the training was stopped; run this again")
-    results = folder / "evaluation/student_1steps.json"
-    if not results.exists():
-        _run([*evaluate, f"--checkpoint={folder}"], folder, cores)
+
+
+def _last_metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def _results_of(folder: Path, num_episodes: int) -> Path:
+    """Where experiments.evaluate puts the statistics of a cell's student."""
+    planner = ractd_jax.load_planner(folder)
+    evaluation = usual_evaluation(planner, num_episodes=num_episodes)
+    return with_ending(
+        results_path(planner, evaluation, folder / "evaluation"), ".json"
+    )
+
+
+def _row_of(cell: RewardCell, folder: Path, results: Path) -> dict:
     summary = json.loads(results.read_text())
     logging.info("%s: score %.1f", cell.label, summary["score_mean"])
-    reward = {k: v for k, v in last.items() if k.startswith("reward/")}
+    last = _last_metrics(folder).items()
+    reward = {name: value for name, value in last if name.startswith("reward/")}
     about = {"weight": cell.weight, "members": cell.members, "input": cell.kind}
     return {**about, **summary, **reward}
 
@@ -138,8 +163,8 @@ def _run(command: Sequence[str], folder: Path, cores: set[int]) -> None:
 
 
 def _save(output: Path, rows: list[dict]) -> None:
-    write_json(output.with_suffix(".json"), rows)
-    output.with_suffix(".md").write_text(format_rows(rows))
+    write_json(with_ending(output, ".json"), rows)
+    write_text(with_ending(output, ".md"), format_rows(rows))
 
 
 def _core_shares(jobs: int) -> list[set[int]]:

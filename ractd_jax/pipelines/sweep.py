@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +20,7 @@ from ractd_jax.planning import Planner
 from ractd_jax.reports.results_writer import ResultsWriter, result_row
 from ractd_jax.settings import Settings, from_mapping, to_dict
 from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.storage.workdir import NAMES
 from ractd_jax.training.grid import Grid, member_settings
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.sweep import train_grid
@@ -47,16 +50,19 @@ def run_sweep(
       [M] whether each member is still finite.
 
     Raises:
-      ConfigError: `workdir` holds another sweep.
+      ConfigError: `workdir` holds another sweep, or evaluations of other numbers of
+        episodes.
+      DataError: the results cannot be written there.
     """
     members = grid.members
-    _check_same_sweep(stage, settings, members, workdir)
     results = ResultsWriter(workdir)
     episodes = settings.evaluation.num_episodes
     if num_episodes is not None:
         episodes = num_episodes
     if stage.name == "reward":
         episodes = 0
+    _check_same_episodes(results, episodes, workdir)
+    _check_same_sweep(stage, settings, members, workdir)
 
     def on_checkpoint(step, states, finite):
         if episodes and not all(results.has(m.name, step) for m in members):
@@ -72,6 +78,16 @@ def run_sweep(
     return finite
 
 
+def _check_same_episodes(results: ResultsWriter, episodes: int, workdir) -> None:
+    others = results.episodes() - {episodes}
+    if episodes and others:
+        raise ConfigError(
+            f"--num_episodes: {workdir} holds evaluations of "
+            f"{', '.join(map(str, sorted(others)))} episodes: expected as many, or "
+            f"another --workdir, found {episodes}"
+        )
+
+
 def _check_same_sweep(stage, settings, members, workdir) -> None:
     about = {
         "stage": stage.name,
@@ -79,12 +95,21 @@ def _check_same_sweep(stage, settings, members, workdir) -> None:
         "members": [member._asdict() for member in members],
     }
     path = workdir / "sweep.json"
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(about)):
+    if path.exists() and _compared(json.loads(path.read_text())) != _compared(about):
         raise ConfigError(
             f"{workdir} holds another sweep ({path.name} differs): use another "
             "--workdir, or remove this one"
         )
     write_json(path, about)
+
+
+def _compared(about: Mapping[str, Any]) -> dict[str, Any]:
+    """In the form of JSON, without the names of the data: its content is compared."""
+    found = json.loads(json.dumps(about))
+    for name in NAMES:
+        section, _, field = name.partition(".")
+        found["settings"][section].pop(field, None)
+    return found
 
 
 def _planner_of(stage, settings: Settings, params) -> Planner:

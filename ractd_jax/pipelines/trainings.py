@@ -15,7 +15,12 @@ from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
-from ractd_jax.pipelines.evaluations import evaluate_actions
+from ractd_jax.files import check_writable, with_ending
+from ractd_jax.pipelines.evaluations import (
+    evaluate_actions,
+    results_path,
+    usual_evaluation,
+)
 from ractd_jax.planning import Planner
 from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.settings import Settings, from_mapping
@@ -326,26 +331,17 @@ def evaluate_entry(
       workdir: folder of the pipeline.
     """
     options = settings.evaluation
-    noise = entry.noise or options.noise
-    parts = [
-        entry.training,
-        f"{planner.num_steps}steps",
-        f"temperature{planner.temperature:g}",
-        f"{options.num_episodes}episodes",
-        f"seed{options.seed}",
-    ]
-    parts += [f"noise_{noise}"] if noise != "each_step" else []
-    if planner.num_candidates > 1:
-        parts += [f"best_of_{planner.num_candidates}", entry.reward or "own_reward"]
-    path = workdir / "evaluation" / f"{'_'.join(parts)}.npz"
+    evaluation = usual_evaluation(
+        planner,
+        settings.environment,
+        num_episodes=options.num_episodes,
+        seed=options.seed,
+        noise=entry.noise or options.noise,
+        num_workers=options.num_workers,
+    )
+    folder = workdir / "evaluation"
+    path = with_ending(results_path(planner, evaluation, folder), ".npz")
     if not path.exists():
-        found = evaluate_actions(
-            planner,
-            settings.environment,
-            options.num_episodes,
-            options.seed,
-            noise,
-            label,
-        )
-        save_results(path, found)
+        check_writable(path)
+        save_results(path, evaluate_actions(planner, evaluation, label))
     return load_results(path)

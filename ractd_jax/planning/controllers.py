@@ -108,11 +108,6 @@ def pursuit(
     return act
 
 
-def gain_text(gain: float | None) -> str:
-    """A gain as it stands in file names."""
-    return "_default" if gain is None else f"{gain:g}"
-
-
 def make_controller(
     settings: Settings,
     model: InverseDynamicsModel | None = None,

@@ -8,11 +8,12 @@ import numpy as np
 
 from ractd_jax import diffusion
 from ractd_jax.diffusion import guidance
+from ractd_jax.inputs import checked_key, fixed_numerics
 from ractd_jax.planning.planner import Planner
 
 
 def denoising_path(
-    planner: Planner, observation: np.ndarray, key: jax.Array, num_shown: int
+    planner: Planner, observation: np.ndarray, key: jax.typing.ArrayLike, num_shown: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points on the path that leads to ``planner.plan(observation[None], key)``.
 
@@ -44,17 +45,18 @@ def denoising_path(
     num_points = planner.num_steps + 1
     if not 2 <= num_shown <= num_points:
         raise ValueError(f"num_shown must be in 2..{num_points}, not {num_shown}")
+    key = checked_key(key, 1)
     if key.ndim:
         raise ValueError(f"key: expected one key, found shape {list(key.shape)}")
     method = planner.method
     sigmas = diffusion.karras_sigmas(num_points, method.edm)
     condition = planner.condition(np.asarray(observation)[None])
     # As Planner.plan draws it: a key for each observation, then for its candidates.
-    x_init = jax.random.normal(
-        jax.random.split(key, 1)[0], (1, *planner.dims.plan_shape)
-    )
-    points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
-    points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
+    with fixed_numerics():
+        key = jax.random.split(key, 1)[0]
+        x_init = jax.random.normal(key, (1, *planner.dims.plan_shape))
+        points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
+        points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
     shown = _spread(np.asarray(sigmas), method.edm.sigma_data, num_shown)
     normalizer = (
         planner.observation_normalizer

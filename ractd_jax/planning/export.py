@@ -24,6 +24,7 @@ import ractd_jax
 from ractd_jax import policy
 from ractd_jax.errors import DataError
 from ractd_jax.files import write_bytes
+from ractd_jax.inputs import KEY_IMPL
 from ractd_jax.planning.planner import Planner
 from ractd_jax.settings import to_dict
 from ractd_jax.storage.checkpoint import StoredModel
@@ -151,6 +152,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.precision,
         planner.temperature,
         planner.guidance,
+        planner.source,
     ).plan_fn
 
 
@@ -174,7 +176,7 @@ def _export_program(planner: Planner, arrays, places, tree) -> export.Exported:
 
     def plan(arrays, observations, key_data):
         weights = jax.tree.unflatten(tree, [arrays[place] for place in places])
-        keys = jax.random.wrap_key_data(key_data, impl=policy.KEY_IMPL)
+        keys = jax.random.wrap_key_data(key_data, impl=KEY_IMPL)
         return jax.lax.platform_dependent(weights, observations, keys, **forms)
 
     (batch,) = export.symbolic_shape("b")
@@ -219,7 +221,7 @@ def _metadata(planner: Planner, exported: export.Exported) -> dict[str, Any]:
         "dimensions": dataclasses.asdict(planner.dims),
         "inputs": {
             "observations": _array(observations, "as the environment returns them"),
-            "key_data": _array(key_data, f"of {policy.KEY_IMPL} keys"),
+            "key_data": _array(key_data, f"of {KEY_IMPL} keys"),
         },
         "outputs": {"plans": _array(plans, unit)},
         "normalizers": {

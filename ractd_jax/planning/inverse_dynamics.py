@@ -23,10 +23,12 @@ class InverseDynamicsModel:
     Attributes:
       action_fn: jitted.
       stride: environment steps between the two observations.
+      sha256: digest of its checkpoint.
     """
 
     action_fn: Callable[[jax.Array, jax.Array], jax.Array]
     stride: int
+    sha256: str = ""
 
     def __call__(
         self, observations: jax.Array, next_observations: jax.Array
@@ -62,4 +64,4 @@ def load_inverse_dynamics(
         normalizer_from_dict(normalizers["actions"]),
     )
     stride = stored.metadata["settings"]["inverse_dynamics"]["stride"]
-    return InverseDynamicsModel(jax.jit(action_fn), stride)
+    return InverseDynamicsModel(jax.jit(action_fn), stride, stored.sha256)

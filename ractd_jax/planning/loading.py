@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -17,7 +18,7 @@ from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning.planner import Planner
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.storage.checkpoint import StoredModel
-from ractd_jax.storage.trained import load_rating
+from ractd_jax.storage.trained import find_built_on, load_rating
 
 
 def load_planner(
@@ -73,9 +74,10 @@ def load_planner(
         num_steps = method.default_steps(settings)
     if num_candidates is None:
         num_candidates = evaluation.num_candidates
-    rate = None
+    rate, source = None, _source_of(stored, weights)
     if num_candidates > 1:
-        rate = _load_plan_return(stored, reward, settings, num_candidates)
+        rate, model = _load_plan_return(stored, reward, settings, num_candidates)
+        source |= {"reward_directory": str(model.directory), "reward": model.sha256}
     normalizers = {
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
@@ -94,8 +96,16 @@ def load_planner(
         precision,
         evaluation.temperature if temperature is None else temperature,
         guidance,
+        source,
         Bounds(**{name: tuple(values) for name, values in bounds.items()}),
     )
+
+
+def _source_of(stored: StoredModel, weights: str) -> dict[str, Any]:
+    """See :class:`Planner`."""
+    directory = os.path.abspath(stored.directory)
+    found = {"directory": directory, "checkpoint": stored.sha256}
+    return found | {"step": stored.step, "weights": weights}
 
 
 def _method_of(stored: StoredModel, target_rank: float | None):
@@ -120,16 +130,17 @@ def _method_of(stored: StoredModel, target_rank: float | None):
 
 def _load_plan_return(
     planner: StoredModel, directory, settings: Settings, count: int
-) -> PlanReturnFn:
-    """What the `count` candidates of a stored planner are chosen by."""
-    directory = directory or planner.metadata.get("reward", {}).get("directory")
-    if not directory:
+) -> tuple[PlanReturnFn, StoredModel]:
+    """What the `count` candidates of a stored planner are chosen by, and its model."""
+    if not directory and "reward" not in planner.metadata:
         raise CheckpointError(
             f"{planner.directory}: {count} candidates need a reward model to choose "
-            "with: expected its folder (reward), found none"
+            "with: expected its folder (--reward, or reward= of load_planner), found "
+            "none"
         )
+    directory = directory or find_built_on(planner, "reward")
     options = settings.student
-    method, params, _ = load_rating(
+    method, params, model = load_rating(
         directory, settings, planner.metadata, options.num_members
     )
-    return method.plan_return_fn(jax.device_put(params), options.pessimism)
+    return method.plan_return_fn(jax.device_put(params), options.pessimism), model

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ractd_jax.diffusion.guidance import Condition
 from ractd_jax.dimensions import Dimensions
+from ractd_jax.inputs import fixed_numerics
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import Sampler
 from ractd_jax.normalizers import Normalizer
@@ -99,6 +100,10 @@ def make_planning_fn(
     num_candidates = noise_shape[0]
 
     def plan(weights: Any, observations, key, first_only):
+        with fixed_numerics():
+            return _plan(weights, observations, key, first_only)
+
+    def _plan(weights, observations, key, first_only):
         batch = observations.shape[0]
         keys = key if key.ndim else jax.random.split(key, batch)
         noises = jax.vmap(lambda k: jax.random.normal(k, noise_shape))(keys)

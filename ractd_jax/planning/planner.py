@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from ractd_jax.diffusion.guidance import Condition, Guidance
 from ractd_jax.dimensions import Bounds, Dimensions
+from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS, Sampler
 from ractd_jax.normalizers import Normalizer
@@ -21,7 +22,6 @@ from ractd_jax.planning.plan_functions import (
     make_condition_fn,
     make_planning_fn,
 )
-from ractd_jax.policy import check_keys, checked_observations
 from ractd_jax.settings import Settings
 
 PRECISIONS = ("float32", "bfloat16")
@@ -106,6 +106,9 @@ class Planner:
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
         first_only) -> [B, H, D] or [B, D]; pure, and for any B.
       weights: what `plan_fn` takes.
+      source: what it was loaded from: ``directory``, ``checkpoint`` (its digest),
+        ``step``, ``weights`` (ema or raw), ``reward_directory`` and ``reward`` (the
+        digest of the model that chooses); empty where it was not.
     """
 
     def __init__(
@@ -122,10 +125,12 @@ class Planner:
         precision: str = "float32",
         temperature: float = 1.0,
         guidance: Sequence[Guidance] = (),
+        source: Mapping[str, Any] | None = None,
         action_bounds: Bounds = Bounds(),  # noqa: B008
     ):
         _check_options(stage, num_candidates, precision, guidance)
         self.guidance = tuple(guidance)
+        self.source = dict(source or {})
         self.settings = settings
         self.dims = dims
         self.stage = stage
@@ -142,10 +147,12 @@ class Planner:
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
         self.action_bounds = action_bounds
-        sampler = self.sampler_of(self.method.network)
+        with fixed_numerics():
+            sampler = self.sampler_of(self.method.network)
+            # Not jitted: its outputs would be copies of all weights, one for each
+            # level.
+            weights = sampler.prepare(self.params)
         self.nfe = sampler.nfe
-        # Not jitted: its outputs would be copies of all weights, one for each level.
-        weights = sampler.prepare(self.params)
         shape = (num_candidates, sampler.num_noises, *dims.plan_shape)
         plan_normalizer = (
             observation_normalizer if dims.plans_states else action_normalizer
@@ -169,6 +176,22 @@ class Planner:
         # Batch size -> packed program, or None where the plain one is used.
         self._programs: dict[int, Any] = {}
 
+    def __reduce__(self):
+        if self.plan_return_fn is not None or self.guidance:
+            raise TypeError(
+                "a planner with candidates or guidance cannot be pickled: call "
+                "load_planner where it is needed, or export it to a file "
+                "(ractd_jax.planning.export)"
+            )
+        params = jax.device_get(self.params)
+        normalizers = self.observation_normalizer, self.action_normalizer
+        sampled = self.num_steps, None, 1, self.precision, self.temperature
+        made_of = self.settings, self.dims, self.stage, params, *normalizers, *sampled
+        return Planner, (*made_of, (), self.source)
+
+    def __deepcopy__(self, memo):
+        return self  # nothing of it changes
+
     @property
     def is_random(self) -> bool:
         """Whether plans depend on noise."""
@@ -187,7 +210,8 @@ class Planner:
         # All batches of many plans share their packed kernels.
         size = min(batch_size * self.num_candidates, _MANY)
         if size not in self._programs:
-            self._programs[size] = self._packed_program(size)
+            with fixed_numerics():
+                self._programs[size] = self._packed_program(size)
         return self._programs[size] or self._many
 
     def _packed_program(self, size: int):
@@ -203,6 +227,8 @@ class Planner:
         return _compiled(self._make_plan_fn(sampler), packed, COMPILER_OPTIONS)
 
     def _plan(self, observations, key, *, first_only):
+        if type(observations) is not np.ndarray:  # inside jit, vmap or grad
+            return self.plan_fn(self.weights, observations, key, first_only)
         plan = self._program(len(observations))
         return plan(observations, key, first_only=first_only)
 
@@ -232,14 +258,16 @@ class Planner:
         """The normalised condition of plans; `observations` as for :meth:`plan`."""
         return self._condition(self._checked_observations(observations))
 
-    def plan(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
+    def plan(self, observations: np.ndarray, key: jax.typing.ArrayLike) -> jax.Array:
         """Samples plans, each the best of `num_candidates` by predicted return.
 
         Args:
           observations: [B, O] in environment units, or [B, h, O] (oldest first) when
             the planner was trained with a history h > 1; [B, O + G], the state and the
             goal, for plans of states.
-          key: one PRNG key, or [B] keys, one for each plan.
+          key: one key, or [B] keys, one for each plan. A key is one of
+            ``jax.random.key``, a uint32 [2] of ``jax.random.PRNGKey``, or an int s,
+            which is ``jax.random.key(s)``; noise is threefry's, whatever JAX's default.
 
         Returns:
           [B, H, A] actions or [B, H, O] states, in environment units.
@@ -249,7 +277,7 @@ class Planner:
         """
         return self._plan(*self._checked(observations, key), first_only=False)
 
-    def act(self, observations: np.ndarray, key: jax.Array) -> jax.Array:
+    def act(self, observations: np.ndarray, key: jax.typing.ArrayLike) -> jax.Array:
         """[B, A]: the first actions of :meth:`plan`, same arguments.
 
         Raises:
@@ -264,8 +292,7 @@ class Planner:
 
     def _checked(self, observations, key):
         observations = self._checked_observations(observations)
-        check_keys(key, len(observations))
-        return observations, key
+        return observations, checked_key(key, len(observations))
 
     def _checked_observations(self, observations):
         return checked_observations(observations, self.dims.observation_shape)

@@ -12,11 +12,11 @@ import importlib.resources
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ractd_jax.errors import DataError
+from ractd_jax.files import completed
 
 _LOG_STD_RANGE = (-20.0, 2.0)
 
@@ -84,9 +84,8 @@ def save_snapshots(path: str | os.PathLike, snapshots: PolicySnapshots) -> None:
         arrays[f"{name}/action_low"] = policy.action_low
         arrays[f"{name}/action_high"] = policy.action_high
     arrays["metadata"] = np.array(json.dumps(snapshots.metadata))
-    temporary = Path(f"{os.fspath(path)}.tmp.npz")
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    with completed(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_snapshots(path: str | os.PathLike) -> PolicySnapshots:

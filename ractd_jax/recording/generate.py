@@ -14,10 +14,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
-from ractd_jax.data.minari_store import has_minari
+from ractd_jax.data.minari_store import default_root, has_minari
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
+from ractd_jax.paths import local_path
 from ractd_jax.recording import point_maze
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
@@ -131,8 +132,7 @@ def generate_dataset(
     recipe = _ENVIRONMENTS[environment][1](environment, kind)
     if hdf5:
         check_writable(hdf5)
-    if root:
-        check_writable(Path(root) / "any")
+    check_writable(Path(local_path(root or default_root(), "root")) / "any")
     if has_minari(name, root):
         raise DataError(
             f"Minari dataset '{name}'",

@@ -10,6 +10,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
+from ractd_jax.files import check_writable
 from ractd_jax.recording.behaviour import (
     PolicySnapshots,
     load_snapshots,
@@ -36,6 +37,7 @@ def rate_snapshots(
     """
     path = Path(path)
     stored = load_snapshots(path)
+    check_writable(path)
     environment_id = stored.metadata["environment"]
     seeds = range(seed, seed + num_episodes)
     jobs = [(environment_id, policy, seeds) for policy in stored.policies.values()]

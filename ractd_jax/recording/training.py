@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import gymnasium
 import numpy as np
 from absl import logging
 
+from ractd_jax.errors import ConfigError
+from ractd_jax.files import check_writable
 from ractd_jax.recording import behaviour
 
 
@@ -57,7 +60,17 @@ def train_behaviour(
       workdir: gets ``returns.jsonl``, the returns of every snapshot.
       output: policy file.
       command: that made it, for the file's metadata.
+
+    Raises:
+      ConfigError: SBX is not installed.
+      DataError: the files cannot be written.
     """
+    if importlib.util.find_spec("sbx") is None:
+        raise ConfigError(
+            "--algorithm: expected the sbx-rl package (pip install "
+            "ractd_jax[behaviour]), found none"
+        )
+    check_writable(output, workdir / "returns.jsonl")
     workdir.mkdir(parents=True, exist_ok=True)
     env = gymnasium.make(options.env)
     steps, policies, returns = [], [], []

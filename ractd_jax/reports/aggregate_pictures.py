@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ractd_jax.files import save_figure
 from ractd_jax.reports import aggregate
 from ractd_jax.reports.aggregate_summary import Groups, scores_of, task_names
 from ractd_jax.reports.member_groups import label_of
@@ -58,7 +59,7 @@ def draw_profiles(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
     axis.set_xlabel("score of the last checkpoint")
     axis.set_ylabel("share of runs above it")
     _legend(figure, axis, "bands: 95% bootstrap over runs, at each score by itself")
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, _DPI)
 
 
 def draw_intervals(path: str | os.PathLike, summary: Mapping) -> None:
@@ -111,7 +112,7 @@ def draw_intervals(path: str | os.PathLike, summary: Mapping) -> None:
         fontsize="small",
         title_fontsize="small",
     )
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, _DPI)
 
 
 def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
@@ -157,7 +158,7 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("score")
     _legend(figure, axes[0], "bands: 95% intervals over training seeds")
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, _DPI)
 
 
 def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) -> None:
@@ -197,7 +198,7 @@ def draw_training(path: str | os.PathLike, groups: Groups, by: Sequence[str]) ->
             title=title,
             title_fontsize="small",
         )
-    figure.savefig(path, dpi=_DPI)
+    save_figure(figure, path, _DPI)
 
 
 def training_curve(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ractd_jax.data.episodes import Episodes
+from ractd_jax.files import save_figure
 from ractd_jax.reports import maze_cells as cells
 from ractd_jax.reports.maze_cells import GAP, LINE
 from ractd_jax.tasks.maze_map import MazeMap, crosses_wall
@@ -98,7 +99,7 @@ def draw_plans(
             start = _row_start(cell, [other[r] for other in columns])
             _draw_cell(axis, maze, cell, start, goal_radius, one_line)
     page.add_legend(entries, legend_columns)
-    page.figure.savefig(path, dpi=_DPI)
+    save_figure(page.figure, path, _DPI)
 
 
 def draw_denoising(
@@ -166,7 +167,7 @@ def draw_denoising(
         page.add_heading(text, group[0], group[-1] + width)
         for left in group[1:]:
             page.add_arrow(left - 0.95 * gap, left - 0.05 * gap, top + height / 2)
-    page.figure.savefig(path, dpi=_DPI)
+    save_figure(page.figure, path, _DPI)
 
 
 def data_plans(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ractd_jax.evaluation.results import EpisodeResults
+from ractd_jax.files import save_figure
 from ractd_jax.reports.statistics import (
     bootstrap_interval,
     normalized_score,
@@ -213,7 +214,7 @@ def draw_curves(
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize="small", ncols=len(names))
     axes[-1].set_xlabel("optimiser step")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, 120)
 
 
 def draw_returns(
@@ -241,4 +242,4 @@ def draw_returns(
         axis.set_yticks([])
         axis.spines[["top", "right", "left"]].set_visible(False)
     axes[-1].set_xlabel("score of the true return (dotted: split of the two modes)")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, 120)

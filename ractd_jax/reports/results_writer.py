@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ractd_jax.evaluation.results import save_arrays
-from ractd_jax.files import write_text
+from ractd_jax.files import check_writable, write_text
 from ractd_jax.reports.results_table import RETURNS, ROWS
 from ractd_jax.reports.statistics import normalized_score
 from ractd_jax.settings import Settings
@@ -61,11 +61,15 @@ class ResultsWriter:
     """Writes results.jsonl and returns.npz of a folder, each row once.
 
     Rows that the folder already has are kept.
+
+    Raises:
+      DataError: the two files cannot be written.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self._rows_path = Path(folder) / ROWS
         self._returns_path = Path(folder) / RETURNS
+        check_writable(self._rows_path, self._returns_path)
         self._rows, self._returns = {}, {}
         if self._returns_path.exists():
             with np.load(self._returns_path, allow_pickle=False) as stored:
@@ -77,6 +81,10 @@ class ResultsWriter:
 
     def has(self, name: str, step: int) -> bool:
         return f"{name}@{step}" in self._rows
+
+    def episodes(self) -> set[int]:
+        """Numbers of episodes that the rows are of."""
+        return {row["num_episodes"] for row in self._rows.values() if row["finite"]}
 
     def add(self, row: dict[str, Any], returns: np.ndarray | None) -> None:
         """Takes a :func:`result_row` and its raw returns."""

@@ -27,6 +27,7 @@ from ractd_jax.settings.tree import (
     from_mapping,
     is_optional,
     to_dict,
+    with_absolute_paths,
 )
 
 __all__ = [
@@ -46,13 +47,12 @@ __all__ = [
     "Run",
     "Settings",
     "Steering",
-    "Steering",
     "Student",
-    "Td3Bc",
     "Td3Bc",
     "Teacher",
     "differences",
     "from_mapping",
     "is_optional",
     "to_dict",
+    "with_absolute_paths",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.settings.options import option, section
+from ractd_jax.settings.options import option, section, seed_option
 
 
 @section
@@ -64,12 +64,16 @@ class Dataset:
         "", "Minari id, or several separated by commas, when source is minari."
     )
     root: str = option(
-        "", "Folder of Minari datasets; empty takes Minari's own default."
+        "",
+        "Folder of Minari datasets; empty takes Minari's own default.",
+        is_path=True,
     )
     download: bool = option(
         True, "Whether to download a Minari dataset that is not in the root."
     )
-    path: str = option("", "File, or folder of lerobot, when source is not minari.")
+    path: str = option(
+        "", "File, or folder of lerobot, when source is not minari.", is_path=True
+    )
     observation_keys: str = option(
         "",
         "Parts of an observation, separated by commas, in their order, when source is "
@@ -122,6 +126,7 @@ class Dataset:
         "",
         "Workdir of a critic (--stage=critic); advantage and both take its advantages "
         "in place of the return-to-go's.",
+        is_path=True,
     )
     observation_normalizer: str = option(
         "minmax",
@@ -146,7 +151,7 @@ class Dataset:
         "Transitions that experiments.generate_dataset and the pipeline record.",
         positive=True,
     )
-    seed: int = option(0, "Seed of the recording.")
+    seed: int = seed_option(0, "Seed of the recording.")
 
 
 @section

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.paths import local_path
 
 _INFINITY = float("inf")
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Option:
       minimum: the smallest value; None for no range.
       maximum: the largest value, where there is a minimum.
       below: the bound that values stay under, where there is a minimum.
+      is_path: whether it is a local path, in which ``~`` is expanded.
     """
 
     text: str
@@ -32,10 +35,13 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     below: float | None = None
+    is_path: bool = False
 
     @property
     def limits(self) -> str:
         """Choices or range in words; empty where there are none."""
+        if self.is_path:
+            return "a local path"
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         ends = []
@@ -44,17 +50,19 @@ class Option:
         elif self.minimum is not None:
             ends.append(f">= {self.minimum:g}")
         if self.maximum is not None:
-            ends.append(f"<= {self.maximum:g}")
+            ends.append(f"<= {self.maximum:.10g}")
         elif self.below is not None:
             ends.append(f"< {self.below:g}")
         return " and ".join(ends)
 
-    def check(self, name: str, value: Any) -> None:
-        """Refuses a value of the right type that the field does not take.
+    def checked(self, name: str, value: Any) -> Any:
+        """A value of the right type as the field takes it.
 
         Raises:
-          ConfigError: it names ``config.`` and `name`.
+          ConfigError: it does not take it; names ``config.`` and `name`.
         """
+        if self.is_path:
+            return local_path(value, f"config.{name}")
         if self.choices and value not in self.choices:
             expected = f"{self.choices}"
         elif self.positive and not value > 0:
@@ -62,7 +70,7 @@ class Option:
         elif self.minimum is not None and not self._is_inside(value):
             expected = self._bounds
         else:
-            return
+            return value
         raise ConfigError(f"config.{name}: expected {expected}, found {value!r}")
 
     def _is_inside(self, value) -> bool:
@@ -87,8 +95,8 @@ def option(default: Any, text: str, **limits) -> Any:
     Args:
       default: the field's default.
       text: what the field sets, in one sentence.
-      **limits: ``choices``, ``positive``, ``minimum``, ``maximum`` and ``below`` of
-        :class:`Option`.
+      **limits: ``choices``, ``positive``, ``minimum``, ``maximum``, ``below`` and
+        ``is_path`` of :class:`Option`.
     """
     return dataclasses.field(
         default=default, metadata={"option": Option(text, **limits)}
@@ -118,6 +126,11 @@ def described_tree(settings: Any, name: str = "config") -> Iterator[tuple[str, s
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             yield from described_tree(value, f"{name}.{field.name}")
+
+
+def seed_option(default: int, text: str) -> Any:
+    """A field that is a seed: what JAX, numpy and Gymnasium all take."""
+    return option(default, text, minimum=0, maximum=LARGEST_SEED)
 
 
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(option,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ractd_jax.settings.options import option, section
+from ractd_jax.settings.options import option, section, seed_option
 
 
 @section
@@ -44,7 +44,7 @@ class Evaluation:
     num_episodes: int = option(
         100, "Episodes, one for each environment and seed.", positive=True
     )
-    seed: int = option(
+    seed: int = seed_option(
         10_000, "Seed of the first episode's reset; the others count on."
     )
     teacher_steps: int = option(

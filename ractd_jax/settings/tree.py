@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings.data import Dataset, Environment, Plan
 from ractd_jax.settings.models import Diffusion, Network
-from ractd_jax.settings.options import option, option_of, section
+from ractd_jax.settings.options import option, option_of, section, seed_option
 from ractd_jax.settings.running import Controller, Evaluation, Run
 from ractd_jax.settings.student import Student
 from ractd_jax.settings.trainings import (
@@ -33,7 +34,7 @@ class Settings:
     task: str = option(
         "hopper-medium-expert", "Task name, for folders and for matching checkpoints."
     )
-    seed: int = option(0, "Seed of the training.")
+    seed: int = seed_option(0, "Seed of the training.")
     environment: Environment = Environment()
     dataset: Dataset = Dataset()
     plan: Plan = Plan()
@@ -56,6 +57,18 @@ class Settings:
 def to_dict(settings: Settings) -> dict:
     """Nested plain dicts, with tuples as they are."""
     return dataclasses.asdict(settings)
+
+
+def with_absolute_paths(settings: Any) -> Any:
+    """`settings`, or a section, whose paths mean the same in every working folder."""
+    changes = {}
+    for field in dataclasses.fields(settings):
+        value, described = getattr(settings, field.name), option_of(field)
+        if described is None:
+            changes[field.name] = with_absolute_paths(value)
+        elif described.is_path and value:
+            changes[field.name] = os.path.abspath(value)
+    return dataclasses.replace(settings, **changes)
 
 
 def differences(
@@ -99,7 +112,7 @@ def from_mapping(mapping: Mapping, default=Settings(), prefix: str = ""):  # noq
         else:
             values[key] = _of_type(name, value, hints[key])
             if values[key] is not None:
-                option_of(fields[key]).check(name, values[key])
+                values[key] = option_of(fields[key]).checked(name, values[key])
     return dataclasses.replace(default, **values)
 
 

@@ -18,8 +18,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from ractd_jax.errors import CheckpointError
-from ractd_jax.processes import is_first_process
-from ractd_jax.storage.manifest import find_damage, write_manifest
+from ractd_jax.paths import local_path
+from ractd_jax.processes import check_devices, is_first_process
+from ractd_jax.storage.manifest import find_damage, manifest_digest, write_manifest
 from ractd_jax.storage.state import TrainState
 
 FOLDER = "checkpoints"
@@ -83,7 +84,7 @@ class Checkpointer:
 
         Args:
           state: the state that :meth:`restore` will return.
-          metadata: JSON-able data to save with it.
+          metadata: JSON-able data to save with it; gets ``workdir``, the folder.
           step: the checkpoint's step, where the state holds several trainings.
 
         Raises:
@@ -94,6 +95,8 @@ class Checkpointer:
             name: ocp.args.StandardSave(item) for name, item in _items(state).items()
         }
         step = int(state.step) if step is None else step
+        # What it was built on is then found beside it, wherever the folder moves.
+        metadata = {**metadata, "workdir": str(self._directory.parent)}
         args = ocp.args.Composite(**items, metadata=ocp.args.JsonSave(metadata))
         try:
             self._orbax.save(self._path(step, _SAVING), args=args, force=True)
@@ -211,12 +214,16 @@ class StoredModel:
       metadata: what was saved beside the weights: ``stage``, ``settings``,
         ``normalizers``, ``dimensions`` and the stage's own entries.
       step: the checkpoint's step.
+      sha256: the checkpoint's digest.
 
     Raises:
       CheckpointError: there is no checkpoint, or none that is whole.
+      ConfigError: `directory` is no local path, or JAX has no device.
     """
 
     def __init__(self, directory: str | os.PathLike):
+        check_devices()
+        directory = local_path(directory, "directory")
         self.directory = Path(directory)
         folder = Path(os.path.abspath(directory)) / FOLDER
         if not folder.exists():
@@ -228,6 +235,7 @@ class StoredModel:
             raise CheckpointError(f"{folder}: expected a checkpoint, found none")
         self.step = step
         self._path = folder / str(step)
+        self.sha256 = manifest_digest(self._path)
         self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
         args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
         self.metadata: dict = _read(self._orbax, self._path, args)["metadata"]

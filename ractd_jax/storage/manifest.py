@@ -29,6 +29,11 @@ def write_manifest(folder: Path, step: int) -> None:
     write_text(folder / NAME, _content(step, files))
 
 
+def manifest_digest(folder: Path) -> str:
+    """The digest of everything in a whole checkpoint, from its manifest."""
+    return json.loads((folder / NAME).read_text())["sha256"]
+
+
 def find_damage(folder: Path, step: int) -> str:
     """What is wrong with a checkpoint; empty if it equals what was saved to the byte.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError
 from ractd_jax.methods import Critic, Rating, RewardEnsemble
 from ractd_jax.settings import Settings, from_mapping
-from ractd_jax.storage.checkpoint import StoredModel
+from ractd_jax.storage.checkpoint import FOLDER, StoredModel
 from ractd_jax.storage.workdir import check_same_dataset
 
 # Stages whose models rate plans.
@@ -56,6 +58,43 @@ def load_stage_model(
             expected,
         )
     return stored
+
+
+def reference(stored: StoredModel) -> dict[str, Any]:
+    """What a model keeps of one that it was built on."""
+    directory = os.path.abspath(stored.directory)
+    return {"directory": directory, "step": stored.step, "sha256": stored.sha256}
+
+
+def find_built_on(stored: StoredModel, name: str) -> str:
+    """The folder of a model that `stored` was built on.
+
+    It is where it was, or as far from the folder of `stored` as it was then.
+
+    Args:
+      stored: such as a student.
+      name: such as ``reward``, by which its metadata and a flag know the other.
+
+    Raises:
+      CheckpointError: it is in none of these places.
+    """
+    directory = stored.metadata[name]["directory"]
+    here = Path(os.path.abspath(stored.directory))
+    places = [directory, os.path.abspath(directory)]
+    if before := stored.metadata.get("workdir"):
+        places.append(os.path.normpath(here / os.path.relpath(directory, before)))
+    elif not os.path.isabs(directory):  # of an older checkpoint
+        places += [str(parent / directory) for parent in here.parents]
+    places.append(str(here.parent / Path(directory).name))
+    places = list(dict.fromkeys(places))
+    for place in places:
+        if (Path(place) / FOLDER).is_dir():
+            return place
+    raise CheckpointError(
+        f"{stored.directory}: expected the {name} model that it was trained with, "
+        f"found none in {', '.join(places)}: name its folder (--{name}, or {name}= "
+        "of load_planner)"
+    )
 
 
 def check_same_data(stored: StoredModel, metadata: dict) -> None:

@@ -7,14 +7,21 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
-from ractd_jax.errors import CheckpointError, WorkdirError
+from ractd_jax.errors import CheckpointError, ConfigError, WorkdirError
 from ractd_jax.processes import is_first_process
 
+# Settings that say where something lies whose content is known by a digest.
+NAMES = tuple(
+    f"dataset.{name}" for name in ("source", "id", "root", "path", "download", "critic")
+)
+# (name, before, now) of a setting.
+Change = tuple[str, Any, Any]
 _LOCK = ".lock"
 _HELD = (errno.EAGAIN, errno.EACCES)
 
@@ -114,8 +121,28 @@ def check_same_dataset(
         )
 
 
+def refuse_changes(
+    workdir: Path, changes: Sequence[Change], allow_change: bool
+) -> None:
+    """Raises ConfigError for changes of a folder's config; or warns of them."""
+    changed = "; ".join(
+        f"{name}: {old!r} then, {new!r} now" for name, old, new in changes
+    )
+    if changed and not allow_change:
+        raise ConfigError(
+            f"{workdir} holds a training with another config: {changed}. Use another "
+            "--workdir, remove this one, or go on in it with --allow_config_change"
+        )
+    if changed:
+        logging.warning("%s: the config changes: %s", workdir, changed)
+
+
 def check_resumed(
-    workdir: Path, stored: Mapping | None, now: Mapping, allow_change: bool
+    workdir: Path,
+    stored: Mapping | None,
+    now: Mapping,
+    allow_change: bool,
+    renamed: Sequence[Change] = (),
 ) -> None:
     """Compares the data of a checkpoint to resume with that of the stage.
 
@@ -124,13 +151,29 @@ def check_resumed(
       stored: the checkpoint's metadata.
       now: the stage's metadata.
       allow_change: whether other data is a warning instead of an error.
+      renamed: changes of :data:`NAMES`, which are none if the content is the same.
 
     Raises:
       CheckpointError: the data differs.
+      ConfigError: its name differs, and whether its content does is unknown.
     """
+    before, after = _contents(stored or {}), _contents(now)
+    others = [
+        change
+        for change in renamed
+        if before[change[0]] is None or before[change[0]] != after[change[0]]
+    ]
     try:
         check_same_dataset(workdir, stored or {}, now)
     except CheckpointError as error:
         if not allow_change:
             raise
         logging.warning("%s; continuing anyway", error)
+    refuse_changes(workdir, others, allow_change)
+
+
+def _contents(metadata: Mapping) -> dict[str, str | None]:
+    """Digest of what each of :data:`NAMES` names; None where it was not kept."""
+    critic = metadata.get("windows", {}).get("critic", {})
+    data = metadata.get("dataset", {}).get("sha256")
+    return dict.fromkeys(NAMES, data) | {"dataset.critic": critic.get("sha256")}

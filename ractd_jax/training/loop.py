@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import os
@@ -17,11 +18,17 @@ from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
-from ractd_jax.processes import is_first_process, wait_for_all
+from ractd_jax.processes import check_devices, is_first_process, wait_for_all
 from ractd_jax.settings import Run, differences
 from ractd_jax.storage.checkpoint import Checkpointer
 from ractd_jax.storage.state import TrainState
-from ractd_jax.storage.workdir import check_resumed, training_folder
+from ractd_jax.storage.workdir import (
+    NAMES,
+    Change,
+    check_resumed,
+    refuse_changes,
+    training_folder,
+)
 from ractd_jax.training import parallel
 from ractd_jax.training.calls import agreed, run_calls
 from ractd_jax.training.interruption import Stop, interruptible
@@ -65,7 +72,7 @@ def train(
       Interrupted: SIGTERM or SIGINT came; what was done until then is saved.
       FloatingPointError: a metric is not finite.
     """
-    check_cadence(stage, run)
+    check_run(stage, run)
     workdir = Path(workdir)
     with training_folder(workdir), interruptible() as stop:
         state = _train(stage, run, seed, workdir, allow_config_change, stop)
@@ -84,10 +91,7 @@ def _train(
     stop: Stop,
 ) -> TrainState:
     settings = stage.metadata["settings"]
-    _check_config(workdir, settings, stage.name, allow_config_change)
-    wait_for_all("config")
-    if is_first_process():
-        _write_config(workdir, settings)
+    renamed = _check_config(workdir, settings, stage.name, allow_config_change)
     checkpointer = Checkpointer(workdir, run.keep_checkpoints)
     optimizer = make_optimizer(stage.optimizer, stage.num_steps)
     init = init_fn(stage, seed, optimizer)
@@ -97,10 +101,13 @@ def _train(
     else:
         state = parallel.as_local(state)
         logging.info("%s: resuming from step %d", stage.name, int(state.step))
-        check_resumed(
-            workdir, checkpointer.metadata, stage.metadata, allow_config_change
-        )
+        metadata = checkpointer.metadata, stage.metadata
+        check_resumed(workdir, *metadata, allow_config_change, renamed)
         _check_first_step(workdir, int(state.step), run)
+    # All processes have read the folder's config.
+    wait_for_all("config")
+    if is_first_process():
+        _write_config(workdir, settings)
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
         if is_first_process():
@@ -231,8 +238,18 @@ def _scalars(info: Mapping[str, jax.Array]) -> dict[str, float]:
     return {name: float(value) for name, value in jax.device_get(info).items()}
 
 
-def check_cadence(stage: Stage, run: Run) -> None:
-    """Raises ConfigError when steps, logs or checkpoints do not fall between calls."""
+def check_run(stage: Stage, run: Run) -> None:
+    """Raises ConfigError for what a training would stumble over later.
+
+    That is steps, logs or checkpoints that do not fall between calls, and a logger
+    that is not installed.
+    """
+    if run.wandb and importlib.util.find_spec("wandb") is None:
+        raise ConfigError(
+            "config.run.wandb: expected the wandb package (pip install "
+            "ractd_jax[wandb]), found none"
+        )
+    check_devices()
     cadences = {
         f"config.{stage.name}.num_steps": stage.num_steps,
         "config.run.log_every": run.log_every,
@@ -256,27 +273,24 @@ def _check_first_step(workdir: Path, step: int, run: Run) -> None:
 
 def _check_config(
     workdir: Path, settings: dict, stage: str, allow_change: bool
-) -> None:
-    """Refuses a folder made with another config."""
+) -> list[Change]:
+    """Refuses a folder made with another config.
+
+    Returns:
+      The changes of :data:`NAMES`, for :func:`check_resumed`.
+    """
     path = workdir / "config.json"
-    if path.exists():
-        settings = json.loads(json.dumps(settings))
-        before = _read_config(path)
-        sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
-        changed = [
-            f"{name}: {old!r} then, {new!r} now"
-            for name, old, new in differences(before, settings)
-            if name.split(".")[0] in sections
-        ]
-        if changed and not allow_change:
-            raise ConfigError(
-                f"{workdir} holds a training with another config: "
-                + "; ".join(changed)
-                + ". Use another --workdir, remove this one, or go on in it with "
-                "--allow_config_change"
-            )
-        if changed:
-            logging.warning("%s: the config changes: %s", workdir, "; ".join(changed))
+    if not path.exists():
+        return []
+    settings = json.loads(json.dumps(settings))
+    sections = ("task", "seed", "dataset", "plan", "network", "diffusion", stage)
+    changes = [
+        change
+        for change in differences(_read_config(path), settings)
+        if change[0].split(".")[0] in sections
+    ]
+    refuse_changes(workdir, [c for c in changes if c[0] not in NAMES], allow_change)
+    return [change for change in changes if change[0] in NAMES]
 
 
 def _write_config(workdir: Path, settings: dict) -> None:

@@ -23,7 +23,7 @@ from ractd_jax.training.calls import run_calls
 from ractd_jax.training.grid import NONE, Grid
 from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
-from ractd_jax.training.loop import check_cadence, init_fn, make_sample_fn
+from ractd_jax.training.loop import check_run, init_fn, make_sample_fn
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import make_optimizer
 
@@ -63,7 +63,7 @@ def train_grid(
 
 
 def _train_grid(stage, grid, run, workdir, on_checkpoint, stop):
-    check_cadence(stage, run)
+    check_run(stage, run)
     if stage.streaming:
         raise ConfigError("config.dataset.streaming: expected False in a sweep")
     if jax.process_count() > 1:

@@ -29,9 +29,10 @@ from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method, PlanBatch
 from ractd_jax.normalizers import Normalizer
-from ractd_jax.settings import Optimizer, Plan, Settings, to_dict
+from ractd_jax.settings import Optimizer, Plan, Settings, to_dict, with_absolute_paths
+from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.state import TrainState
-from ractd_jax.storage.trained import load_rating, load_stage_model
+from ractd_jax.storage.trained import load_rating, load_stage_model, reference
 from ractd_jax.tasks import get_task, task_of
 from ractd_jax.training.parallel import Part
 
@@ -173,7 +174,7 @@ def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> di
     """Metadata that every checkpoint has."""
     return {
         "stage": stage,
-        "settings": to_dict(settings),
+        "settings": to_dict(with_absolute_paths(settings)),
         "dimensions": dataclasses.asdict(dimensions(settings, dataset)),
         "normalizers": {
             "observations": dataset.observation_normalizer.to_dict(),
@@ -206,7 +207,8 @@ def plan_data(
     """The dataset's own arrays, without a copy, with the chosen windows.
 
     Returns:
-      The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`.
+      The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`,
+      with ``critic``, whose advantages they are weighted by.
 
     Raises:
       DataError: windows are chosen by returns, and the data has no rewards.
@@ -216,20 +218,23 @@ def plan_data(
     episodes = window_episodes(settings, dataset)
     plan = settings.plan
     index = index_windows(episodes, plan.horizon, plan.padding, dataset.name)
-    advantages = None
-    if settings.dataset.critic and settings.dataset.weighting in ("advantage", "both"):
-        advantages = critic_advantages(settings, dataset)
-    options = settings.dataset
+    options, advantages, about = settings.dataset, None, {}
+    if options.critic and options.weighting in ("advantage", "both"):
+        advantages, critic = critic_advantages(settings, dataset)
+        about = {"critic": reference(critic)}
     chosen = choose_windows(index, episodes, options, dataset.name, advantages)
     ranks = return_ranks(episodes) if plan.return_condition else None
     data = dataset.episodes
-    return PlanData(data.observations, data.actions, chosen.index, ranks), (
-        chosen.summary
-    )
+    found = PlanData(data.observations, data.actions, chosen.index, ranks)
+    return found, chosen.summary | about
 
 
-def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray:
-    """[N] A(s, a) of the data's actions, less their mean, by ``dataset.critic``.
+def critic_advantages(
+    settings: Settings, dataset: OfflineDataset
+) -> tuple[np.ndarray, StoredModel]:
+    """[N] A(s, a) of the data's actions, less their mean, and whose they are.
+
+    The critic is that of ``dataset.critic``.
 
     Raises:
       CheckpointError: no critic of this data is there.
@@ -237,7 +242,7 @@ def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray
     metadata = base_metadata("critic", settings, dataset)
     directory = settings.dataset.critic
     load_stage_model(directory, "critic", settings)
-    critic, params, _ = load_rating(directory, settings, metadata, None)
+    critic, params, stored = load_rating(directory, settings, metadata, None)
     rate, episodes = jax.jit(critic.advantages), dataset.episodes
     blocks = [
         rate(
@@ -248,7 +253,7 @@ def critic_advantages(settings: Settings, dataset: OfflineDataset) -> np.ndarray
         for block in _blocks(episodes.num_transitions)
     ]
     advantages = np.concatenate(blocks)
-    return advantages - advantages.mean()
+    return advantages - advantages.mean(), stored
 
 
 def _blocks(size: int) -> list[slice]:

@@ -24,6 +24,7 @@ from ractd_jax.storage.trained import (
     check_same_data,
     load_rating,
     load_stage_model,
+    reference,
 )
 from ractd_jax.student import warm_start
 from ractd_jax.training.parallel import check_batch_size
@@ -82,12 +83,12 @@ def student_stage(
     frozen = {"teacher": teacher.load(template, options.teacher_weights)}
     # Traced, so that one compilation serves every weight.
     frozen["coefficients"] = student_coefficients(options)
-    metadata["teacher"] = {"directory": str(teacher_directory), "step": teacher.step}
+    metadata["teacher"] = reference(teacher)
     first = None
     if start_directory:
         start = _load_plans_model(start_directory, "student", settings, metadata)
         first = start.load(jax.eval_shape(method.init, jax.random.key(0)))
-        metadata["start"] = {"directory": str(start_directory), "step": start.step}
+        metadata["start"] = reference(start)
 
     sampling, metadata["windows"] = plan_sampling("student", settings, dataset)
     rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
@@ -161,7 +162,7 @@ def steering_stage(
     method = NoiseSteering.from_settings(settings, dims)
     stored = _load_plans_model(student_directory, "student", settings, metadata)
     student = stored.load(jax.eval_shape(method.student.init, jax.random.key(0)))
-    metadata["start"] = {"directory": str(student_directory), "step": stored.step}
+    metadata["start"] = reference(stored)
     sampling, metadata["windows"] = plan_sampling("steering", settings, dataset)
     rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLE)
     batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
@@ -252,7 +253,7 @@ def _load_reward(
     rating, params, stored = load_rating(
         directory, settings, metadata, options.num_members
     )
-    metadata["reward"] = {"directory": str(directory), "step": stored.step}
+    metadata["reward"] = reference(stored)
     found = predicted_return_range(
         rating.plan_return_fn(params, options.pessimism),
         MinMaxNormalizer.from_dict(stored.metadata["return_normalizer"]),
