@@ -107,9 +107,15 @@ def evaluate_members(
     count = len(jax.tree.leaves(params)[0])
     seeds = np.tile(seed + np.arange(num_episodes), count)
     found = run_episodes(policy, planner.dims, environment, seeds)
-    parts = [np.split(np.asarray(field), count) for field in found[:-1]]
+    parts = {
+        name: np.split(field, count)
+        for name, field in found._asdict().items()
+        if name != "seconds"
+    }
     return [
-        EpisodeResults(*(field[i] for field in parts), found.seconds)
+        EpisodeResults(
+            seconds=found.seconds, **{name: part[i] for name, part in parts.items()}
+        )
         for i in range(count)
     ]
 

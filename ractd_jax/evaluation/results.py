@@ -23,9 +23,9 @@ class EpisodeResults(NamedTuple):
         Not a return: it is what the evaluator in Duan et al.'s code reports, kept
         only to stand beside the published tables.
       seconds: wall time of the episodes, compilation left out.
-      failures: [F] strings, the episodes that the environment broke off, by an
+      failures: [E] strings, of the episodes that the environment broke off, by an
         exception or numbers that are not finite: which, its seed, the step and why.
-        Their returns and lengths are those until then.
+        Their returns and lengths are those until then. Empty for the others.
     """
 
     returns: np.ndarray
@@ -34,6 +34,11 @@ class EpisodeResults(NamedTuple):
     running_max_returns: np.ndarray
     seconds: float
     failures: np.ndarray = np.zeros(0, "U1")
+
+    @property
+    def num_failed(self) -> int:
+        """Episodes that the environment broke off."""
+        return int(np.count_nonzero(self.failures != ""))
 
     @property
     def steps_per_second(self) -> float:

@@ -158,11 +158,11 @@ class Failures:
 
     def __init__(self, environment_id: str, seeds: np.ndarray):
         self._id, self._seeds = environment_id, seeds
-        self._lines: list[str] = []
+        self._lines = [""] * len(seeds)
 
     @property
     def lines(self) -> np.ndarray:
-        """[F] strings, as of :class:`EpisodeResults`."""
+        """[E] strings, as of :class:`EpisodeResults`."""
         return np.array(self._lines, "U")
 
     def add(self, episodes: np.ndarray, outcome: Outcome, step: int) -> None:
@@ -170,16 +170,17 @@ class Failures:
         for row, error in outcome.errors.items():
             episode = episodes[row]
             place = f"episode {episode}, seed {self._seeds[episode]}, step {step}"
-            self._lines.append(f"{self._id}: {place}: {error}")
+            self._lines[episode] = f"{self._id}: {place}: {error}"
 
     def report(self) -> None:
         """Logs them; ConfigError where no episode is left."""
-        if self._lines and len(self._lines) == len(self._seeds):
-            raise ConfigError(f"every episode failed, the first in {self._lines[0]}")
-        for line in self._lines[:_SHOWN_FAILURES]:
+        found = [line for line in self._lines if line]
+        if found and len(found) == len(self._seeds):
+            raise ConfigError(f"every episode failed, the first in {found[0]}")
+        for line in found[:_SHOWN_FAILURES]:
             logging.warning("broken off, and counted as it was then: %s", line)
-        if self._lines:
-            count = f"{len(self._lines)} of {len(self._seeds)}"
+        if found:
+            count = f"{len(found)} of {len(self._seeds)}"
             logging.warning("%s episodes were broken off by the environment", count)
 
 

@@ -64,7 +64,7 @@ def summarize(results: EpisodeResults, environment: Environment) -> dict:
         "length_mean": float(results.lengths.mean()),
         "running_max_score": float(running_max.mean()),
         "env_steps_per_s": results.steps_per_second,
-        "failed_episodes": len(results.failures),
+        "failed_episodes": results.num_failed,
     }
 
 
