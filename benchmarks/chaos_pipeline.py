@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import launch
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.data.sources import load_resolved
+from ractd_jax.mains import launch
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage, reward_stage, student_stage

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import launch
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.files import write_json
+from ractd_jax.mains import launch
 from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.tables import markdown_table
 

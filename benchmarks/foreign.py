@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import launch
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError
@@ -28,6 +27,7 @@ from ractd_jax.evaluation.results import save_arrays
 from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
+from ractd_jax.mains import launch
 from ractd_jax.pipelines.trainings import prepare_dataset
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Settings

@@ -30,9 +30,9 @@ from benchmarks.common import (
     random_planner,
     settings_for,
 )
-from experiments import launch
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
+from ractd_jax.mains import launch
 from ractd_jax.tables import markdown_table
 from ractd_jax.training.loop import train
 

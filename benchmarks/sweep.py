@@ -21,10 +21,10 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import launch
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.files import write_json
 from ractd_jax.machine import machine
+from ractd_jax.mains import launch
 from ractd_jax.methods import CtmStudent
 from ractd_jax.settings import from_mapping
 from ractd_jax.storage.checkpoint import StoredModel

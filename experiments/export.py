@@ -1,58 +1,8 @@
-"""Writes a teacher or student as one file that runs without this repository's stack.
+"""See :mod:`ractd_jax.mains.export`."""
 
-  python -m experiments.export --checkpoint=runs/student --output=policy.zip
+from ractd_jax.mains import export
 
-``ractd_jax.load_policy`` runs it with jax, numpy and flatbuffers: docs/deploy.md.
-"""
-
-import json
-import os
-
-from absl import flags
-
-import ractd_jax
-from experiments import flag_kinds, launch
-from ractd_jax.files import check_writable
-from ractd_jax.planning.export import (
-    describe_checkpoint,
-    export_planner,
-    largest_difference,
-)
-
-FLAGS = flags.FLAGS
-
-
-def main():
-    check_writable(FLAGS.output)
-    planner = ractd_jax.load_planner(
-        FLAGS.checkpoint,
-        num_steps=FLAGS.num_steps,
-        weights=FLAGS.weights,
-        temperature=FLAGS.temperature,
-    )
-    about = {"weights": FLAGS.weights, **describe_checkpoint(FLAGS.checkpoint)}
-    metadata = export_planner(planner, FLAGS.output, about)
-    policy = ractd_jax.load_policy(FLAGS.output)
-    summary = {name: metadata[name] for name in ("task", "stage", "num_steps", "nfe")}
-    summary["temperature"] = metadata["temperature"]
-    summary["bytes"] = os.path.getsize(FLAGS.output)
-    summary["largest_difference_from_planner"] = largest_difference(planner, policy)
-    print(json.dumps(summary, indent=2))
-
+__doc__ = export.__doc__
 
 if __name__ == "__main__":
-    flag_kinds.define_path(
-        "checkpoint", None, "Workdir of a planner's training.", required=True
-    )
-    flag_kinds.define_path("output", None, "File to write.", required=True)
-    flags.DEFINE_integer(
-        "num_steps", None, "Heun steps of a teacher or jumps of a student."
-    )
-    flags.DEFINE_enum("weights", "ema", ["ema", "raw"], "Which weights to export.")
-    flags.DEFINE_float(
-        "temperature",
-        None,
-        "Scale of the noise that plans start from, if not the checkpoint's.",
-        lower_bound=0.0,
-    )
-    launch.run(main)
+    export.run()

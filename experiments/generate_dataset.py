@@ -1,49 +1,8 @@
-"""Records a dataset by D4RL's recipes: packaged policies, or a driver in a maze.
+"""See :mod:`ractd_jax.mains.generate_dataset`."""
 
-  python -m experiments.generate_dataset --task=hopper-medium-expert \
-      --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
-  python -m experiments.generate_dataset --task=pointmaze-umaze
-"""
+from ractd_jax.mains import generate_dataset
 
-from absl import flags
-
-from experiments import flag_kinds, launch
-from ractd_jax.recording.generate import generate_dataset
-
-FLAGS = flags.FLAGS
-
-
-def main():
-    summary = generate_dataset(
-        FLAGS.task,
-        FLAGS.num_transitions,
-        FLAGS.seed,
-        root=FLAGS.root,
-        hdf5=FLAGS.hdf5,
-        num_workers=FLAGS.num_workers,
-    )
-    print(
-        f"{summary.dataset_id}: {summary.transitions} transitions, "
-        f"{summary.episodes} episodes, true return {summary.return_mean:.0f} "
-        f"(quartiles {summary.return_quartiles[0]:.0f}, "
-        f"{summary.return_quartiles[1]:.0f}, {summary.return_quartiles[2]:.0f})"
-    )
-
+__doc__ = generate_dataset.__doc__
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
-        "task",
-        None,
-        "ENVIRONMENT-KIND such as hopper-medium-expert or pointmaze-umaze.",
-        required=True,
-    )
-    flags.DEFINE_integer(
-        "num_transitions", 1_000_000, "Transitions to record.", lower_bound=1
-    )
-    flag_kinds.define_seed("seed", 0, "Seed of the first episode.")
-    flag_kinds.define_path("root", "", "Minari root; empty for Minari's default.")
-    flag_kinds.define_path("hdf5", None, "Also write this file in D4RL's layout.")
-    flags.DEFINE_integer(
-        "num_workers", None, "Processes; default: one per core.", lower_bound=1
-    )
-    launch.run(main)
+    generate_dataset.run()

@@ -1,32 +1,8 @@
-"""All of it: dataset, teacher, reward models, CTD, RACTD, evaluation, report.
+"""See :mod:`ractd_jax.mains.pipeline`."""
 
-  python -m experiments.pipeline --config=configs/hopper_medium_expert.py \
-      --workdir=runs/demo
+from ractd_jax.mains import pipeline
 
-Trains a teacher and CTD on all windows, too, where the config chooses some, so that
-the report shows what the choice does. Restartable: what is finished is not run again,
-what was cut off goes on from its newest checkpoint. Ends with report.md, .html and
-.json and their pictures in the workdir.
-"""
-
-from pathlib import Path
-
-from absl import flags
-
-from experiments import launch
-from ractd_jax.pipelines.report import run_pipeline
-
-FLAGS = flags.FLAGS
-
-
-def main():
-    workdir, settings = Path(FLAGS.workdir), launch.settings_from_flags()
-    text = run_pipeline(settings, workdir, FLAGS.allow_config_change)
-    if text is not None:
-        print(f"\n{text}\nWritten to {workdir}: report.md, .html, .json and 2 pictures")
-
+__doc__ = pipeline.__doc__
 
 if __name__ == "__main__":
-    launch.define_config_flags()
-    launch.define_training_flags()
-    launch.run(main)
+    pipeline.run()

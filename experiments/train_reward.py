@@ -1,16 +1,8 @@
-"""Stage 2: trains the reward models.
+"""See :mod:`ractd_jax.mains.train_reward`."""
 
-  python -m experiments.train_reward --config=configs/hopper_medium_expert.py \
-      --workdir=runs/reward
-"""
+from ractd_jax.mains import train_reward
 
-from experiments import launch
-
-
-def main():
-    launch.train_stage("reward")
-
+__doc__ = train_reward.__doc__
 
 if __name__ == "__main__":
-    launch.define_stage_flags()
-    launch.run(main)
+    train_reward.run()

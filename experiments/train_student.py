@@ -1,18 +1,8 @@
-"""Stage 3: distils the teacher into a one-step student, towards high returns.
+"""See :mod:`ractd_jax.mains.train_student`."""
 
-  python -m experiments.train_student --config=configs/hopper_medium_expert.py \
-      --teacher=runs/teacher --reward=runs/reward --workdir=runs/student
+from ractd_jax.mains import train_student
 
-With --config.student.reward_weight=0 no reward model is needed (CTD).
-"""
-
-from experiments import launch
-
-
-def main():
-    launch.train_stage("student")
-
+__doc__ = train_student.__doc__
 
 if __name__ == "__main__":
-    launch.define_stage_flags()
-    launch.run(main)
+    train_student.run()

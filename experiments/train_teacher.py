@@ -1,16 +1,8 @@
-"""Stage 1: trains the EDM teacher.
+"""See :mod:`ractd_jax.mains.train_teacher`."""
 
-  python -m experiments.train_teacher --config=configs/hopper_medium_expert.py \
-      --workdir=runs/teacher
-"""
+from ractd_jax.mains import train_teacher
 
-from experiments import launch
-
-
-def main():
-    launch.train_stage("teacher")
-
+__doc__ = train_teacher.__doc__
 
 if __name__ == "__main__":
-    launch.define_stage_flags()
-    launch.run(main)
+    train_teacher.run()

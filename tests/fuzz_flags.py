@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import launch
+from ractd_jax.mains import launch
 from ractd_jax.settings import Settings
 from ractd_jax.settings.options import described_tree
 from tests.mains import ROOT
@@ -35,6 +35,7 @@ MAINS = {
     "maze_pictures": ("--workdir=none", "--output=new/picture"),
     "maze_table": ("--maze=none", "--workdir=new"),
     "pipeline": TRAINING,
+    "plan": ("--checkpoint=none", "--observations=[0]", "--output=new/plans.npy"),
     "rate_behaviour": ("--path=none.npz",),
     "rate_critics": ("--workdir=new", "--results=new", "--tasks=none"),
     "reward_table": (*TRAINING, "--teacher=none", "--reward=none", "--output=file/x"),
@@ -74,7 +75,7 @@ def wrong_argument(rng: random.Random, defined: dict[str, str]) -> str:
 def define_flags(main: str) -> tuple[dict[str, str], Callable[[], None]]:
     """Defines the flags of a main: their names and kinds, and its function."""
     held, before, run_main = [], set(flags.FLAGS), launch.run
-    sys.modules.pop(f"experiments.{main}")
+    sys.modules.pop(f"experiments.{main}", None)
     launch.run = held.append
     runpy.run_module(f"experiments.{main}", run_name="__main__")
     launch.run = run_main

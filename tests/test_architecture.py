@@ -218,20 +218,36 @@ def test_package_imports_nothing_around_it(outside):
 
 def test_mains_are_short_and_import_no_other():
     """But for the modules of the flags that they share."""
-    shared = {"experiments.launch", "experiments.flag_kinds"}
-    for path in sorted((ROOT / "experiments").glob("*.py")):
+    shared = ours("mains.launch", "mains.flag_kinds")
+    for path in sorted((ROOT / "ractd_jax/mains").glob("*.py")):
         source = path.read_text()
-        found = {n for n in imports_of(source) if is_below(n, ["experiments"])}
+        found = {n for n in imports_of(source) if is_below(n, ours("mains"))}
         assert all(is_below(name, shared) for name in found), path.name
-        code = source.partition('if __name__ == "__main__":')[0]
+        code = source.partition("def run() -> None:")[0]
         body = code.removeprefix(f'"""{ast.get_docstring(ast.parse(source), False)}"""')
-        is_main = f"experiments.{path.stem}" not in shared
+        is_main = f"ractd_jax.mains.{path.stem}" not in shared
         assert not is_main or body.count("\n") < 60, path.name
+
+
+def test_experiments_run_the_mains_of_the_package():
+    mains = {path.stem for path in (ROOT / "ractd_jax/mains").glob("*.py")}
+    found = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    assert found == mains - {"launch", "flag_kinds"}
+    for name in found - {"__init__"}:
+        source = (ROOT / f"experiments/{name}.py").read_text()
+        assert imports_of(source) == {f"ractd_jax.mains.{name}"}
+
+
+def test_mains_are_imported_by_nothing_but_the_command():
+    found = offenders(["ractd_jax"], forbidden=ours("mains"))
+    above = ("ractd_jax.mains", "ractd_jax.__main__")
+    assert [line for line in found if not line.startswith(above)] == []
 
 
 def test_config_dicts_end_at_the_presets():
     found = offenders(["ractd_jax"], forbidden=["ml_collections"])
-    assert [line for line in found if "ractd_jax.presets" not in line] == []
+    above = ("ractd_jax.presets", "ractd_jax.mains")
+    assert [line for line in found if not line.startswith(above)] == []
 
 
 def test_orbax_is_known_to_one_module():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ractd_jax.__main__ import MODULES
 from ractd_jax.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -59,9 +60,13 @@ def test_relative_links_lead_to_files_and_headings(page):
 
 @pytest.mark.parametrize("page", CURRENT, ids=name_of)
 def test_commands_name_modules_flags_and_settings_that_exist(page):
-    shared = (ROOT / "experiments/launch.py").read_text()
+    shared = (ROOT / "ractd_jax/mains/launch.py").read_text()
     shared += (ROOT / "benchmarks/common.py").read_text()
     for _, _, module, *words in commands(page):
+        if module == "ractd_jax":
+            module = f"ractd_jax.mains.{MODULES.get(words[0], words[0])}"
+            shared += '"preset"'
+        module = module.replace("experiments.", "ractd_jax.mains.")
         spec = importlib.util.find_spec(module)
         assert spec is not None, module
         source = shared + Path(spec.origin).read_text()

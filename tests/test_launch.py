@@ -5,7 +5,7 @@ import os
 import jax
 import pytest
 
-from experiments import launch
+from ractd_jax.mains import launch
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.settings.options import described_tree
 from tests.conftest import run_main

@@ -10,11 +10,11 @@ import jax
 import pytest
 from absl import flags
 
-from experiments import flag_kinds
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.data.minari_store import default_root, has_minari, local_root
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.files import check_writable, write_json
+from ractd_jax.mains import flag_kinds
 from ractd_jax.paths import local_path
 from ractd_jax.processes import check_devices
 from ractd_jax.recording.generate import generate_dataset

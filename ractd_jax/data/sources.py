@@ -158,20 +158,29 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
     return dataclasses.replace(settings, diffusion=noise)
 
 
-def with_environment_id(environment: Environment, environment_id: str) -> Environment:
-    """`environment` by another id; its references stay, unless the id has its own."""
-    found = dataclasses.replace(
-        environment, id=environment_id, spec="", max_episode_steps=None
-    )
-    reference = task_of(environment_id).reference(environment_id)
-    if reference is None or not reference.replaces:
-        return found
-    return dataclasses.replace(
-        found,
-        score_min=reference.low,
-        score_max=reference.high,
-        score_source=reference.source,
-    )
+def changed_environment(
+    environment: Environment, environment_id: str | None, limit: int | None = None
+) -> Environment:
+    """`environment` by another id or with another time limit, where they are given.
+
+    Its references stay, unless the id has its own.
+    """
+    found = environment
+    if environment_id:
+        found = dataclasses.replace(
+            found, id=environment_id, spec="", max_episode_steps=None
+        )
+        reference = task_of(environment_id).reference(environment_id)
+        if reference is not None and reference.replaces:
+            found = dataclasses.replace(
+                found,
+                score_min=reference.low,
+                score_max=reference.high,
+                score_source=reference.source,
+            )
+    if limit:
+        found = dataclasses.replace(found, max_episode_steps=limit)
+    return found
 
 
 def load_resolved(

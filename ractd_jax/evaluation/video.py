@@ -16,6 +16,7 @@ from absl import logging
 from gymnasium.envs.registration import EnvSpec
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.files import completed
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import make_environment, registered_spec
@@ -154,21 +155,16 @@ def _checked(shots: Iterator, environment_id: str) -> Iterator[np.ndarray]:
 def _write(path: Path, shots: Iterator[np.ndarray], rate: float) -> None:
     import imageio.v2 as imageio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
     if path.suffix == ".gif":
         every = max(1, round(rate / _GIF_RATE))
         shots = (_small(shot) for n, shot in enumerate(shots) if n % every == 0)
         options = {"duration": 1e3 * every / rate, "loop": 0}
     else:
         options = {"fps": rate, "macro_block_size": 2}
-    try:
+    with completed(path) as temporary:
         with imageio.get_writer(temporary, **options) as writer:
             for shot in shots:
                 writer.append_data(shot)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _small(shot: np.ndarray) -> np.ndarray:

@@ -41,3 +41,8 @@ def get_config(name: str) -> ConfigDict:
     if task.startswith("maze2d_"):
         return mazes.get_maze2d(task.removeprefix("maze2d_"), preset)
     return base.get_locomotion(task.replace("_", "-"), preset)
+
+
+def of_task(task: str, preset: str) -> ConfigDict:
+    """The locked config of a locomotion task, such as ``hopper-medium-expert``."""
+    return base.get_locomotion(task, preset)

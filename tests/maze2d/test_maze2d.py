@@ -13,9 +13,9 @@ from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.data.sources import (
     RAW_SCORES,
+    changed_environment,
     make_dataset,
     resolve_environment,
-    with_environment_id,
 )
 from ractd_jax.errors import ConfigError
 from ractd_jax.settings import Environment, Settings
@@ -190,8 +190,8 @@ def test_named_protocol_brings_its_references(name):
 def test_another_environment_for_a_checkpoint(name):
     low, high = D4RL_RETURNS[f"maze2d-{name}"]
     before = Environment("PointMaze_UMaze-v3", "{}", "all", 0.0, 100.0, RAW_SCORES)
-    after = with_environment_id(before, MAZE2D[name])
+    after = changed_environment(before, MAZE2D[name])
     assert (after.id, after.spec, after.flatten) == (MAZE2D[name], "", "all")
     assert (after.score_min, after.score_max) == (low, high)
-    other = with_environment_id(before, "PointMaze_Large-v3")
+    other = changed_environment(before, "PointMaze_Large-v3")
     assert (other.id, other.spec, other.score_max) == ("PointMaze_Large-v3", "", 100.0)

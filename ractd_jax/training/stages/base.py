@@ -207,8 +207,8 @@ def plan_data(
     """The dataset's own arrays, without a copy, with the chosen windows.
 
     Returns:
-      The arrays, and the summary of :func:`ractd_jax.data.weighting.choose_windows`,
-      with ``critic``, whose advantages they are weighted by.
+      The arrays, and the summary of :func:`choose_windows`, with ``critic``, whose
+      advantages they are weighted by.
 
     Raises:
       DataError: windows are chosen by returns, and the data has no rewards.

@@ -11,10 +11,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import flag_kinds
-from experiments.flag_kinds import one_line, parse_flags
 from ractd_jax.compilation_cache import use_compilation_cache
 from ractd_jax.errors import ConfigError, RactdError
+from ractd_jax.mains import flag_kinds
+from ractd_jax.mains.flag_kinds import one_line, parse_flags
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.settings.options import described_tree
 from ractd_jax.training.interruption import Interrupted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterable
 
 from absl import flags, logging
 
@@ -52,6 +53,15 @@ def define_paths(name: str, default, text: str, **options) -> None:
     """A flag for files or folders of this machine, with commas."""
     parser, serializer = _PathsParser(name), flags.CsvListSerializer(",")
     flags.DEFINE(parser, name, default, text, serializer=serializer, **options)
+
+
+def expect_none(names: Iterable[str], beside: str) -> None:
+    """Raises ConfigError for those of the flags that are given, `beside` something."""
+    for name in names:
+        if FLAGS[name].value is not None:
+            raise ConfigError(
+                f"--{name}: expected none with {beside}, found {FLAGS[name].value!r}"
+            )
 
 
 def numbers(name: str) -> list[float]:
