@@ -1,4 +1,4 @@
-"""``python -m ractd_jax COMMAND``: what an installed package runs, by presets' names."""
+"""``python -m ractd_jax COMMAND``: what an installed package runs."""
 
 import json
 import subprocess

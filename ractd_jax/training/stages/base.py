@@ -11,11 +11,7 @@ import numpy as np
 from absl import logging
 
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
-from ractd_jax.data.sources import (
-    OfflineDataset,
-    learner_of_returns,
-    require_rewards,
-)
+from ractd_jax.data.sources import OfflineDataset, learner_of_returns, require_rewards
 from ractd_jax.data.weighting import choose_windows, describe_windows
 from ractd_jax.data.windows import (
     WindowIndex,
@@ -250,14 +246,11 @@ def critic_advantages(
             dataset.observation_normalizer.normalize(episodes.observations[block]),
             dataset.action_normalizer.normalize(episodes.actions[block]),
         )
-        for block in _blocks(episodes.num_transitions)
+        for begin in range(0, episodes.num_transitions, _BLOCK)
+        for block in [slice(begin, begin + _BLOCK)]
     ]
     advantages = np.concatenate(blocks)
     return advantages - advantages.mean(), stored
-
-
-def _blocks(size: int) -> list[slice]:
-    return [slice(start, start + _BLOCK) for start in range(0, size, _BLOCK)]
 
 
 def make_gather_actions(
