@@ -40,10 +40,9 @@ def check_kind(plans_states: bool) -> None:
     """Raises ConfigError for flags of planners of the other kind."""
     kind = "states" if plans_states else "actions"
     for name in ("num_workers",) if plans_states else _OF_STATES:
-        if FLAGS[name].value is not None:
+        if (found := FLAGS[name].value) is not None:
             raise ConfigError(
-                f"--{name}: expected none with a planner of {kind}, found "
-                f"{FLAGS[name].value!r}"
+                f"--{name}: expected none with a planner of {kind}, found {found!r}"
             )
 
 
@@ -56,13 +55,12 @@ def main():
     check_kind(planner.dims.plans_states)
     if planner.dims.plans_states:
         options = {"kind": FLAGS.controller, **values_of(_CONTROLLER)}
-        model = FLAGS.inverse_dynamics and load_inverse_dynamics(FLAGS.inverse_dynamics)
-        evaluation = evaluation._replace(
-            controller=changed_controller(planner.settings.controller, **options),
-            inverse_dynamics=model or None,
-        )
-    folder = Path(FLAGS.output or Path(FLAGS.checkpoint) / "evaluation")
-    print(json.dumps(evaluate_to_files(planner, evaluation, folder), indent=2))
+        follow = changed_controller(planner.settings.controller, **options)
+        folder = FLAGS.inverse_dynamics
+        model = load_inverse_dynamics(folder) if folder else None
+        evaluation = evaluation._replace(controller=follow, inverse_dynamics=model)
+    folder = FLAGS.output or f"{FLAGS.checkpoint}/evaluation"
+    print(json.dumps(evaluate_to_files(planner, evaluation, Path(folder)), indent=2))
 
 
 if __name__ == "__main__":
