@@ -12,7 +12,7 @@ import ractd_jax
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
-from ractd_jax.evaluation.results import load_results
+from ractd_jax.evaluation.results import load_results, save_results
 from ractd_jax.pipelines import evaluations
 from ractd_jax.pipelines.evaluations import (
     asked,
@@ -27,6 +27,7 @@ from ractd_jax.storage.trained import reference
 from ractd_jax.training.stages import plan_stage, reward_stage
 from tests.conftest import run_main
 from tests.export.conftest import make_planner
+from tests.test_planner import made_up_results
 from tests.toys import save_untrained, toy_settings
 
 PENDULUM = {
@@ -157,6 +158,19 @@ def test_an_unwritable_folder_is_found_before_the_first_episode(
         evaluate_to_files(planner, usual_evaluation(planner), tmp_path / "taken")
 
 
+def test_no_other_answer_is_overwritten_and_the_same_one_is(runs, tmp_path):
+    planner = ractd_jax.load_planner(runs / "teacher", num_steps=1)
+    for seed in (3, 5, 3):
+        evaluation = usual_evaluation(planner, seed=seed)
+        found = evaluate_to_files(planner, evaluation, tmp_path / "new/folder")
+    assert found["asked"] == asked(planner, evaluation)
+    raw = sorted((tmp_path / "new/folder").glob("*.npz"))
+    returns = [load_results(path).returns for path in raw]
+    assert len(raw) == 2 and returns[0] != returns[1]
+    assert len(list((tmp_path / "new/folder").iterdir())) == 4
+
+
+@pytest.mark.slow
 def test_the_main_overwrites_no_other_answer(runs, tmp_path):
     given = f"--checkpoint={runs / 'teacher'}", "--num_steps=1"
     run_main("evaluate", *given)
@@ -173,7 +187,7 @@ def test_the_main_overwrites_no_other_answer(runs, tmp_path):
     assert "error: --controller: expected none with a planner of" in refused.stderr
 
 
-def test_a_pipelines_answer_is_of_its_own_question(runs, monkeypatch):
+def test_a_pipelines_answer_is_of_its_own_question(runs, tmp_path, monkeypatch):
     """Asked again it is read; in another environment it is asked anew."""
     settings = toy_settings(**PENDULUM)
     entry, calls = Entry("teacher", num_steps=1), []
@@ -184,7 +198,8 @@ def test_a_pipelines_answer_is_of_its_own_question(runs, monkeypatch):
             calls.append(evaluation) or load_results(stored)
         ),
     )
-    (stored, *_) = (runs / "teacher/evaluation").glob("*.npz")
+    stored = tmp_path / "stored.npz"
+    save_results(stored, made_up_results([1.0]))
     for _ in range(2):
         evaluate_entry("x", entry, planner, settings, runs)
     other = dataclasses.replace(settings, environment=Environment("Acrobot-v1"))
