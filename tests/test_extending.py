@@ -180,7 +180,7 @@ def test_the_reader_reads_tables(extension, tmp_path):
     for name, rows in (("a.csv", table[:4]), ("b.csv", table[4:])):
         np.savetxt(tmp_path / name, rows, delimiter=",")
     mapping = {"dataset": {"source": "tables", "path": str(tmp_path)}}
-    settings, dataset = load_resolved(from_mapping(mapping))
+    settings, dataset = load_resolved(from_mapping(mapping), inspecting=True)
     assert dataset.episodes.starts.tolist() == [0, 4, 7]
     np.testing.assert_array_equal(dataset.episodes.actions, np.float32(table[:, 3:4]))
     assert settings.environment.id == "Pendulum-v1"

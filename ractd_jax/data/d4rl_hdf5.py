@@ -16,6 +16,7 @@ from ractd_jax.data.hdf5 import open_hdf5, read_values
 from ractd_jax.data.origin import Origin, d4rl_time_limit, origin_of_file
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
+from ractd_jax.files import completed
 
 _FLOATS = {"observations": 2, "actions": 2, "rewards": 1, "infos/goal": 2}
 _FLAGS = ("terminals", "timeouts")
@@ -137,17 +138,11 @@ def save_d4rl_hdf5(
         "timeouts": timeouts,
     }
     digests = {name: digest(flat[name]) for name in (*_FLOATS, *_FLAGS) if name in flat}
-    temporary = f"{os.fspath(path)}.tmp"
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, array in flat.items():
-                file.create_dataset(name, data=array, compression="gzip")
-            for name, value in {**attributes, _DIGESTS: json.dumps(digests)}.items():
-                file.attrs[name] = value
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with completed(path) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in flat.items():
+            file.create_dataset(name, data=array, compression="gzip")
+        for name, value in {**attributes, _DIGESTS: json.dumps(digests)}.items():
+            file.attrs[name] = value
 
 
 def _maze_infos(episodes: Sequence[RecordedEpisode]) -> dict[str, np.ndarray]:

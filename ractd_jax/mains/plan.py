@@ -16,34 +16,27 @@ import numpy as np
 from absl import flags
 
 import ractd_jax
-from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.errors import ConfigError
 from ractd_jax.files import check_writable, completed
 from ractd_jax.mains import flag_kinds, launch
 
 FLAGS = flags.FLAGS
 
 
-def observations() -> np.ndarray:
-    """[N, ...] of --observations.
-
-    Raises:
-      ConfigError: it is neither a file nor a list of numbers.
-      DataError: the file holds no array.
-    """
-    given = FLAGS.observations
-    if given.lstrip().startswith("["):
-        try:
-            return np.atleast_2d(np.array(json.loads(given), np.float32))
-        except ValueError as error:
-            raise ConfigError(
-                f"--observations: expected a list of numbers, found {given!r} ({error})"
-            ) from None
+def observations(given: str) -> np.ndarray:
+    """[N, ...] of --observations; ConfigError where it is no file and no list."""
     try:
-        return np.load(given, allow_pickle=False)
+        if given.lstrip().startswith("["):
+            return np.atleast_2d(np.array(json.loads(given), np.float32))
+        if isinstance(found := np.load(given, allow_pickle=False), np.ndarray):
+            return found
+        reason = "several arrays"
     except (OSError, ValueError) as error:
-        raise DataError(
-            given, expected="an array of observations (.npy)", found=error
-        ) from None
+        reason = error
+    raise ConfigError(
+        f"--observations: expected a .npy file or a list of numbers, found {given!r} "
+        f"({reason})"
+    )
 
 
 def main():
@@ -53,7 +46,7 @@ def main():
         planner = ractd_jax.load_policy(FLAGS.checkpoint)
     else:
         planner = ractd_jax.load_planner(FLAGS.checkpoint)
-    key, seen = jax.random.key(FLAGS.seed), observations()
+    key, seen = jax.random.key(FLAGS.seed), observations(FLAGS.observations)
     if FLAGS.output:
         plans = np.asarray(planner.plan(seen, key))
         with completed(FLAGS.output) as temporary, open(temporary, "wb") as file:

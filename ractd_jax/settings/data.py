@@ -25,12 +25,6 @@ class Environment:
         "How Dict observations become vectors.",
         choices=("auto", "observation", "all"),
     )
-    max_episode_steps: int | None = option(
-        None,
-        "Steps after which an episode is cut off; None takes the environment's own "
-        "limit, and where it has none the length of the longest recorded episode.",
-        positive=True,
-    )
     score_min: float | None = option(
         None,
         "True return that scores 0; None, for score_max too, takes the dataset's "
@@ -39,6 +33,12 @@ class Environment:
     score_max: float | None = option(None, "True return that scores 100.")
     score_source: str = option(
         "", "Where score_min and score_max come from, filled in by the program."
+    )
+    max_episode_steps: int | None = option(
+        None,
+        "Steps after which an episode is cut off; None takes the environment's own "
+        "limit, and where it has none the length of the longest recorded episode.",
+        positive=True,
     )
 
     def __post_init__(self):

@@ -72,7 +72,7 @@ def _load(path: str) -> dict[str, np.ndarray]:
         found = "a folder" if os.path.isdir(path) else "no such file"
         raise DataError(path, expected=expected, found=found)
     try:
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             stored = {name: file[name] for name in _FIELDS if name in file.files}
     # zipfile, zlib and numpy report damage each in their own way.
     except Exception as error:
