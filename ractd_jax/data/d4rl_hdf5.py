@@ -42,7 +42,8 @@ def load_d4rl_hdf5(
         holds values that :func:`build_episodes` refuses.
     """
     if not os.path.isfile(path):
-        raise DataError(path, expected="a D4RL HDF5 file", found="no such file")
+        found = "a folder" if os.path.isdir(path) else "no such file"
+        raise DataError(path, expected="a D4RL HDF5 file", found=found)
     try:
         with h5py.File(path, "r") as file:
             fields = _read_fields(file, path)
