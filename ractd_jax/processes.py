@@ -13,8 +13,9 @@ def check_devices() -> None:
     """Raises ConfigError where JAX cannot start the platform that it is told to use."""
     try:
         jax.local_devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    # An assertion of JAX's, without a text, where it knows no such platform at all.
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["none of that name"])[0]
         raise ConfigError(
             f"JAX_PLATFORMS={jax.config.jax_platforms or ''}: expected a platform that "
             f"JAX can start here, found: {reason}"

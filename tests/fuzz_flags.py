@@ -24,20 +24,21 @@ from tests.mains import ROOT
 CONFIG = f"--config={ROOT}/configs/any_dataset.py:smoke"
 NO_DATA = ("--config.dataset.source=d4rl", "--config.dataset.path=none.hdf5")
 TRAINING = (CONFIG, *NO_DATA, "--workdir=new")
-# Each would start; and stops at the latest where it looks for what is not there.
+# Each would start, and stops at the latest where it looks for what is not there. Where
+# a wrong flag could mean all that there is, two things are not there.
 MAINS = {
     "aggregate": ("--results=none", "--output=new/table"),
-    "benchmark": ("--workdir=new", "--tasks=none"),
+    "benchmark": ("--workdir=new", "--tasks=none", "--results=file/x"),
     "evaluate": ("--checkpoint=none",),
     "export": ("--checkpoint=none", "--output=new/policy.zip"),
     "generate_dataset": ("--task=none", "--root=new"),
     "inspect_dataset": (CONFIG, *NO_DATA, "--output=new"),
     "maze_pictures": ("--workdir=none", "--output=new/picture"),
-    "maze_table": ("--maze=none", "--workdir=new"),
+    "maze_table": ("--maze=none", "--workdir=new", "--output=file/x"),
     "pipeline": TRAINING,
     "plan": ("--checkpoint=none", "--observations=[0]", "--output=new/plans.npy"),
     "rate_behaviour": ("--path=none.npz",),
-    "rate_critics": ("--workdir=new", "--results=new", "--tasks=none"),
+    "rate_critics": ("--workdir=new", "--tasks=none", "--results=file/x"),
     "reward_table": (*TRAINING, "--teacher=none", "--reward=none", "--output=file/x"),
     "sweep": TRAINING,
     "train": (*TRAINING, "--stage=teacher"),

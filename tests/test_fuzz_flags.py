@@ -24,6 +24,7 @@ def test_wrong_flags_end_in_one_line_and_write_nothing(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     cases = json.loads(done.stdout)
