@@ -227,6 +227,7 @@ def test_the_mains_train(name, tmp_path):
     source, write = SAMPLES[name]
     write(tmp_path / name)
     given = () if source != "robomimic" else ("--config.dataset.filter_key=train",)
+    given += ("--config.environment.id=none",)
     metrics = train_clone(source, tmp_path / name, tmp_path / "bc", *given)
     assert metrics["step"] == 8
 
