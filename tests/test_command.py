@@ -1,6 +1,7 @@
 """``python -m ractd_jax COMMAND``: what an installed package runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -79,8 +80,12 @@ def test_plans_for_given_observations(smoke_run, tmp_path):
 @pytest.mark.slow
 def test_an_installed_package_needs_no_checkout(tmp_path):
     """A wheel in a folder of blanks and umlauts, no HOME, no write access, any cwd."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "ractd_jax", source / "ractd_jax")
+    for name in ("setup.py", "README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
     built = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    built += ["--no-build-isolation", "--wheel-dir", tmp_path / "wheel", ROOT]
+    built += ["--wheel-dir", tmp_path / "wheel", source]
     subprocess.run(built, check=True, capture_output=True)
     (wheel,) = (tmp_path / "wheel").glob("*.whl")
     site, work = tmp_path / "Büro platz" / "site", tmp_path / "Läufe hier"
