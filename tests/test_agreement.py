@@ -1,6 +1,7 @@
 """The environment that evaluation makes is the one that the data was recorded in."""
 
 import contextlib
+import dataclasses
 import warnings
 
 import gymnasium
@@ -10,6 +11,7 @@ import pytest
 from gymnasium import wrappers
 from gymnasium.envs.registration import EnvSpec
 
+from ractd_jax.data.agreement import compare_environment
 from ractd_jax.data.minari_store import local_root
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.errors import ConfigError, DataError, RactdError
@@ -92,6 +94,18 @@ def test_wrappers_that_change_something_and_are_lost_refuse_the_data(record, wra
 def test_wrappers_that_change_nothing_are_left_out_with_a_warning(record, caplog):
     load_resolved(record(Tapped(crane(), "here")))
     assert "left out (Tapped); without them its first episode is paid" in caplog.text
+
+
+def test_a_lost_wrapper_is_named_where_nothing_can_be_replayed(record, caplog):
+    """Plans of states leave the goal, here the last number, out of what was seen."""
+    settings, dataset = load_resolved(record(Tapped(crane(), "here")))
+    caplog.clear()
+    episodes = dataset.episodes
+    states = dataclasses.replace(episodes, observations=episodes.observations[:, :2])
+    of_data = settings.environment, states, dataset.origin, dataset.name
+    compare_environment(*of_data, goal_size=1)
+    (line,) = caplog.messages
+    assert "left out (Tapped)" in line and "could not be compared" in line
 
 
 def test_arrays_are_flat_on_both_sides(record):

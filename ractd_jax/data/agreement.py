@@ -83,7 +83,9 @@ def compare_environment(
             # Single actions beyond the bounds are for the findings to name.
             ends = np.quantile(episodes.actions, (_RARE, 1.0 - _RARE), axis=0)
             check_action_range(env, environment.id, *ends)
-        if own and not goal_size:
+        if own:
+            # Plans of states leave the goals out of the data's observations.
+            origin = origin._replace(reset=None) if goal_size else origin
             _replay(env, episodes, origin, name)
         known = origin.action_bounds
         if known == Bounds() and (own or not origin.environment_id):
