@@ -134,10 +134,9 @@ def test_names_of_files(name, family, limit):
     assert d4rl_time_limit(name) == limit
 
 
-def test_kitchen_files_have_raw_scores():
-    """Their rewards add up to hundreds where the environment pays 4."""
-    assert origin_of_file("kitchen-mixed-v0.hdf5") == Origin()
+def test_files_have_d4rls_references():
     assert origin_of_file("hopper.hdf5").score_max == 3234.3
+    assert origin_of_file("pen-human-v1.hdf5") == Origin()
 
 
 def test_a_size_beyond_the_file_is_refused_at_once(tmp_path):

@@ -52,7 +52,7 @@ def load(config: str, preset: str):
 
 
 def test_every_task_has_a_config():
-    assert len(CONFIGS) == 13
+    assert len(CONFIGS) == 17
     found = {load(config, "smoke").task for config in CONFIGS}
     assert set(REWARD_WEIGHTS) | {f"pointmaze-{maze}" for maze in MAZES} <= found
 
@@ -77,7 +77,9 @@ def test_config_becomes_settings(config, preset):
     # The maze2d tasks are D4RL's protocol on the pointmaze data.
     task = settings.task.replace("pointmaze", "maze2d")
     assert task.replace("-", "_") == config
-    if config != "any_dataset":
+    if config == "kitchen_d4rl":
+        assert settings.dataset.source == "d4rl"
+    elif config != "any_dataset":
         assert settings.dataset.id == dataset_id(settings.task)
     dims = Dimensions(11, 3, settings.plan.horizon, settings.plan.history)
     make_network(settings.network, dims)

@@ -7,6 +7,7 @@ import pytest
 from ractd_jax.errors import ConfigError
 from ractd_jax.tasks import (
     D4RL_RETURNS,
+    D4RLKitchen,
     Kitchen,
     Locomotion,
     Maze2d,
@@ -26,6 +27,8 @@ from ractd_jax.tasks.point_maze import MAZE2D, MAZES
         ("Walker2d-v4", Locomotion, "walker2d"),
         ("HalfCheetah-v5", Locomotion, "halfcheetah"),
         ("FrankaKitchen-v1", Kitchen, "kitchen"),
+        ("ractd/Kitchen-v0", D4RLKitchen, "kitchen"),
+        ("ractd/Kitchen-Mixed-Goal-v0", D4RLKitchen, "kitchen"),
         ("PointMaze_UMaze-v3", PointMaze, None),
         ("PointMaze_Large_Diverse_GRDense-v3", PointMaze, None),
         ("ractd/Maze2d-Large-v0", Maze2d, "maze2d-large"),

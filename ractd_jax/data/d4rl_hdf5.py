@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from absl import logging
 
 from ractd_jax.data.episodes import Episodes, build_episodes
 from ractd_jax.data.hdf5 import open_hdf5, read_values
-from ractd_jax.data.origin import Origin, d4rl_time_limit, origin_of_file
+from ractd_jax.data.origin import Origin, d4rl_family, d4rl_time_limit, origin_of_file
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
 from ractd_jax.files import completed
@@ -30,7 +32,8 @@ def load_d4rl_hdf5(
     """Reads a D4RL file: MuJoCo -v0, -v1 and -v2, maze2d, kitchen or antmaze.
 
     Values are converted to float32 in blocks. Files written by this package carry a
-    digest of each field, which is checked.
+    digest of each field, which is checked. The rewards of D4RL's kitchen, which count
+    the subtasks that are done, become what its environment pays.
 
     Args:
       path: the file.
@@ -53,7 +56,24 @@ def load_d4rl_hdf5(
         fields["timeouts"] = _derived_timeouts(fields["terminals"], limit, path)
     episodes = build_episodes(fields, path)
     _check_digests(episodes, digests, path)
+    if d4rl_family(os.fspath(path)) == "kitchen" and not about:
+        logging.info("%s: 1 is paid for each subtask, where rewards count them", path)
+        rewards = _kitchen_rewards(episodes)
+        episodes = dataclasses.replace(episodes, rewards=rewards)
     return episodes, origin_of_file(os.fspath(path), environment_id)
+
+
+def _kitchen_rewards(episodes: Episodes) -> np.ndarray:
+    """[T] what the environment pays: once for each subtask, when it is first done.
+
+    D4RL's files of the kitchen have at every step how many are done; one that is undone
+    and done again is not paid again.
+    """
+    paid = np.zeros_like(episodes.rewards)
+    for start, end in itertools.pairwise(episodes.starts):
+        most = np.maximum.accumulate(episodes.rewards[start:end])
+        paid[start:end] = np.diff(most, prepend=np.zeros(1, most.dtype))
+    return paid
 
 
 def _read_fields(file: h5py.File, path) -> dict[str, np.ndarray]:

@@ -78,10 +78,11 @@ def origin_of_file(name: str, environment_id: str = "") -> Origin:
     """The origin of a D4RL file, from its name or the environment that it names."""
     family = d4rl_family(name)
     known = _D4RL_ENVIRONMENTS.get(family, ("", 0))[0]
-    origin = Origin(environment_id or known)
-    # A kitchen file's reward counts, at every step, the tasks completed so far. The
-    # reference returns are those of the environment, which pays once for each task.
-    return origin if family == "kitchen" else with_reference(origin, family)
+    if family == "kitchen":
+        # kitchen-mixed asks for the bottom burner, and the full names say so.
+        mixed = re.search("mixed|bottomburner", Path(name).name.lower())
+        known = f"ractd/Kitchen-{'Mixed-' if mixed else ''}Goal-v0"
+    return with_reference(Origin(environment_id or known), family)
 
 
 def with_reference(origin: Origin, family: str = "") -> Origin:

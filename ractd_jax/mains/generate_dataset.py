@@ -1,8 +1,13 @@
-"""Records a dataset by D4RL's recipes: packaged policies, or a driver in a maze.
+"""Records a dataset: packaged policies, a driver in a maze, or a robot in a kitchen.
+
+The first two are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
+demonstrations of kitchen-complete together anew, which --demonstrations names.
 
   python -m experiments.generate_dataset --task=hopper-medium-expert \
       --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
   python -m experiments.generate_dataset --task=pointmaze-umaze
+  python -m experiments.generate_dataset --task=kitchen-partial \
+      --demonstrations=mini_kitchen_microwave_kettle_light_slider-v0.hdf5
 """
 
 from absl import flags
@@ -18,6 +23,7 @@ def main():
         FLAGS.task,
         FLAGS.num_transitions,
         FLAGS.seed,
+        demonstrations=FLAGS.demonstrations,
         root=FLAGS.root,
         hdf5=FLAGS.hdf5,
         num_workers=FLAGS.num_workers,
@@ -35,13 +41,16 @@ def run() -> None:
     flags.DEFINE_string(
         "task",
         None,
-        "ENVIRONMENT-KIND such as hopper-medium-expert or pointmaze-umaze.",
+        "ENVIRONMENT-KIND: hopper-medium-expert, pointmaze-umaze, kitchen-partial, ...",
         required=True,
     )
     flags.DEFINE_integer(
         "num_transitions", 1_000_000, "Transitions to record.", lower_bound=1
     )
     flag_kinds.define_seed("seed", 0, "Seed of the first episode.")
+    flag_kinds.define_path(
+        "demonstrations", "", "D4RL's file of kitchen-complete, for kitchen tasks."
+    )
     flag_kinds.define_path("root", "", "Minari root; empty for Minari's default.")
     flag_kinds.define_path("hdf5", None, "Also write this file in D4RL's layout.")
     flags.DEFINE_integer(

@@ -25,12 +25,7 @@ from ractd_jax.planning import Planner
 from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
-from ractd_jax.training.stages import (
-    Stage,
-    make_stage,
-    steering_stage,
-    student_stage,
-)
+from ractd_jax.training.stages import Stage, make_stage, steering_stage, student_stage
 
 
 class Training(NamedTuple):
@@ -263,7 +258,11 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
     if not has_minari(options.id, root):
         logging.info("recording %d transitions", options.num_transitions)
         recorded = generate_dataset(
-            settings.task, options.num_transitions, options.seed, root=root
+            settings.task,
+            options.num_transitions,
+            options.seed,
+            demonstrations=options.demonstrations,
+            root=root,
         )
         logging.info("%s", recorded)
     return dataclasses.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.presets import base, mazes
+from ractd_jax.presets import base, kitchen, mazes
 
 _LOCOMOTION = tuple(
     f"{environment}-{kind}"
@@ -16,6 +16,7 @@ _ANY = "any_dataset"
 NAMES = (
     *(task.replace("-", "_") for task in _LOCOMOTION),
     *(f"maze2d_{maze}" for maze in mazes.MAZES),
+    *(f"kitchen_{kind}" for kind in kitchen.KINDS),
     _ANY,
 )
 
@@ -40,6 +41,8 @@ def get_config(name: str) -> ConfigDict:
         return base.get_any(preset)
     if task.startswith("maze2d_"):
         return mazes.get_maze2d(task.removeprefix("maze2d_"), preset)
+    if task.startswith("kitchen_"):
+        return kitchen.get_kitchen(task.removeprefix("kitchen_"), preset)
     return base.get_locomotion(task.replace("_", "-"), preset)
 
 

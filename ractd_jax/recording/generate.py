@@ -19,10 +19,11 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
 from ractd_jax.paths import local_path
-from ractd_jax.recording import point_maze
+from ractd_jax.recording import kitchen, point_maze
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
+from ractd_jax.tasks import environments
 from ractd_jax.tasks.maze_map import evaluation_spec
 from ractd_jax.tasks.point_maze import MAZES
 
@@ -43,7 +44,7 @@ class _Recipe(NamedTuple):
     record: Callable[[int, int, int | None], Iterator[RecordedEpisode]]
 
 
-def _locomotion(environment: str, kind: str) -> _Recipe:
+def _locomotion(environment: str, kind: str, _: str) -> _Recipe:
     snapshots = load_packaged_snapshots(environment)
     spec = gymnasium.spec(snapshots.metadata["environment"])
 
@@ -54,7 +55,7 @@ def _locomotion(environment: str, kind: str) -> _Recipe:
     return _Recipe(spec, spec, snapshots.metadata, record)
 
 
-def _point_maze(_: str, maze: str) -> _Recipe:
+def _point_maze(_environment: str, maze: str, _: str) -> _Recipe:
     return _Recipe(
         point_maze.recording_spec(maze),
         evaluation_spec(maze),
@@ -63,12 +64,27 @@ def _point_maze(_: str, maze: str) -> _Recipe:
     )
 
 
-# environment: its kinds, and what makes the recipe of (environment, kind).
+def _kitchen(_: str, kind: str, demonstrations: str) -> _Recipe:
+    if not demonstrations:
+        raise ConfigError(
+            "--demonstrations (config.dataset.demonstrations): expected D4RL's file of "
+            "kitchen-complete (mini_kitchen_microwave_kettle_light_slider-v0.hdf5), "
+            "found nothing"
+        )
+    found = kitchen.load_demonstrations(demonstrations)
+    spec = environments.registered_spec(kitchen.ENVIRONMENT)
+    record = functools.partial(kitchen.record_kitchen, found, kind)
+    return _Recipe(spec, spec, kitchen.BEHAVIOUR, record)
+
+
+# environment: its kinds, and what makes the recipe of (environment, kind, file of
+# demonstrations).
 _ENVIRONMENTS = {
     "hopper": (DATASET_KINDS, _locomotion),
     "walker2d": (DATASET_KINDS, _locomotion),
     "halfcheetah": (DATASET_KINDS, _locomotion),
     "pointmaze": (tuple(MAZES), _point_maze),
+    "kitchen": (kitchen.KINDS, _kitchen),
 }
 
 
@@ -109,6 +125,7 @@ def generate_dataset(
     num_transitions: int,
     seed: int,
     *,
+    demonstrations: str = "",
     root: str = "",
     hdf5: str | None = None,
     num_workers: int | None = None,
@@ -116,9 +133,10 @@ def generate_dataset(
     """Records `task` into the Minari root and, if `hdf5` is given, into an HDF5 file.
 
     Args:
-      task: such as ``hopper-medium-expert`` or ``pointmaze-umaze``.
+      task: such as ``hopper-medium``, ``pointmaze-umaze`` or ``kitchen-partial``.
       num_transitions: at least this many, in whole episodes.
       seed: seed of the first episode; the others count up from it.
+      demonstrations: D4RL's file of kitchen-complete, for the kitchen; else empty.
       root: Minari root; empty for Minari's default.
       hdf5: file to write in D4RL's layout, or None.
       num_workers: processes; by default one per core.
@@ -129,7 +147,12 @@ def generate_dataset(
     """
     name = dataset_id(task)
     environment, _, kind = task.partition("-")
-    recipe = _ENVIRONMENTS[environment][1](environment, kind)
+    if demonstrations and environment != "kitchen":
+        raise ConfigError(
+            "--demonstrations (config.dataset.demonstrations): expected nothing with "
+            f"task {task!r}, which follows none, found {demonstrations!r}"
+        )
+    recipe = _ENVIRONMENTS[environment][1](environment, kind, demonstrations)
     if hdf5:
         check_writable(hdf5)
     check_writable(Path(local_path(root or default_root(), "root")) / "any")

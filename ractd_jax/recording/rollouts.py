@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import itertools
 import multiprocessing
 import os
@@ -26,8 +27,8 @@ def _start_worker(environment_id: str) -> None:
     _worker_env = gymnasium.make(environment_id, disable_env_checker=True)
 
 
-def _record(job: tuple[BehaviourPolicy, int]) -> RecordedEpisode:
-    return record_episode(_worker_env, *job)
+def _record(policy: BehaviourPolicy, seed: int) -> RecordedEpisode:
+    return record_episode(_worker_env, policy, seed)
 
 
 def record_episode(
@@ -106,23 +107,37 @@ def record_mixture(
       seed: first of the episodes' seeds.
       num_workers: processes; by default one for each core.
     """
-    num_workers = num_workers or os.cpu_count() or 1
     with worker_pool(num_workers, _start_worker, environment_id) as pool:
         for policy, wanted in parts:
-            ahead = 4 * num_workers
-            for episode in _record_part(pool, policy, wanted, seed, ahead):
+            record = functools.partial(_record, policy)
+            for episode in episodes_until(pool, record, wanted, seed, num_workers):
                 yield episode
                 # Not the seeds under way, whose number depends on the workers.
                 seed = episode.seed + 1
 
 
-def _record_part(pool, policy, wanted, seed, ahead):
-    """Episodes with seeds from `seed` on, in order, `ahead` of them in progress."""
+def episodes_until(
+    pool: concurrent.futures.Executor,
+    record: Callable[[int], RecordedEpisode],
+    wanted: int,
+    seed: int,
+    num_workers: int | None = None,
+) -> Iterator[RecordedEpisode]:
+    """Yields the episodes of the seeds from `seed` on until they have `wanted` steps.
+
+    Args:
+      pool: of `num_workers` processes.
+      record: seed -> episode; a function that can be sent to another process.
+      wanted: steps; episodes are whole.
+      seed: the first one.
+      num_workers: four times as many episodes are in progress.
+    """
     recorded, seeds = 0, itertools.count(seed)
-    pending = [pool.submit(_record, (policy, next(seeds))) for _ in range(ahead)]
+    ahead = 4 * (num_workers or os.cpu_count() or 1)
+    pending = [pool.submit(record, next(seeds)) for _ in range(ahead)]
     while recorded < wanted:
         episode = pending.pop(0).result()
-        pending.append(pool.submit(_record, (policy, next(seeds))))
+        pending.append(pool.submit(record, next(seeds)))
         recorded += len(episode.rewards)
         yield episode
     for future in pending:

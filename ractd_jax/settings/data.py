@@ -152,6 +152,12 @@ class Dataset:
         positive=True,
     )
     seed: int = seed_option(0, "Seed of the recording.")
+    demonstrations: str = option(
+        "",
+        "D4RL's file of kitchen-complete, whose segments the recordings of kitchen "
+        "tasks are made of.",
+        is_path=True,
+    )
 
 
 @section

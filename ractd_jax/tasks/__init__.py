@@ -14,12 +14,14 @@ from ractd_jax.tasks.base import (
     Task,
     d4rl_reference,
 )
-from ractd_jax.tasks.locomotion import Kitchen, Locomotion
+from ractd_jax.tasks.kitchen import D4RLKitchen, Kitchen
+from ractd_jax.tasks.locomotion import Locomotion
 from ractd_jax.tasks.point_maze import Maze2d, PointMaze
 
 __all__ = [
     "D4RL_RETURNS",
     "BlockedFn",
+    "D4RLKitchen",
     "Kitchen",
     "Locomotion",
     "Maze2d",
@@ -40,7 +42,14 @@ def register(task: Task) -> None:
     _TASKS[task.name] = task
 
 
-for _task in (Task(), Locomotion(), Kitchen(), PointMaze(), Maze2d()):
+for _task in (
+    Task(),
+    Locomotion(),
+    Kitchen(),
+    D4RLKitchen(),
+    PointMaze(),
+    Maze2d(),
+):
     register(_task)
 
 

@@ -13,13 +13,3 @@ class Locomotion(Task):
 
     def reference(self, environment_id: str) -> Reference:
         return d4rl_reference(id_name(environment_id).lower())
-
-
-class Kitchen(Task):
-    """FrankaKitchen: four of seven subtasks, each paid once."""
-
-    name = "kitchen"
-    pattern = r"FrankaKitchen-v\d+"
-
-    def reference(self, environment_id: str) -> Reference:
-        return d4rl_reference("kitchen")
