@@ -8,7 +8,7 @@ import pytest
 from ractd_jax import losses, methods
 from ractd_jax.diffusion import EdmNoise
 from ractd_jax.networks import pin_ends
-from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.networks.conditioning import CONDITIONINGS
 from ractd_jax.settings import Network
 from tests.toys import (
     HORIZON,

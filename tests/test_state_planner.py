@@ -9,7 +9,7 @@ from ractd_jax import diffusion, methods
 from ractd_jax.diffusion.guidance import bind
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.evaluation.latency import plan_latency
-from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.networks.conditioning import CONDITIONINGS
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import Planner
 from ractd_jax.settings import from_mapping

@@ -14,7 +14,7 @@ from absl import flags, logging
 
 from ractd_jax.files import check_writable, with_ending, write_json, write_text
 from ractd_jax.mains import flag_kinds, launch
-from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.networks.conditioning import CONDITIONINGS
 from ractd_jax.pipelines.maze import run_maze
 from ractd_jax.presets import mazes
 from ractd_jax.reports.maze_report import format_tables

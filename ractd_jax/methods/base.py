@@ -29,13 +29,15 @@ from ractd_jax.networks import (
     Compute,
     ResidualMLP,
     ResidualMLPConfig,
+    TemporalTransformer,
+    TemporalTransformerConfig,
     TemporalUNet,
     TemporalUNetConfig,
     pin_ends,
 )
 from ractd_jax.settings import Diffusion, Network, Plan, Settings
 
-DenoiserNetwork = TemporalUNet | ResidualMLP
+DenoiserNetwork = TemporalUNet | TemporalTransformer | ResidualMLP
 Info = dict[str, jax.Array]
 
 
@@ -233,8 +235,7 @@ def make_network(
         "condition_dim": dims.condition,
         "compute": Compute(settings.conv, settings.dtype),
     }
-    make = _make_mlp if settings.kind == "mlp" else _make_unet
-    network = make(settings, dims, shared)
+    network = _MAKERS[settings.kind](settings, dims, shared)
     try:
         network.config.check_horizon(dims.horizon)
     except ValueError as error:
@@ -268,17 +269,41 @@ def _make_mlp(settings: Network, dims: Dimensions, shared: dict) -> ResidualMLP:
 def _make_unet(settings: Network, dims: Dimensions, shared: dict) -> TemporalUNet:
     return TemporalUNet(
         TemporalUNetConfig(
-            plan_dim=dims.plan_shape[1],
             widths=settings.widths,
             kernel_size=settings.kernel_size,
             num_groups=settings.num_groups,
-            conditioning=dims.conditioning,
-            patch_size=settings.patch_size,
-            fourier_octaves=settings.fourier_octaves,
-            pin_reach=settings.pin_reach,
+            **_over_steps(settings, dims),
             **shared,
         )
     )
+
+
+def _make_transformer(
+    settings: Network, dims: Dimensions, shared: dict
+) -> TemporalTransformer:
+    return TemporalTransformer(
+        TemporalTransformerConfig(
+            width=settings.transformer_width,
+            num_blocks=settings.transformer_blocks,
+            num_heads=settings.transformer_heads,
+            **_over_steps(settings, dims),
+            **shared,
+        )
+    )
+
+
+def _over_steps(settings: Network, dims: Dimensions) -> dict[str, Any]:
+    """What the networks over a plan's steps share."""
+    return {
+        "plan_dim": dims.plan_shape[1],
+        "conditioning": dims.conditioning,
+        "patch_size": settings.patch_size,
+        "fourier_octaves": settings.fourier_octaves,
+        "pin_reach": settings.pin_reach,
+    }
+
+
+_MAKERS = {"unet": _make_unet, "mlp": _make_mlp, "transformer": _make_transformer}
 
 
 def of_settings(settings: Settings, dims: Dimensions, section: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from ractd_jax.networks.actor import ActorMLP
 from ractd_jax.networks.blocks import Compute, Conv
+from ractd_jax.networks.conditioning import CONDITIONINGS, fold_levels, pin_ends
 from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
@@ -13,14 +14,14 @@ from ractd_jax.networks.residual_mlp import (
     fold_mlp_levels,
 )
 from ractd_jax.networks.reward_model import RewardModel, RewardModelConfig
-from ractd_jax.networks.temporal_unet import (
-    TemporalUNet,
-    TemporalUNetConfig,
-    fold_levels,
-    pin_ends,
+from ractd_jax.networks.temporal_transformer import (
+    TemporalTransformer,
+    TemporalTransformerConfig,
 )
+from ractd_jax.networks.temporal_unet import TemporalUNet, TemporalUNetConfig
 
 __all__ = [
+    "CONDITIONINGS",
     "ActorMLP",
     "Compute",
     "Conv",
@@ -31,6 +32,8 @@ __all__ = [
     "ResidualMLPConfig",
     "RewardModel",
     "RewardModelConfig",
+    "TemporalTransformer",
+    "TemporalTransformerConfig",
     "TemporalUNet",
     "TemporalUNetConfig",
     "fold_levels",

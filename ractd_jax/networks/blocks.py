@@ -121,14 +121,16 @@ _taps_product.defvjp(_taps_product_forward, _taps_product_backward)
 
 
 class Dense(nn.Module):
-    """y = x W + b with W [in, out] and PyTorch's initial values."""
+    """y = x W + b with W [in, out] and PyTorch's initial values, or zeros."""
 
     features: int
     compute: Compute = Compute()
+    starts_at_zero: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = _torch_uniform(x.shape[-1])
+        zeros = nn.initializers.zeros
+        init = zeros if self.starts_at_zero else _torch_uniform(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,))
         dtype = self.compute.dtype

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ractd_jax.networks.blocks import (
     Compute,
     Conv,
     ConvBlock,
     ConvTranspose,
-    Dense,
     ResidualBlock,
-    fourier_features,
-    mish,
 )
-from ractd_jax.networks.noise_embedding import NoiseEmbedding
-
-# Width of the MLP that reads the Fourier features of the condition.
-_CONDITION_WIDTH = 128
-
-CONDITIONINGS = ("film", "ends", "both")
+from ractd_jax.networks.conditioning import CONDITIONINGS, read_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +95,11 @@ class TemporalUNetConfig:
         }
         return down | middle | up
 
+    @property
+    def film_sizes(self) -> dict[str, int]:
+        """Name of every layer with FiLM, and the size of its row: scale and bias."""
+        return {name: 2 * features for name, features in self.block_features.items()}
+
     def check_horizon(self, horizon: int) -> None:
         """Raises ValueError when the levels cannot halve `horizon`."""
         factor = self.patch_size * 2 ** (len(self.widths) - 1)
@@ -117,20 +110,6 @@ class TemporalUNetConfig:
                 f"a horizon of {horizon} does not fit {levels} levels{patches}: it "
                 f"must be a multiple of {factor}"
             )
-
-
-def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
-    """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting).
-
-    With a `reach`, the steps next to an end move along with it, by a share that falls
-    to nothing over `reach` steps, so that a clean path has no jump next to its ends.
-    """
-    first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
-    if reach:
-        share = jnp.maximum(1.0 - jnp.arange(plans.shape[1]) / reach, 0.0)[:, None]
-        moves = first - plans[:, 0], last - plans[:, -1]
-        plans = plans + share * moves[0][:, None] + share[::-1] * moves[1][:, None]
-    return plans.at[:, 0].set(first).at[:, -1].set(last)
 
 
 class TemporalUNet(nn.Module):
@@ -168,45 +147,8 @@ class TemporalUNet(nn.Module):
           [B, H, D] float32.
         """
         config = self.config
-        chex.assert_rank(x, 3)
-        config.check_horizon(x.shape[1])
-        embed = NoiseEmbedding(
-            config.embed_dim,
-            config.compute,
-            config.noise_embedding,
-            name="noise_embedding",
-        )
-        levels = [level for level in (c_noise, c_noise_stop) if level is not None]
-        chex.assert_rank(levels, 1)
-        parts = [embed(level) for level in levels]
-        cond = cond.reshape(cond.shape[0], -1).astype(config.compute.dtype)
-        if config.condition_dim is not None:
-            chex.assert_axis_dimension(cond, 1, config.condition_dim)
-        if config.pins_ends:
-            # Not scaled as the noisy steps are: what is known stays visible.
-            x = pin_ends(x, cond)
-        if config.conditioning == "ends":
-            cond = cond[:, :0]  # With folded levels nothing is left: [B, 0].
-        elif config.fourier_octaves:
-            hidden = fourier_features(cond, config.fourier_octaves)
-            hidden = mish(
-                Dense(_CONDITION_WIDTH, config.compute, name="cond_in")(hidden)
-            )
-            hidden = Dense(_CONDITION_WIDTH, config.compute, name="cond_out")(hidden)
-            cond = jnp.concatenate([cond, hidden], axis=-1)
-        parts.append(cond)
-        if config.fourier_octaves:
-            x = fourier_features(x, config.fourier_octaves)
-        batch, horizon, _ = x.shape
-        x = x.reshape(batch, horizon // config.patch_size, -1)
-        condition = mish(jnp.concatenate(parts, axis=-1))
-        films = {}
-        if c_noise is None:
-            sizes = [2 * features for features in config.block_features.values()]
-            joined = Dense(sum(sizes), config.compute, name="films")(condition)
-            bounds = np.cumsum(sizes)[:-1]
-            split = jnp.split(joined, bounds, axis=-1)
-            films = dict(zip(config.block_features, split, strict=True))
+        shape = x.shape
+        x, condition, films = read_inputs(config, x, c_noise, cond, c_noise_stop)
 
         def residual(name, features, hidden):
             return ResidualBlock(
@@ -243,41 +185,4 @@ class TemporalUNet(nn.Module):
         )(x)
         size = config.patch_size * config.plan_dim
         x = Conv(size, 1, compute=config.compute, name="head")(x)
-        return x.reshape(batch, horizon, -1).astype(jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def _joined_films(noise_embedding, layers, c_noises, *, config):
-    """The one layer ``films`` of :func:`fold_levels`."""
-    embed = NoiseEmbedding(config.embed_dim, config.compute, config.noise_embedding)
-    embedded = embed.apply({"params": noise_embedding}, c_noises)
-    row = mish(embedded).reshape(-1).astype(jnp.float32)
-    kernel = jnp.concatenate([layer["kernel"] for layer in layers], axis=-1)
-    bias = jnp.concatenate([layer["bias"] for layer in layers])
-    return {"kernel": kernel[len(row) :], "bias": bias + row @ kernel[: len(row)]}
-
-
-def fold_levels(
-    params: dict, config: TemporalUNetConfig, c_noises: Sequence[float]
-) -> dict:
-    """Parameters of the network at fixed noise levels, for ``c_noise=None``.
-
-    A FiLM layer is linear in [mish(emb(t)), mish(emb(s)), mish(observations)]. At fixed
-    levels its first rows give a constant, which is added to its bias once instead of at
-    every call. The remaining rows of all FiLM layers read only the observations, and
-    are joined into one layer, ``films``.
-
-    Args:
-      params: parameters of :class:`TemporalUNet`.
-      config: its configuration.
-      c_noises: 250 ln t, or 250 ln t and 250 ln s for a student's network.
-    """
-    layers = [params[name]["film"] for name in config.block_features]
-    levels = np.asarray(c_noises, np.float32)
-    films = _joined_films(params["noise_embedding"], layers, levels, config=config)
-    rest = {
-        name: {key: value for key, value in layer.items() if key != "film"}
-        for name, layer in params.items()
-        if name != "noise_embedding"
-    }
-    return rest | {"films": films}
+        return x.reshape(shape).astype(jnp.float32)

@@ -12,9 +12,10 @@ class Network:
 
     kind: str = option(
         "unet",
-        "Temporal U-Net (unet, as Duan et al., 2025) or residual MLP, for short plans "
-        "(mlp).",
-        choices=("unet", "mlp"),
+        "Temporal U-Net (unet, as Duan et al., 2025), residual MLP, for short plans "
+        "(mlp), or a transformer over the plan's steps (transformer, Peebles and Xie, "
+        "2023).",
+        choices=("unet", "mlp", "transformer"),
     )
     mlp_width: int = option(192, "Features of the MLP's hidden layers.", positive=True)
     mlp_blocks: int = option(2, "Residual blocks of the MLP.", positive=True)
@@ -57,6 +58,23 @@ class Network:
         "dtype of the activations; parameters stay float32.",
         choices=("float32", "bfloat16"),
     )
+    transformer_width: int = option(
+        128,
+        "Features of the transformer's tokens; even, a multiple of transformer_heads.",
+        positive=True,
+    )
+    transformer_blocks: int = option(2, "Blocks of the transformer.", positive=True)
+    transformer_heads: int = option(
+        4, "Heads of the transformer's attention.", positive=True
+    )
+
+    def __post_init__(self):
+        width, heads = self.transformer_width, self.transformer_heads
+        if width % 2 or width % heads:
+            raise ConfigError(
+                "config.network.transformer_width: expected an even multiple of "
+                f"config.network.transformer_heads = {heads}, found {width}"
+            )
 
 
 @section

@@ -13,7 +13,7 @@ from ractd_jax.networks import (
     TemporalUNet,
     TemporalUNetConfig,
     blocks,
-    temporal_unet,
+    conditioning,
 )
 from tests.networks.conftest import (
     assert_trees_close,
@@ -170,7 +170,7 @@ def test_pinned_ends_move_their_next_steps(reach):
     rng = np.random.default_rng(0)
     plans = rng.normal(size=(2, 9, 3)).astype(np.float32)
     ends = rng.normal(size=(2, 6)).astype(np.float32)
-    found = np.asarray(temporal_unet.pin_ends(jnp.asarray(plans), ends, reach))
+    found = np.asarray(conditioning.pin_ends(jnp.asarray(plans), ends, reach))
     np.testing.assert_array_equal(found[:, 0], ends[:, :3])
     np.testing.assert_array_equal(found[:, -1], ends[:, 3:])
     expected = plans.copy()

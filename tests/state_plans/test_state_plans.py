@@ -10,7 +10,7 @@ import pytest
 
 from ractd_jax import losses, methods
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
-from ractd_jax.networks.temporal_unet import CONDITIONINGS
+from ractd_jax.networks.conditioning import CONDITIONINGS
 from ractd_jax.planning import load_planner
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.trained import check_same_data
