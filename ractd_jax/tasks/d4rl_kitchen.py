@@ -8,6 +8,7 @@ version; scores are of the same scale, and not comparable to the last point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -35,7 +36,8 @@ def register_kitchens() -> None:
             gymnasium.register(
                 environment_id,
                 entry_point=f"{__name__}:Kitchen",
-                kwargs={"subtasks": subtasks, "observe_goal": observe_goal},
+                # Lists, as JSON has no tuples: a recorded spec must compare as equal.
+                kwargs={"subtasks": list(subtasks), "observe_goal": observe_goal},
                 max_episode_steps=TIME_LIMIT,
             )
 
@@ -62,7 +64,7 @@ class Kitchen(gymnasium.Env):
 
     def __init__(
         self,
-        subtasks: tuple[str, ...],
+        subtasks: Sequence[str],
         observe_goal: bool = False,
         render_mode: str | None = None,
     ):

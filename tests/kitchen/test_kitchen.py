@@ -9,6 +9,7 @@ import gymnasium
 import h5py
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,12 @@ from ractd_jax.recording import kitchen
 from ractd_jax.recording.generate import generate_dataset
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import task_of
-from ractd_jax.tasks.environments import make_environment, time_limit
+from ractd_jax.tasks.environments import (
+    make_environment,
+    recorded_spec,
+    registered_spec,
+    time_limit,
+)
 from ractd_jax.tasks.kitchen import KITCHENS
 from tests.kitchen.conftest import DONE, NUM_DEMONSTRATIONS, OFFICIAL, STEPS
 from tests.mains import run_forked
@@ -72,6 +78,12 @@ def test_a_subtask_is_paid_once(env):
     _, reward, terminated, truncated, _ = env.step(np.zeros(9))
     assert (reward, terminated, truncated) == (2.0, True, False)
     assert env.reset(seed=1)[1]["episode_task_completions"] == []
+
+
+def test_a_recorded_spec_is_the_registered_one():
+    pytest.importorskip("gymnasium_robotics")
+    spec = registered_spec("ractd/Kitchen-v0")
+    assert recorded_spec(EnvSpec.from_json(spec.to_json())) == ("", ())
 
 
 def test_success_is_all_four():
