@@ -222,8 +222,12 @@ TRAININGS["iql"] = Training(
 TRAININGS["td3_bc"] = Training(_alone("td3_bc"))
 for _name, _model in REWARDS.items():
     _needs = ("ctd", _model)
-    for _use, _input in (("gradient", "one_step"), ("gradient_dsm", "dsm")):
-        _options = {"student": {**_GRADIENT, "reward_input": _input}}
+    # The DSM branch has noise of every level, and no temperature.
+    for _use, _input in (
+        ("gradient", {"reward_input": "one_step"}),
+        ("gradient_dsm", {"reward_input": "dsm", "reward_temperature": 1.0}),
+    ):
+        _options = {"student": _GRADIENT | _input}
         TRAININGS[f"{_use}_{_name}"] = Training(_second_phase(_model), _options, _needs)
     TRAININGS[f"distilled_{_name}"] = Training(
         _second_phase(_model), {"student": _DISTILLED}, _needs
