@@ -25,18 +25,19 @@ class Dimensions:
 
     A plan of actions [H, A] is conditioned on the h latest observations and, if
     ``rank`` is 1, on the rank of a return. A plan of states [H, O] is conditioned on
-    two states, its start and its goal. A condition is a mapping, see
-    :attr:`condition_shapes`.
+    its start and, unless ``goal`` is 0, on a second state, its goal. A condition is a
+    mapping, see :attr:`condition_shapes`.
 
     Attributes:
       observation: O.
       action: A.
       horizon: H, steps of a plan.
       history: h.
-      goal: G, leading components of a state that a goal names; 0 for plans of actions.
+      goal: G, leading components of a state that a goal names; 0 for none.
       conditioning: see :class:`ractd_jax.networks.TemporalUNetConfig`.
       rank: 1 where the rank of a return conditions plans, else 0.
       family: name of the environment family, see :func:`ractd_jax.tasks.get_task`.
+      plans_states: whether a plan holds states in place of actions.
     """
 
     observation: int
@@ -47,16 +48,14 @@ class Dimensions:
     conditioning: str = "film"
     rank: int = 0
     family: str = ""
-
-    @property
-    def plans_states(self) -> bool:
-        return self.goal > 0
+    plans_states: bool = False
 
     @property
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each entry of one plan's condition, in the network's order."""
         if self.plans_states:
-            return {"start": (self.observation,), "goal": (self.observation,)}
+            ends = ("start", "goal") if self.goal else ("start",)
+            return {end: (self.observation,) for end in ends}
         shapes = {"rank": (self.rank,)} if self.rank else {}
         return {**shapes, "observations": (self.history, self.observation)}
 
@@ -79,8 +78,3 @@ class Dimensions:
         """Shape of one row of ``Planner.plan``'s observations, [h, O] with h > 1."""
         size = self.environment_observation
         return (size,) if self.history == 1 else (self.history, size)
-
-    @property
-    def reward_inputs(self) -> tuple[int, int]:
-        """Sizes of a reward model's inputs: a state, and an action or a goal."""
-        return self.observation, self.goal or self.action

@@ -42,11 +42,11 @@ class PolicyDimensions(NamedTuple):
       action: A.
       horizon: H, steps of a plan.
       history: h, latest observations that condition a plan.
-      goal: G, size of the goal behind the state in an observation; 0 for plans of
-        actions.
+      goal: G, size of the goal behind the state in an observation; 0 for none.
       conditioning: how start and goal enter the network.
       rank: 1 where a return's rank conditions plans, else 0.
       family: name of the environment family that the planner was trained for.
+      plans_states: whether a plan holds states in place of actions.
     """
 
     observation: int
@@ -57,10 +57,7 @@ class PolicyDimensions(NamedTuple):
     conditioning: str = "film"
     rank: int = 0
     family: str = ""
-
-    @property
-    def plans_states(self) -> bool:
-        return self.goal > 0
+    plans_states: bool = False
 
     @property
     def environment_observation(self) -> int:

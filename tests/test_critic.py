@@ -253,9 +253,13 @@ def test_windows_weighted_by_a_critic(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["critic", "td3_bc"])
-def test_plans_of_states_have_no_critic(stage):
+def test_plans_to_a_goal_have_no_critic(stage):
     settings = small_settings(plan={"kind": "states"})
-    with pytest.raises(ConfigError, match="expected.*actions.*found"):
+    message = {
+        "critic": "config.plan.goal_size: expected 0 for a critic .*, found 2",
+        "td3_bc": "expected.*plans of actions.*found",
+    }
+    with pytest.raises(ConfigError, match=message[stage]):
         make_stage(stage, settings, toy_dataset())
 
 

@@ -1,7 +1,5 @@
 """Paths of denoising, and the data's plans beside them."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -28,9 +26,9 @@ def make_planner(
         network=Network(widths=(8,), embed_dim=8, num_groups=4),
         diffusion=Diffusion(sigma_min=0.01, sigma_max=20.0),
     )
-    dims = Dimensions(4, 2, 16, 1, 2, conditioning)
+    dims = Dimensions(4, 2, 16, 1, 2, conditioning, plans_states=True)
     if conditioning == "actions":
-        dims = dataclasses.replace(dims, goal=0, conditioning="film")
+        dims = Dimensions(4, 2, 16, 1)
     unet = methods.make_network(settings.network, dims)
     # Smaller, as few plans would lie within the bounds to which they are clipped.
     params = jax.tree.map(lambda leaf: 0.3 * leaf, random_params(unet, dims, stage))

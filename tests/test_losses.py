@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from ractd_jax import diffusion, losses, methods, student
-from ractd_jax.dimensions import Dimensions
 from tests.test_diffusion import EDM
 
 MODES = np.array([-0.6, 0.6])
@@ -61,10 +60,7 @@ def test_reward_loss_sees_the_first_action_clipped():
     plans = jnp.array([[[0.5], [9.0]], [[3.0], [9.0]]])
     condition = {"observations": jnp.array([[[7.0], [1.0]], [[7.0], [2.0]]])}
     data = jnp.array([[[0.4], [9.0]], [[0.9], [9.0]]])
-    plan_return_fn = methods.plan_return_fn(
-        lambda o, a: o[:, 0] * a[:, 0],
-        Dimensions(observation=1, action=1, horizon=2, history=2),
-    )
+    plan_return_fn = methods.of_first_action(lambda o, a: o[:, 0] * a[:, 0])
 
     def loss_fn(plans, cap):
         return losses.reward_loss(plan_return_fn, condition, plans, data, cap)

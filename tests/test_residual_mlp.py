@@ -140,7 +140,7 @@ def test_long_plans_and_pinned_ends_are_refused():
         ConfigError, match=r"config.plan.horizon: .* 1024 numbers.*at most 512"
     ):
         methods.make_network(SETTINGS, long)
-    pinned = dataclasses.replace(DIMS, goal=2, conditioning="both")
+    pinned = dataclasses.replace(DIMS, plans_states=True, conditioning="both")
     with pytest.raises(ConfigError, match="config.plan.conditioning: expected 'film'"):
         methods.make_network(SETTINGS, pinned)
 

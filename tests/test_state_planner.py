@@ -45,7 +45,10 @@ def make_planner(
     goal = 2 if kind == "states" else 0
     if kind == "actions":
         conditioning = "film"
-    dims = Dimensions(4, 2, horizon, 1, goal=goal, conditioning=conditioning)
+    states = kind == "states"
+    dims = Dimensions(
+        4, 2, horizon, 1, goal=goal, conditioning=conditioning, plans_states=states
+    )
     settings = from_mapping(
         {
             "network": {"widths": (8,), "embed_dim": 8},

@@ -132,7 +132,7 @@ register(WalledWalk())
 class NumberedPlanner:
     """Plans hold the number of the call in every state; remembers what it is given."""
 
-    dims = Dimensions(4, 2, 3, 1, goal=2)
+    dims = Dimensions(4, 2, 3, 1, goal=2, plans_states=True)
 
     def __init__(self):
         self.observations, self.keys = [], []

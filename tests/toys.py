@@ -138,8 +138,10 @@ def random_params(network, dims, stage, seed: int = 0):
     return random_like(jax.eval_shape(init, jax.random.key(0)), seed)
 
 
-def state_dimensions(conditioning="film"):
-    return Dimensions(4, 2, HORIZON, 1, goal=2, conditioning=conditioning)
+def state_dimensions(conditioning="film", goal=2):
+    return Dimensions(
+        4, 2, HORIZON, 1, goal=goal, conditioning=conditioning, plans_states=True
+    )
 
 
 def ends_of(plans) -> np.ndarray:

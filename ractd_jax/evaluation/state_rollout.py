@@ -27,7 +27,7 @@ class StateResults(NamedTuple):
       episodes: returns and lengths.
       paths: [E, T, O] float32 visited states; NaN after an episode's end.
       first_plans: [E, H, O] float32, the plan that each episode began with.
-      goals: [E, G] float32, the goal that it was made for.
+      goals: [E, G] float32, the goal that it was made for; G may be 0.
       reached: [E] bool, whether the goal was reached, as the environment family says.
       collided: [P] bool of each plan made, whether something is in its way; empty where
         the family does not know.
@@ -68,7 +68,8 @@ class FollowPlans:
         dims = planner.dims
         self._plans = np.zeros((num_episodes, *dims.plan_shape), np.float32)
         self._goals = np.full((num_episodes, dims.goal), np.nan, np.float32)
-        self._made = np.zeros(num_episodes, np.int64)
+        # So that the first plan is due at step 0.
+        self._made = np.full(num_episodes, -self._replan_every, np.int64)
         self._sizes: set[int] = set()
         self._seconds: list[float] = []
         self.compile_seconds = 0.0
@@ -137,7 +138,8 @@ def evaluate_state_planner(
     """Episodes of a planner of states, from the state and the goal that it sees.
 
     Args:
-      planner: a planner of states, whose observations are the state, then the goal.
+      planner: a planner of states, whose observations are the state, then the goal
+        if it has one.
       controller: a controller from :mod:`ractd_jax.planning.controllers`.
       environment: the environment to make.
       num_episodes: E.

@@ -31,10 +31,13 @@ from ractd_jax.methods.ddpm import Ddpm
 from ractd_jax.methods.edm import EdmTeacher
 from ractd_jax.methods.inverse_dynamics import InverseDynamicsMethod, PairBatch
 from ractd_jax.methods.reward import (
+    GOAL_TARGETS,
     Rating,
     RewardBatch,
     RewardEnsemble,
-    plan_return_fn,
+    of_first_action,
+    of_states_and_goal,
+    of_whole_plan,
 )
 from ractd_jax.methods.steering import NoiseSteering
 from ractd_jax.methods.td3_bc import Td3Bc
@@ -59,6 +62,7 @@ def register_plan_method(method: type[PlanMethod]) -> None:
 
 
 __all__ = [
+    "GOAL_TARGETS",
     "PLAN_METHODS",
     "BehaviourCloning",
     "Critic",
@@ -81,8 +85,10 @@ __all__ = [
     "edm_noise",
     "init_noise_scale",
     "make_network",
+    "of_first_action",
+    "of_states_and_goal",
+    "of_whole_plan",
     "plan_distance",
-    "plan_return_fn",
     "register_plan_method",
     "student_coefficients",
 ]

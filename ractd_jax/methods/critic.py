@@ -12,7 +12,7 @@ from ractd_jax import losses
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods.base import Info
-from ractd_jax.methods.reward import RewardFn, plan_return_fn
+from ractd_jax.methods.reward import RewardFn, of_first_action
 from ractd_jax.networks import RewardModel, RewardModelConfig
 from ractd_jax.settings import Settings
 
@@ -71,10 +71,11 @@ class Critic:
     def from_settings(
         cls, settings: Settings, dims: Dimensions, offset: float = 0.0
     ) -> Critic:
-        """Raises ConfigError for plans of states, which have no actions."""
-        if dims.plans_states:
+        """Raises ConfigError for plans to a goal, which the values do not know."""
+        if dims.goal:
             raise ConfigError(
-                "config.plan.kind: expected 'actions' for a critic, found 'states'"
+                "config.plan.goal_size: expected 0 for a critic of plans of states, "
+                f"found {dims.goal}"
             )
         options = settings.critic
         return cls(
@@ -173,5 +174,20 @@ class Critic:
     def plan_return_fn(
         self, params: Any, pessimism: jax.typing.ArrayLike
     ) -> losses.PlanReturnFn:
-        """See :func:`ractd_jax.methods.plan_return_fn`."""
-        return plan_return_fn(self.reward_fn(params, pessimism), self.dims)
+        """(plans [B, H, D], condition) -> [B] predicted returns.
+
+        Of plans of actions Q of the first one, of plans of states the mean of V over
+        the states after the first.
+        """
+        if not self.dims.plans_states:
+            return of_first_action(self.reward_fn(params, pessimism))
+
+        def rate(plans, condition):
+            del condition  # the first state, which all plans share
+            states = jnp.clip(plans[:, 1:], -1.0, 1.0)
+            states = states.reshape(-1, self.dims.observation)
+            members = jax.vmap(lambda member: self._v(member, states))(params)
+            values = losses.pessimistic_return(members, pessimism)
+            return values.reshape(plans.shape[0], plans.shape[1] - 1).mean(axis=-1)
+
+        return rate

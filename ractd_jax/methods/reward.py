@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -16,8 +17,10 @@ from ractd_jax.networks import RewardModel, RewardModelConfig
 from ractd_jax.settings import Reward, Settings
 from ractd_jax.tasks import get_task
 
-# R(observations [B, O], actions [B, A] or goals [B, G]) -> [B]
+# R(observations [B, O], actions [B, A], goals [B, G] or plans [B, H D]) -> [B]
 RewardFn = Callable[[jax.Array, jax.Array], jax.Array]
+# Targets that are of a state and a goal.
+GOAL_TARGETS = ("goal_indicator", "goal_return")
 
 
 class Rating(Protocol):
@@ -35,14 +38,20 @@ class Rating(Protocol):
     def plan_return_fn(
         self, params: Any, pessimism: jax.typing.ArrayLike
     ) -> losses.PlanReturnFn:
-        """See :func:`plan_return_fn`."""
+        """(plans [B, H, D], condition) -> [B] predicted returns."""
 
 
 class RewardBatch(NamedTuple):
-    """Normalised states [..., O], actions [..., A] or goals [..., G], targets [...]."""
+    """Normalised pairs and what they return.
+
+    Attributes:
+      observations: [..., O].
+      seconds: [..., A] actions, [..., G] goals or [..., H D] plans.
+      targets: [...].
+    """
 
     observations: jax.Array
-    actions_or_goals: jax.Array
+    seconds: jax.Array
     targets: jax.Array
 
 
@@ -54,11 +63,13 @@ class RewardEnsemble:
       network: the network of one member.
       dims: sizes of the plans.
       num_members: M, the length of the parameters' leading axis.
+      target: what is predicted, see :class:`ractd_jax.settings.Reward`.
     """
 
     network: RewardModel
     dims: Dimensions
     num_members: int
+    target: str = "return_to_go"
 
     name = "reward"
 
@@ -69,16 +80,24 @@ class RewardEnsemble:
     @classmethod
     def from_options(cls, options: Reward, dims: Dimensions) -> RewardEnsemble:
         """With goals and Fourier features, the distance to the goal is an input too."""
-        of_goals = options.target != "return_to_go"
+        of_goals = options.target in GOAL_TARGETS
         octaves = options.fourier_octaves
         config = RewardModelConfig(
             options.kind, options.widths, octaves, bool(octaves) and of_goals
         )
-        return cls(RewardModel(config), dims, options.num_members)
+        return cls(RewardModel(config), dims, options.num_members, options.target)
+
+    @property
+    def _second_size(self) -> int:
+        """Size of the network's second input."""
+        if self.target == "plan_return":
+            return math.prod(self.dims.plan_shape)
+        return self.dims.goal if self.target in GOAL_TARGETS else self.dims.action
 
     def init(self, key: jax.Array) -> Any:
         def member(member_key):
-            inputs = [jnp.zeros((1, size)) for size in self.dims.reward_inputs]
+            sizes = self.dims.observation, self._second_size
+            inputs = [jnp.zeros((1, size)) for size in sizes]
             return self.network.init(member_key, *inputs)["params"]
 
         return jax.vmap(member)(jax.random.split(key, self.num_members))
@@ -100,9 +119,7 @@ class RewardEnsemble:
         def member(params, *inputs):
             return self.network.apply({"params": params}, *inputs)
 
-        predictions = jax.vmap(member)(
-            params, batch.observations, batch.actions_or_goals
-        )
+        predictions = jax.vmap(member)(params, batch.observations, batch.seconds)
         loss = losses.regression_loss(predictions, batch.targets)
         return loss, {"loss/mse": loss / self.num_members}
 
@@ -114,11 +131,9 @@ class RewardEnsemble:
     def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
         """The ensemble's mean - pessimism * std; `params` may have any M."""
 
-        def reward_fn(observations, actions_or_goals):
+        def reward_fn(observations, seconds):
             def member(params):
-                return self.network.apply(
-                    {"params": params}, observations, actions_or_goals
-                )
+                return self.network.apply({"params": params}, observations, seconds)
 
             return losses.pessimistic_return(jax.vmap(member)(params), pessimism)
 
@@ -127,26 +142,53 @@ class RewardEnsemble:
     def plan_return_fn(
         self, params: Any, pessimism: jax.typing.ArrayLike
     ) -> losses.PlanReturnFn:
-        """See :func:`plan_return_fn`."""
-        return plan_return_fn(self.reward_fn(params, pessimism), self.dims)
+        """(plans [B, H, D], condition) -> [B] predicted returns.
+
+        With target ``return_to_go`` the return of the first action, with
+        ``plan_return`` of the whole plan, and of goals the sum over the plan's states.
+        Plans are clipped to the data's range first, as the planner clips them, so that
+        nothing is gained beyond it.
+        """
+        reward_fn = self.reward_fn(params, pessimism)
+        if self.target in GOAL_TARGETS:
+            return of_states_and_goal(reward_fn, self.dims)
+        if self.target == "plan_return":
+            return of_whole_plan(reward_fn, self.dims)
+        return of_first_action(reward_fn)
 
 
-def plan_return_fn(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
-    """(plans [B, H, D], condition) -> [B] predicted returns.
+def of_first_action(reward_fn: RewardFn) -> losses.PlanReturnFn:
+    """R(latest observation, first action) of plans of actions."""
 
-    For a plan of actions this is R(current observation, first action), for a plan of
-    states the sum of R(state, goal) over its states. Plans are clipped to the data's
-    range first, as the planner clips them, so that nothing is gained beyond it.
-    """
-
-    def of_first_action(plans, condition):
+    def rate(plans, condition):
         latest = condition["observations"][:, -1]
         return reward_fn(latest, jnp.clip(plans[:, 0], -1.0, 1.0))
 
-    def of_all_states(plans, condition):
+    return rate
+
+
+def of_whole_plan(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
+    """R(state that a plan begins in, the plan)."""
+
+    def rate(plans, condition):
+        if dims.plans_states:
+            first = condition["start"]
+        else:
+            first = condition["observations"][:, -1]
+        size = math.prod(dims.plan_shape)
+        flat = jnp.clip(plans, -1.0, 1.0).reshape(plans.shape[0], size)
+        return reward_fn(first, flat)
+
+    return rate
+
+
+def of_states_and_goal(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
+    """The sum of R(state, goal) over a plan's states."""
+
+    def rate(plans, condition):
         goals = get_task(dims.family).goal_of(condition["goal"], dims.goal)
         goals = jnp.repeat(goals, dims.horizon, axis=0)
         states = jnp.clip(plans, -1.0, 1.0).reshape(-1, dims.observation)
         return reward_fn(states, goals).reshape(-1, dims.horizon).sum(axis=-1)
 
-    return of_all_states if dims.plans_states else of_first_action
+    return rate

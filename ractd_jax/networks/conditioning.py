@@ -40,17 +40,30 @@ class Inputs(NamedTuple):
 
 
 def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
-    """`plans` [B, H, D] with first and last step from `ends` [B, 2 D] (inpainting).
+    """`plans` [B, H, D] with known ends in place (inpainting).
 
     With a `reach`, the steps next to an end move along with it, by a share that falls
     to nothing over `reach` steps, so that a clean path has no jump next to its ends.
+
+    Args:
+      plans: the plans.
+      ends: [B, D] the first step, or [B, 2 D] the first and the last.
+      reach: steps.
     """
-    first, last = jnp.split(ends.astype(plans.dtype), 2, axis=-1)
+    size = plans.shape[-1]
+    chex.assert_is_divisible(ends.shape[-1], size)
+    ends = ends.astype(plans.dtype)
+    ends = ends.reshape(ends.shape[0], ends.shape[1] // size, size)
+    # The first step, and the last where it is known.
+    places = (0, -1)[: ends.shape[1]]
     if reach:
         share = jnp.maximum(1.0 - jnp.arange(plans.shape[1]) / reach, 0.0)[:, None]
-        moves = first - plans[:, 0], last - plans[:, -1]
-        plans = plans + share * moves[0][:, None] + share[::-1] * moves[1][:, None]
-    return plans.at[:, 0].set(first).at[:, -1].set(last)
+        moves = [ends[:, place] - plans[:, place] for place in places]
+        for near, move in zip((share, share[::-1]), moves, strict=False):
+            plans = plans + near * move[:, None]
+    for place in places:
+        plans = plans.at[:, place].set(ends[:, place])
+    return plans
 
 
 def read_inputs(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from ractd_jax.diffusion.guidance import Condition
@@ -35,6 +36,9 @@ def make_condition_fn(
       normalizer: of observations.
     """
 
+    def of_start(observations):
+        return {"start": normalizer.normalize(observations)}
+
     def of_start_and_goal(observations):
         task = get_task(dims.family)
         state, goal = task.split(observations, dims.goal)
@@ -54,7 +58,7 @@ def make_condition_fn(
 
     if dims.plans_states:
         get_task(dims.family)  # An unknown family is an error here, not in a program.
-        return of_start_and_goal
+        return of_start_and_goal if dims.goal else of_start
     return of_history
 
 
@@ -63,7 +67,9 @@ def make_choose_fn(plan_return_fn: PlanReturnFn, num_candidates: int) -> ChooseF
 
     def choose(plans, condition):
         grouped = plans.reshape(-1, num_candidates, *plans.shape[1:])
-        if len(plans) <= _RETURNS_AT_ONCE:
+        count = plans.shape[0]
+        # In an exported policy, which controls few at once, a symbol.
+        if jax.export.is_symbolic_dim(count) or count <= _RETURNS_AT_ONCE:
             returns = plan_return_fn(plans, condition).reshape(-1, num_candidates)
         else:
             # The reward model rates every state. All candidates at once would fill

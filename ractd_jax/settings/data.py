@@ -194,14 +194,14 @@ class Plan:
     kind: str = option(
         "actions",
         "What a plan holds: actions, from the latest observations on, or states, from "
-        "the current one to a goal.",
+        "the current one on, to a goal if they have one.",
         choices=("actions", "states"),
     )
     conditioning: str = option(
         "film",
         "How start and goal condition a plan of states: through the FiLM layers (film, "
-        "as in Duan et al.'s code), by clamping the plan's first and last state (ends, "
-        "as Janner et al., 2022, do), or both.",
+        "as in Duan et al.'s code), by clamping the plan's first state and, with a "
+        "goal, its last (ends, as Janner et al., 2022, do), or both.",
         choices=("film", "ends", "both"),
     )
     goal: str = option(
@@ -217,6 +217,8 @@ class Plan:
     )
     goal_size: int = option(
         2,
-        "Leading components of a state that a goal names: the position.",
-        positive=True,
+        "Leading components of a state that a goal names: the position. With 0, plans "
+        "of states have no goal: they start where the environment is, and what rates "
+        "them says where to go.",
+        minimum=0,
     )

@@ -63,10 +63,11 @@ class Reward:
     )
     target: str = option(
         "return_to_go",
-        "What is predicted: the return_to_go of a state and an action, or, of a state "
-        "and a goal, goal_indicator (1 within the goal's radius) or goal_return (the "
-        "discount to the power of the steps until then, the discounted return's form).",
-        choices=("return_to_go", "goal_indicator", "goal_return"),
+        "What is predicted: the return_to_go of a state and an action, or of a whole "
+        "plan from its start on (plan_return), or, of a state and a goal, "
+        "goal_indicator (1 within the goal's radius) or goal_return (the discount to "
+        "the power of the steps until then, the discounted return's form).",
+        choices=("return_to_go", "plan_return", "goal_indicator", "goal_return"),
     )
     goal_radius: float = option(
         0.5, "Radius of a goal, in the units of the data.", positive=True

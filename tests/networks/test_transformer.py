@@ -162,7 +162,7 @@ def test_folded_levels_give_the_same_jump(network):
 @pytest.mark.parametrize("conditioning", ["ends", "both"])
 def test_pinned_ends_are_seen_unscaled(conditioning):
     dims = Dimensions(observation=2, action=3, horizon=8, history=1, goal=1)
-    dims = dataclasses.replace(dims, conditioning=conditioning)
+    dims = dataclasses.replace(dims, conditioning=conditioning, plans_states=True)
     network = methods.make_network(SETTINGS, dims)
     params = random_params(network, dims, "teacher")
     x, level, cond, _ = map(jnp.asarray, inputs(condition=4))

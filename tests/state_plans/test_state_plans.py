@@ -151,7 +151,7 @@ def test_return_of_a_plan_of_states_is_that_of_its_states():
         assert states.shape == (5 * HORIZON, 4) and goals.shape == (5 * HORIZON, 2)
         return jnp.sin(3 * states[:, 0]) * goals[:, 0] + states[:, 3] ** 2 * goals[:, 1]
 
-    plan_return_fn = methods.plan_return_fn(reward_fn, state_dimensions())
+    plan_return_fn = methods.of_states_and_goal(reward_fn, state_dimensions())
     expected = []
     for plan, ends in zip(np.clip(plans, -1, 1), condition, strict=True):
         x, y = ends[4], ends[5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,40 +13,26 @@ from absl import logging
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
 from ractd_jax.data.sources import OfflineDataset, learner_of_returns, require_rewards
 from ractd_jax.data.weighting import choose_windows, describe_windows
-from ractd_jax.data.windows import (
-    WindowIndex,
-    index_windows,
-    window_actions,
-    window_arrivals,
-    window_history,
-    window_states,
-)
+from ractd_jax.data.windows import index_windows
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.methods import Method, PlanBatch
-from ractd_jax.normalizers import Normalizer
+from ractd_jax.methods import Method
 from ractd_jax.settings import Optimizer, Plan, Settings, to_dict, with_absolute_paths
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.trained import load_rating, load_stage_model, reference
-from ractd_jax.tasks import get_task, task_of
+from ractd_jax.tasks import task_of
 from ractd_jax.training.parallel import Part
+from ractd_jax.training.stages.gathering import (
+    Gather,
+    PlanData,
+    make_gather,
+    rows_per_window,
+)
 
 _BLOCK = 16_384
-# (data, rows) -> batch, of numpy and of JAX arrays alike.
-Gather = Callable[[Any, Any], Any]
 # (state, name of the training, for warnings) -> scalars.
 Probe = Callable[[TrainState, str], dict[str, Any]]
-
-
-class PlanData(NamedTuple):
-    """The dataset's arrays, in environment units, and the windows over them."""
-
-    observations: jax.Array
-    actions: jax.Array
-    index: WindowIndex
-    # [E] return_ranks of the episodes, where plans are conditioned on them.
-    ranks: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +112,7 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         horizon=settings.plan.horizon,
         history=settings.plan.history,
         goal=settings.plan.goal_size if settings.plan.kind == "states" else 0,
+        plans_states=settings.plan.kind == "states",
         conditioning=settings.plan.conditioning,
         rank=int(settings.plan.return_condition),
         family=task_of(settings.environment.id).name,
@@ -144,6 +131,10 @@ def _check_plan(plan: Plan, observation: int) -> None:
             ),
             "execute": (plan.execute != 1, "1"),
             "executed_weight": (plan.executed_weight != 1.0, "1.0"),
+            "split_at_goals": (
+                plan.split_at_goals and not plan.goal_size,
+                "False (config.plan.goal_size is 0)",
+            ),
         }
     else:
         wrong = {
@@ -253,63 +244,6 @@ def critic_advantages(
     return advantages - advantages.mean(), stored
 
 
-def make_gather_actions(
-    dims: Dimensions,
-    observation_normalizer: Normalizer,
-    action_normalizer: Normalizer,
-) -> Callable[[PlanData, np.ndarray], PlanBatch]:
-    """(data, rows [B]) -> normalised plans of actions."""
-
-    def gather(data: PlanData, rows) -> PlanBatch:
-        plans = window_actions(data.actions, data.index, rows, dims.horizon)
-        history = window_history(data.observations, data.index, rows, dims.history)
-        shape = (len(rows), dims.history, dims.observation)
-        history = observation_normalizer.normalize(history).reshape(shape)
-        condition = {"observations": history}
-        if dims.rank:
-            condition["rank"] = data.ranks[data.index.episode[rows]][:, None]
-        return PlanBatch(action_normalizer.normalize(plans), condition)
-
-    return gather
-
-
-def make_gather_states(
-    dims: Dimensions, observation_normalizer: Normalizer, options: Plan
-) -> Callable[[PlanData, np.ndarray], PlanBatch]:
-    """(data, rows [B]) -> normalised plans of states, and (start, goal).
-
-    With the goal at the plan's `last` state, a row is a window. With an `arrival`
-    within it, row r is window r // (H - 1) and arrives at its state 1 + r % (H - 1),
-    or where the window's episode ends.
-    """
-    goal, stride = options.goal, options.stride
-    lags = dims.horizon - 1
-    task = get_task(dims.family)
-
-    def arrive(states, arrived):
-        return task.arrive(states, arrived, dims.goal)
-
-    def gather(data: PlanData, rows) -> PlanBatch:
-        if goal == "last":
-            states = window_states(
-                data.observations, data.index, rows, dims.horizon, stride
-            )
-        else:
-            states = window_arrivals(
-                data.observations,
-                data.index,
-                rows // lags,
-                1 + rows % lags,
-                dims.horizon,
-                stride,
-                arrive,
-            )
-        plans = observation_normalizer.normalize(states)
-        return PlanBatch(plans, {"start": plans[:, 0], "goal": plans[:, -1]})
-
-    return gather
-
-
 def plan_sampling(
     name: str, settings: Settings, dataset: OfflineDataset
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -326,25 +260,16 @@ def plan_sampling(
     """
     data, windows = plan_data(settings, dataset)
     logging.info("%s: %s", name, describe_windows(windows))
-    dims = dimensions(settings, dataset)
-    num_rows = len(data.index.start)
-    if dims.plans_states:
-        goal = settings.plan.goal
-        gather = make_gather_states(dims, dataset.observation_normalizer, settings.plan)
-        num_rows *= dims.horizon - 1 if goal == "arrival" else 1
-        if num_rows > np.iinfo(np.int32).max:
-            raise ConfigError(
-                f"config.plan.horizon: expected at most 2^31 pairs of a window and a "
-                f"lag, found {num_rows}; take fewer transitions or plan.goal=last"
-            )
-    else:
-        gather = make_gather_actions(
-            dims, dataset.observation_normalizer, dataset.action_normalizer
+    num_rows = len(data.index.start) * rows_per_window(settings.plan)
+    if num_rows > np.iinfo(np.int32).max:
+        raise ConfigError(
+            f"config.plan.horizon: expected at most 2^31 pairs of a window and a "
+            f"lag, found {num_rows}; take fewer transitions or plan.goal=last"
         )
     fields = {
         "data": data,
         "num_rows": num_rows,
-        "gather": gather,
+        "gather": make_gather(dimensions(settings, dataset), dataset, settings.plan),
         "streaming": settings.dataset.streaming,
     }
     return fields, windows

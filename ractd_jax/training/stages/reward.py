@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -11,21 +12,22 @@ import numpy as np
 from ractd_jax.data.episodes import return_to_go
 from ractd_jax.data.sources import OfflineDataset, require_rewards
 from ractd_jax.data.windows import WindowIndex, index_windows
+from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.methods import RewardBatch, RewardEnsemble
+from ractd_jax.methods import GOAL_TARGETS, RewardBatch, RewardEnsemble
 from ractd_jax.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.settings import Settings
 from ractd_jax.tasks import task_of
 from ractd_jax.training.stages.base import (
-    Gather,
     Stage,
     base_metadata,
     dimensions,
     window_episodes,
 )
+from ractd_jax.training.stages.gathering import Gather, PlanData, make_gather
 
 _BLOCK = 65_536
-_HELD_GOALS = 8_192
+_HELD = 8_192
 
 
 class RewardItems(NamedTuple):
@@ -51,6 +53,20 @@ class PairData(NamedTuple):
 
     observations: jax.Array
     actions: jax.Array
+    targets: jax.Array
+    train_rows: jax.Array
+
+
+class PlanReturnData(NamedTuple):
+    """Windows over the dataset's arrays, and returns-to-go of where they begin.
+
+    Attributes:
+      plans: of all windows, one for each transition.
+      targets: [N] normalised.
+      train_rows: [R] int32 windows to train on.
+    """
+
+    plans: PlanData
     targets: jax.Array
     train_rows: jax.Array
 
@@ -81,20 +97,9 @@ def split_episodes(
 
 def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     """Pairs of a state and an action, with the normalised return-to-go."""
-    require_rewards(dataset, "config.reward.target = 'return_to_go'")
-    episodes, options = dataset.episodes, settings.reward
-    targets = return_to_go(episodes, options.discount, options.termination_penalty)
-    targets = targets[:, None]
-    normalizer = fit_min_max(targets)
-    train_rows, held_rows = split_episodes(
-        episodes.starts, options.holdout_fraction, settings.dataset.seed
-    )
-    data = PairData(
-        episodes.observations,
-        episodes.actions,
-        normalizer.normalize(targets)[:, 0],
-        train_rows,
-    )
+    episodes = dataset.episodes
+    targets, normalizer, train_rows, held_rows = _returns(settings, dataset)
+    data = PairData(episodes.observations, episodes.actions, targets, train_rows)
 
     def pairs(data: PairData, rows) -> RewardBatch:
         return RewardBatch(
@@ -103,14 +108,65 @@ def returns_to_go(settings: Settings, dataset: OfflineDataset) -> RewardItems:
             data.targets[rows],
         )
 
-    held = held_rows[:_BLOCK] if len(held_rows) else train_rows[:_BLOCK]
     return RewardItems(
         data,
         lambda data, rows: pairs(data, data.train_rows[rows]),
         len(train_rows),
-        pairs(data, held),
+        pairs(data, held_rows[:_BLOCK]),
         normalizer,
     )
+
+
+def plan_returns(settings: Settings, dataset: OfflineDataset) -> RewardItems:
+    """Whole plans and the state that they begin in, with the return from there on."""
+    targets, normalizer, train_rows, held_rows = _returns(settings, dataset)
+    episodes, plan = dataset.episodes, settings.plan
+    index = index_windows(episodes, plan.horizon, "repeat_last", dataset.name)
+    plans = PlanData(episodes.observations, episodes.actions, index)
+    dims = dataclasses.replace(dimensions(settings, dataset), rank=0)
+    gather_plans = make_gather(dims, dataset, plan)
+
+    def gather(data: PlanReturnData, rows) -> RewardBatch:
+        flat = rows.reshape(-1)
+        batch = gather_plans(data.plans, flat)
+        if dims.plans_states:
+            first = batch.condition["start"]
+        else:
+            first = batch.condition["observations"][:, -1]
+        batch = RewardBatch(
+            first, batch.plans.reshape(len(flat), -1), data.targets[flat]
+        )
+        return jax.tree.map(lambda x: x.reshape(*rows.shape, *x.shape[1:]), batch)
+
+    return RewardItems(
+        PlanReturnData(plans, targets, train_rows),
+        lambda data, rows: gather(data, data.train_rows[rows]),
+        len(train_rows),
+        gather(PlanReturnData(plans, targets, train_rows), _thinned(held_rows)),
+        normalizer,
+    )
+
+
+def _thinned(rows: np.ndarray) -> np.ndarray:
+    """At most :data:`_HELD` of `rows`, evenly spaced."""
+    return rows[:: -(-len(rows) // _HELD)]
+
+
+def _returns(settings: Settings, dataset: OfflineDataset):
+    """([N] normalised returns-to-go, their normaliser, training rows, held-out rows).
+
+    With nothing held out, the last are the training's.
+    """
+    options, episodes = settings.reward, dataset.episodes
+    require_rewards(dataset, f"config.reward.target = {options.target!r}")
+    targets = return_to_go(episodes, options.discount, options.termination_penalty)
+    targets = targets[:, None]
+    normalizer = fit_min_max(targets)
+    train_rows, held_rows = split_episodes(
+        episodes.starts, options.holdout_fraction, settings.dataset.seed
+    )
+    held_rows = held_rows if len(held_rows) else train_rows
+    return normalizer.normalize(targets)[:, 0], normalizer, train_rows, held_rows
 
 
 def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
@@ -180,7 +236,7 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     data = GoalData(episodes.observations, index, train_rows)
     held_rows = held_rows if len(held_rows) else train_rows
     rows = np.random.default_rng(0).integers(
-        len(held_rows) * horizon, size=_HELD_GOALS, dtype=np.int32
+        len(held_rows) * horizon, size=_HELD, dtype=np.int32
     )
     identity = MinMaxNormalizer(
         np.array([-1.0], np.float32), np.array([1.0], np.float32)
@@ -194,6 +250,24 @@ def goal_rewards(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     )
 
 
+_ITEMS = {"return_to_go": returns_to_go, "plan_return": plan_returns}
+
+
+def _check_target(target: str, kind: str, dims: Dimensions) -> None:
+    """Raises ConfigError for a target that these plans do not have."""
+    if dims.goal:
+        expected, condition = GOAL_TARGETS, "a goal"
+    elif dims.plans_states:
+        expected, condition = ("plan_return",), "config.plan.goal_size = 0"
+    else:
+        expected, condition = tuple(_ITEMS), "no goal"
+    if target not in expected:
+        raise ConfigError(
+            f"config.reward.target: expected {' or '.join(expected)} with "
+            f"config.plan.kind = {kind!r} and {condition}, found {target!r}"
+        )
+
+
 def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """The reward models, by regression on the normalised target.
 
@@ -202,26 +276,18 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
 
     Raises:
       ConfigError: the target does not fit the kind of plans.
-      DataError: the target is the return-to-go, and the data has no rewards.
+      DataError: the target is a return-to-go, and the data has no rewards.
     """
     dims = dimensions(settings, dataset)
     options = settings.reward
     method = RewardEnsemble.from_settings(settings, dims)
-    of_goals = options.target != "return_to_go"
-    if of_goals != dims.plans_states:
-        expected = (
-            "goal_indicator or goal_return" if dims.plans_states else ("return_to_go")
-        )
-        raise ConfigError(
-            f"config.reward.target: expected {expected} with config.plan.kind = "
-            f"{settings.plan.kind!r}, found {options.target!r}"
-        )
-    items = (goal_rewards if of_goals else returns_to_go)(settings, dataset)
+    _check_target(options.target, settings.plan.kind, dims)
+    items = _ITEMS.get(options.target, goal_rewards)(settings, dataset)
 
     @jax.jit
-    def held_out_error(params, observations, actions_or_goals, targets):
+    def held_out_error(params, observations, seconds, targets):
         reward_fn = method.reward_fn(params, pessimism=0.0)
-        error = reward_fn(observations, actions_or_goals) - targets
+        error = reward_fn(observations, seconds) - targets
         return {"loss/held_out_mse": jnp.mean(jnp.square(error))}
 
     return Stage(
@@ -235,7 +301,7 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
         num_rows=items.num_train,
         gather=items.gather,
         draws_per_item=options.num_members,
-        mixes_rows=of_goals,
+        mixes_rows=options.target in GOAL_TARGETS,
         streaming=settings.dataset.streaming,
         metadata={
             **base_metadata("reward", settings, dataset),

@@ -1,0 +1,116 @@
+"""Batches of normalised plans from the dataset's arrays, of numpy or of JAX alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from ractd_jax.data.sources import OfflineDataset
+from ractd_jax.data.windows import (
+    WindowIndex,
+    window_actions,
+    window_arrivals,
+    window_history,
+    window_states,
+)
+from ractd_jax.dimensions import Dimensions
+from ractd_jax.methods import PlanBatch
+from ractd_jax.normalizers import Normalizer
+from ractd_jax.settings import Plan
+from ractd_jax.tasks import get_task
+
+# (data, rows) -> batch
+Gather = Callable[[Any, Any], Any]
+
+
+class PlanData(NamedTuple):
+    """The dataset's arrays, in environment units, and the windows over them."""
+
+    observations: jax.Array
+    actions: jax.Array
+    index: WindowIndex
+    # [E] return_ranks of the episodes, where plans are conditioned on them.
+    ranks: jax.Array | None = None
+
+
+def make_gather(dims: Dimensions, dataset: OfflineDataset, options: Plan) -> Gather:
+    """(:class:`PlanData`, rows [B]) -> normalised plans, as :class:`PlanBatch`.
+
+    A row is a window or, where plans arrive at goals, a window and a lag, see
+    :func:`rows_per_window`.
+    """
+    if dims.plans_states:
+        return _gather_states(dims, dataset.observation_normalizer, options)
+    return _gather_actions(
+        dims, dataset.observation_normalizer, dataset.action_normalizer
+    )
+
+
+def rows_per_window(options: Plan) -> int:
+    """Rows for each window: lags until the arrival, 1 for plans that have none."""
+    return options.horizon - 1 if _arrives(options) else 1
+
+
+def _arrives(options: Plan) -> bool:
+    """Whether plans are trained to reach a goal before their end, and stay in it."""
+    has_goal = options.kind == "states" and options.goal_size > 0
+    return has_goal and options.goal == "arrival"
+
+
+def _gather_actions(
+    dims: Dimensions,
+    observation_normalizer: Normalizer,
+    action_normalizer: Normalizer,
+) -> Gather:
+    """Plans of actions, conditioned on the latest observations."""
+
+    def gather(data: PlanData, rows) -> PlanBatch:
+        plans = window_actions(data.actions, data.index, rows, dims.horizon)
+        history = window_history(data.observations, data.index, rows, dims.history)
+        shape = (len(rows), dims.history, dims.observation)
+        history = observation_normalizer.normalize(history).reshape(shape)
+        condition = {"observations": history}
+        if dims.rank:
+            condition["rank"] = data.ranks[data.index.episode[rows]][:, None]
+        return PlanBatch(action_normalizer.normalize(plans), condition)
+
+    return gather
+
+
+def _gather_states(
+    dims: Dimensions, observation_normalizer: Normalizer, options: Plan
+) -> Gather:
+    """Plans of states, conditioned on their start and, where there is one, their goal.
+
+    With the goal at the plan's `last` state, or without one, a row is a window. With an
+    `arrival` within it, row r is window r // (H - 1) and arrives at its state
+    1 + r % (H - 1), or where the window's episode ends.
+    """
+    stride, lags = options.stride, rows_per_window(options)
+    task = get_task(dims.family)
+
+    def arrive(states, arrived):
+        return task.arrive(states, arrived, dims.goal)
+
+    def gather(data: PlanData, rows) -> PlanBatch:
+        if not _arrives(options):
+            states = window_states(
+                data.observations, data.index, rows, dims.horizon, stride
+            )
+        else:
+            states = window_arrivals(
+                data.observations,
+                data.index,
+                rows // lags,
+                1 + rows % lags,
+                dims.horizon,
+                stride,
+                arrive,
+            )
+        plans = observation_normalizer.normalize(states)
+        ends = {"start": plans[:, 0], "goal": plans[:, -1]}
+        return PlanBatch(plans, {end: ends[end] for end in dims.condition_shapes})
+
+    return gather

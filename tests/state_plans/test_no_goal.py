@@ -1,0 +1,290 @@
+"""Plans of states without a goal, and what rates them."""
+
+import dataclasses
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+
+from ractd_jax.data.episodes import return_to_go
+from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.state_rollout import evaluate_state_planner
+from ractd_jax.methods import Critic, RewardEnsemble
+from ractd_jax.networks import pin_ends
+from ractd_jax.planning import load_inverse_dynamics, load_planner
+from ractd_jax.planning.controllers import inverse_dynamics
+from ractd_jax.planning.export import export_planner
+from ractd_jax.policy import load_policy
+from ractd_jax.settings import Environment
+from ractd_jax.training.stages import (
+    dimensions,
+    make_stage,
+    plan_stage,
+    reward_stage,
+    student_stage,
+)
+from ractd_jax.training.stages.reward import split_episodes
+from tests.state_plans.conftest import LENGTHS, state_settings
+from tests.toys import HORIZON, random_like, save_untrained
+
+FREE = {"goal_size": 0, "conditioning": "both", "stride": 2}
+STARTS = np.cumsum([0, *LENGTHS])
+REWARDS = np.random.default_rng(1).normal(size=sum(LENGTHS)).astype(np.float32)
+
+
+def free_settings(**sections):
+    sections["plan"] = FREE | sections.get("plan", {})
+    return state_settings(
+        **{"reward": {"target": "plan_return", "holdout_fraction": 0.3}, **sections}
+    )
+
+
+@pytest.fixture(scope="module")
+def paid(dataset):
+    """The same walks, with rewards."""
+    episodes = dataclasses.replace(dataset.episodes, rewards=REWARDS)
+    return dataclasses.replace(dataset, episodes=episodes)
+
+
+def normalized_windows(dataset, stride: int = FREE["stride"]) -> np.ndarray:
+    """[N, H, O] the window of each transition, from loops."""
+    states = dataset.observation_normalizer.normalize(dataset.episodes.observations)
+    plans = []
+    for begin, end in zip(STARTS[:-1], STARTS[1:], strict=True):
+        for start in range(begin, end):
+            steps = np.minimum(start + stride * np.arange(HORIZON), end - 1)
+            plans.append(states[steps])
+    return np.array(plans)
+
+
+# --- batches
+
+
+def test_a_row_is_a_window_from_its_start(dataset):
+    stage = plan_stage("teacher", free_settings(), dataset)
+    assert stage.num_rows == sum(LENGTHS)
+    rows = np.arange(stage.num_rows, dtype=np.int32)
+    batch = jax.jit(stage.gather)(jax.device_put(stage.data), rows)
+    np.testing.assert_allclose(batch.plans, normalized_windows(dataset), atol=1e-5)
+    assert list(batch.condition) == ["start"]
+    np.testing.assert_array_equal(batch.condition["start"], batch.plans[:, 0])
+
+
+def test_a_known_start_is_pinned_alone():
+    rng = np.random.default_rng(0)
+    plans, start = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 3))
+    found = np.asarray(pin_ends(jnp.asarray(plans), jnp.asarray(start)))
+    np.testing.assert_allclose(found[:, 0], start, rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1:], plans[:, 1:], rtol=1e-6)
+    moved = np.asarray(pin_ends(jnp.asarray(plans), jnp.asarray(start), 2)) - plans
+    move = start - plans[:, 0]
+    np.testing.assert_allclose(moved[:, 1], move / 2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(moved[:, 2:], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["states", "actions"])
+def test_the_return_of_a_plan_is_that_from_its_start_on(paid, kind):
+    plan = FREE if kind == "states" else {"kind": kind, "stride": 1}
+    plan = plan | ({} if kind == "states" else {"conditioning": "film"})
+    settings = free_settings(plan=plan)
+    stage = reward_stage(settings, paid)
+    train, _ = split_episodes(paid.episodes.starts, 0.3, settings.dataset.seed)
+    assert stage.num_rows == len(train) < sum(LENGTHS)
+    rows = np.arange(len(train), dtype=np.int32).reshape(1, -1).repeat(2, axis=0)
+    batch = stage.gather(stage.data, rows)
+    states = paid.observation_normalizer.normalize(paid.episodes.observations)
+    np.testing.assert_allclose(batch.observations[1], states[train], atol=1e-5)
+    if kind == "states":
+        plans = normalized_windows(paid)[train].reshape(len(train), -1)
+        np.testing.assert_allclose(batch.seconds[0], plans, atol=1e-5)
+    else:
+        actions = paid.action_normalizer.normalize(paid.episodes.actions)
+        np.testing.assert_allclose(batch.seconds[0][:, :2], actions[train], atol=1e-5)
+    options = settings.reward
+    returns = return_to_go(paid.episodes, options.discount, 0.0)
+    low, high = returns.min(), returns.max()
+    expected = (returns[train] - low) / (high - low) * 2 - 1
+    np.testing.assert_allclose(batch.targets[1], expected, atol=1e-4)
+
+
+# --- ratings
+
+
+def test_a_whole_plan_is_rated_from_its_start(paid):
+    """Clipped to the data's range, beyond which nothing is gained."""
+    settings = free_settings()
+    dims = dimensions(settings, paid)
+    method = RewardEnsemble.from_settings(settings, dims)
+    params = random_like(jax.eval_shape(method.init, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    plans = rng.normal(size=(3, HORIZON, 4)).astype(np.float32)
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    rate = method.plan_return_fn(params, 1.5)
+    flat = np.clip(plans, -1.0, 1.0).reshape(3, -1)
+    members = [
+        method.network.apply(
+            {"params": jax.tree.map(lambda leaf, i=i: leaf[i], params)}, start, flat
+        )
+        for i in range(2)
+    ]
+    expected = np.mean(members, axis=0) - 1.5 * np.std(members, axis=0)
+    np.testing.assert_allclose(rate(plans, {"start": start}), expected, rtol=1e-4)
+
+
+def test_a_critic_rates_the_states_that_are_planned(paid):
+    """The mean of V after the first state, whatever the plan begins in."""
+    settings = free_settings(critic={"num_members": 2, "widths": (8,)})
+    dims = dimensions(settings, paid)
+    method = Critic.from_settings(settings, dims, 0.25)
+    params = random_like(jax.eval_shape(method.init, jax.random.key(0)))
+    plans = np.random.default_rng(0).uniform(-1, 1, (3, HORIZON, 4)).astype(np.float32)
+    rate = method.plan_return_fn(params, 2.0)
+    expected = []
+    for plan in plans:
+        values = []
+        for state in plan[1:]:
+            members = [
+                0.25
+                + method.network.apply(
+                    {"params": jax.tree.map(lambda x, i=i: x[i], params["v"])},
+                    state[None],
+                    np.zeros((1, 0), np.float32),
+                )[0]
+                for i in range(2)
+            ]
+            values.append(np.mean(members) - 2.0 * np.std(members))
+        expected.append(np.mean(values))
+    np.testing.assert_allclose(rate(plans, {}), expected, rtol=1e-4)
+    other = plans.copy()
+    other[:, 0] = 0.5
+    np.testing.assert_array_equal(rate(other, {}), rate(plans, {}))
+
+
+@pytest.mark.parametrize(
+    ("plan", "reward", "message"),
+    [
+        (
+            {},
+            {"target": "return_to_go"},
+            "config.reward.target: expected plan_return .*goal_size = 0, found 'return",
+        ),
+        (
+            {"split_at_goals": True},
+            {},
+            "config.plan.split_at_goals: expected False .*goal_size is 0.*found True",
+        ),
+    ],
+)
+def test_what_has_no_meaning_without_a_goal_is_named(paid, plan, reward, message):
+    settings = free_settings(plan=plan, reward={"target": "plan_return"} | reward)
+    with pytest.raises(ConfigError, match=message):
+        reward_stage(settings, paid)
+
+
+# --- planners
+
+
+@pytest.fixture(scope="module")
+def trained(paid, tmp_path_factory):
+    """Folders of every model that such a planner needs, untrained."""
+    folder = tmp_path_factory.mktemp("free")
+    settings = free_settings(
+        student={"reward_weight": 0.5, "path_weight": 1.0, "num_paths": 16},
+        inverse_dynamics={"stride": 2, "widths": (8,)},
+        critic={"num_members": 5, "widths": (8,)},
+    )
+    settings = dataclasses.replace(
+        settings, student=dataclasses.replace(settings.student, num_members=2)
+    )
+    for name in ("teacher", "reward", "critic", "inverse_dynamics"):
+        save_untrained(make_stage(name, settings, paid), folder / name)
+    for reward in ("reward", "critic"):
+        built = student_stage(settings, paid, folder / "teacher", folder / reward)
+        save_untrained(built, folder / f"student_{reward}")
+    return folder
+
+
+@pytest.mark.parametrize("rating", ["reward", "critic"])
+def test_the_plan_with_the_best_rating_is_taken(trained, paid, rating):
+    """One of those that its noises lead to, from the state that is observed."""
+    planner = load_planner(trained / "student_reward", num_candidates=4,
+                           reward=trained / rating)  # fmt: skip
+    observation = paid.episodes.observations[3:4]
+    plan = np.asarray(planner.plan(observation, jax.random.key(5)))
+    assert plan.shape == (1, HORIZON, 4)
+    np.testing.assert_allclose(plan[:, 0], observation, rtol=1e-4, atol=1e-4)
+    plain = load_planner(trained / "student_reward")
+    condition = plain.condition(observation)
+    key = jax.random.split(jax.random.key(5), 1)[0]
+    noises = jax.random.normal(key, (4, 1, HORIZON, 4))
+    many = {"start": np.repeat(condition["start"], 4, axis=0)}
+    sampler = plain.sampler_of(plain.method.network)
+    plans = sampler.sample(plain.weights, many, jnp.moveaxis(noises, 1, 0))
+    returns = np.asarray(planner.plan_return_fn(plans, many))
+    assert len(set(returns.tolist())) == 4
+    best = plain.observation_normalizer.unnormalize(plans[returns.argmax()])
+    np.testing.assert_allclose(plan[0], best, rtol=1e-3, atol=1e-3)
+
+
+class Drift(gymnasium.Env):
+    """A point that moves by its action and shows its state alone; 6 steps."""
+
+    observation_space = Box(-np.inf, np.inf, (4,), np.float64)
+    action_space = Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self._steps, self._state = 0, np.array([0.1 * (seed % 5), 0.0, 0.0, 0.0])
+        return self._state.copy(), {}
+
+    def step(self, action):
+        self._steps += 1
+        self._state[:2] += action
+        self._state[2:] = action
+        done = self._steps == 6
+        return self._state.copy(), float(done), False, done, {}
+
+
+gymnasium.register("ractd-tests/Drift-v0", Drift, max_episode_steps=99)
+
+
+@pytest.mark.parametrize(("replan_every", "plans"), [(None, 1), (1, 6), (4, 2)])
+def test_plans_are_made_from_the_first_step_on(trained, replan_every, plans):
+    planner = load_planner(trained / "student_critic")
+    model = load_inverse_dynamics(trained / "inverse_dynamics")
+    asked = []
+    plan = planner.plan
+
+    def counted(observations, keys):
+        asked.append(np.array(observations))
+        return plan(observations, keys)
+
+    planner.plan = counted
+    found = evaluate_state_planner(
+        planner,
+        inverse_dynamics(model, FREE["stride"]),
+        Environment(id="ractd-tests/Drift-v0"),
+        2,
+        3,
+        replan_every=replan_every,
+    )
+    assert len(asked) == plans and asked[0].shape == (2, 4)
+    np.testing.assert_allclose(asked[0][:, 0], [0.3, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(found.first_plans[:, 0], asked[0], atol=1e-4)
+    assert found.goals.shape == (2, 0) and found.reached.all()
+    assert (found.episodes.lengths == 6).all()
+    # The actions moved the point: the controller followed something.
+    assert np.abs(np.diff(found.paths[:, :6, :2], axis=1)).max() > 0
+
+
+def test_it_is_exported_with_its_candidates(trained, tmp_path, paid):
+    planner = load_planner(trained / "student_reward", num_candidates=3)
+    export_planner(planner, tmp_path / "policy.zip", {"weights": "ema"})
+    policy = load_policy(tmp_path / "policy.zip")
+    assert policy.dims.plans_states and policy.dims.goal == 0
+    observations = paid.episodes.observations[:2]
+    expected = planner.plan(observations, jax.random.key(1))
+    found = policy.plan(observations, jax.random.key(1))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
