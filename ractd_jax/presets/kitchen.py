@@ -33,6 +33,8 @@ def get_kitchen(kind: str, preset: str) -> ConfigDict:
     config.update(_CHANGES[preset])
     config.task = f"kitchen-{kind}"
     config.reward.discount = 0.99
+    # An episode ends when everything is done.
+    config.reward.termination_penalty = 0.0
     if kind == "d4rl":
         config.dataset.source = "d4rl"
     else:
