@@ -7,14 +7,9 @@ import pytest
 import scipy.stats
 
 from ractd_jax.errors import ConfigError, DataError
-from ractd_jax.pipelines.benchmark import (
-    SWEPT,
-    TABLES,
-    asked_settings,
-    is_finished,
-    read_cells,
-)
+from ractd_jax.pipelines.benchmark import asked_settings, is_finished, read_cells
 from ractd_jax.pipelines.cells import finished_cells, write_table
+from ractd_jax.pipelines.tables import SWEPT, TABLES
 from ractd_jax.pipelines.trainings import TRAININGS, in_order
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells

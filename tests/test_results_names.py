@@ -14,13 +14,13 @@ from ractd_jax.data.sources import make_dataset
 from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.evaluation.results import load_results, save_results
 from ractd_jax.pipelines import evaluations
+from ractd_jax.pipelines.entries import Entry, evaluate_entry, load_entry
 from ractd_jax.pipelines.evaluations import (
     asked,
     evaluate_to_files,
     results_path,
     usual_evaluation,
 )
-from ractd_jax.pipelines.trainings import Entry, evaluate_entry, load_entry
 from ractd_jax.settings import Controller, Environment
 from ractd_jax.storage.checkpoint import StoredModel
 from ractd_jax.storage.trained import reference
@@ -193,7 +193,7 @@ def test_a_pipelines_answer_is_of_its_own_question(runs, tmp_path, monkeypatch):
     entry, calls = Entry("teacher", num_steps=1), []
     planner = load_entry(entry, runs)
     monkeypatch.setattr(
-        "ractd_jax.pipelines.trainings.evaluate_actions",
+        "ractd_jax.pipelines.entries.evaluate_actions",
         lambda planner, evaluation, label: (
             calls.append(evaluation) or load_results(stored)
         ),

@@ -27,13 +27,13 @@ def compare_planners(
     num_noises: int = _NOISES,
     seed: int = 0,
 ) -> dict[str, float]:
-    """:func:`ractd_jax.student.fidelity` of two planners of actions.
+    """:func:`ractd_jax.student.fidelity` of two planners.
 
     Args:
       teacher: a teacher with one candidate, which solves its ODE from each noise.
       one_step: a student of one jump and one candidate, so that a key gives it the same
         noise.
-      observations: [S, O], or [S, h, O] for planners with a history.
+      observations: [S, O + G], or [S, h, O] for planners with a history.
       num_noises: K plans in each state.
       seed: seed of the noise.
 
@@ -44,7 +44,7 @@ def compare_planners(
     keys = jax.random.split(jax.random.key(seed), len(repeated))
     groups = (len(observations), num_noises, *teacher.dims.plan_shape)
     plans = [
-        planner.action_normalizer.normalize(np.asarray(planner.plan(repeated, keys)))
+        planner.plan_normalizer.normalize(np.asarray(planner.plan(repeated, keys)))
         for planner in (teacher, one_step)
     ]
     found = student.fidelity(*(plan.reshape(groups) for plan in plans))

@@ -17,6 +17,9 @@ twice a preset's weight), temperatures, solver (steps of the teacher's), commitm
 use), gradients (the reward term on one-step samples and on the DSM branch) and
 baselines (agents without a planner, and the best of 16 plans). --beside=FOLDER shows
 the planners of another table's cells, too.
+
+The tasks of the kitchen have tables long (plans of actions, and the best of several)
+and, with --preset=states and a workdir of its own, states (plans of states).
 """
 
 import sys
@@ -27,7 +30,7 @@ from absl import flags
 from ractd_jax import presets
 from ractd_jax.mains import flag_kinds, launch
 from ractd_jax.pipelines import cells
-from ractd_jax.pipelines.benchmark import TABLES
+from ractd_jax.pipelines.tables import TABLES
 from ractd_jax.settings import Settings, from_mapping
 
 FLAGS = flags.FLAGS
@@ -37,6 +40,9 @@ def settings_of(task: str, seed: int) -> Settings:
     """Those of a cell, by the flags."""
     config = presets.of_task(task, FLAGS.preset).unlock()
     config.seed = seed
+    if FLAGS.demonstrations:
+        own = config.dataset.source == "d4rl"
+        config.dataset["path" if own else "demonstrations"] = FLAGS.demonstrations
     if FLAGS.num_episodes:
         config.evaluation.num_episodes = FLAGS.num_episodes
     return from_mapping(config.to_dict())
@@ -46,9 +52,8 @@ def command(settings: Settings, workdir: Path, results: Path) -> list[str]:
     """What runs one cell in a process of its own."""
     values = {"tasks": settings.task, "seeds": settings.seed, "jobs": 1}
     values |= {"workdir": workdir, "results": results}
-    values |= {"preset": FLAGS.preset, "table": FLAGS.table}
-    if FLAGS.num_episodes:
-        values["num_episodes"] = FLAGS.num_episodes
+    given = ("preset", "table", "demonstrations", "num_episodes")
+    values |= {name: FLAGS[name].value for name in given if FLAGS[name].value}
     arguments = [f"--{name}={value}" for name, value in values.items()]
     return [sys.executable, "-m", "ractd_jax", "benchmark", *arguments]
 
@@ -58,7 +63,7 @@ def main():
     results = Path(FLAGS.results or workdir).absolute()
     tasks, seeds = cells.chosen_tasks(FLAGS.tasks), cells.chosen_seeds(FLAGS.seeds)
     beside = cells.cells_beside(Path(FLAGS.beside)) if FLAGS.beside else ()
-    # Seeds outside: all tasks have their first seed before any has its second.
+    # Seeds outside: all tasks have their first seed before a second.
     wanted = [settings_of(t, s) for s in seeds for t in tasks]
     left, failed = cells.unfinished_cells(wanted, results, FLAGS.table), []
     if FLAGS.jobs > 1:
@@ -91,6 +96,11 @@ def run() -> None:
         "the same tasks and seeds.",
     )
     flags.DEFINE_string("preset", "cpu", "Preset of every config.")
+    flag_kinds.define_path(
+        "demonstrations",
+        None,
+        "D4RL's file of kitchen-complete, for the tasks of the kitchen.",
+    )
     flags.DEFINE_integer("jobs", 1, "Cells at once.", lower_bound=1)
     flags.DEFINE_integer(
         "num_episodes", None, "Of each evaluation, if not the preset's.", lower_bound=1

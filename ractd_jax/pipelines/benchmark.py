@@ -15,8 +15,14 @@ from ractd_jax.evaluation.fidelity import compare_planners, dataset_states
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.files import check_writable, write_json
 from ractd_jax.machine import commit, machine
-from ractd_jax.pipelines import trainings
-from ractd_jax.pipelines.trainings import REWARD_WEIGHTS, Entry
+from ractd_jax.pipelines.entries import (
+    Entry,
+    evaluate_entry,
+    load_entry,
+    trainings_of,
+)
+from ractd_jax.pipelines.tables import TABLES
+from ractd_jax.pipelines.trainings import train_all
 from ractd_jax.planning import Planner
 from ractd_jax.reports.benchmark_table import Cell
 from ractd_jax.reports.results_writer import ResultsWriter, result_row
@@ -25,132 +31,6 @@ from ractd_jax.settings import Settings, differences, to_dict
 
 _FIDELITY_STATES = 128
 
-# Every trained planner at the config's temperature, and as it was learned.
-_METHODS: Mapping[str, Entry] = {
-    "BC": Entry("bc"),
-    "top-30% BC": Entry("bc_top"),
-    "teacher": Entry("teacher"),
-    "teacher, temperature 1": Entry("teacher", 1.0),
-    "CTD": Entry("ctd"),
-    "CTD, temperature 1": Entry("ctd", 1.0),
-    "RACTD": Entry("ractd"),
-    "RACTD, temperature 1": Entry("ractd", 1.0),
-}
-# Samplers of the same data, as in Duan (2025), tables 3.3 and 3.5 (students of 1 to 4
-# steps).
-_SAMPLERS: Mapping[str, Entry] = {
-    "DDPM": Entry("ddpm"),
-    "DDIM, 10 steps": Entry("ddpm", num_steps=10),
-    "EDM, 79 steps": Entry("teacher", num_steps=79),
-    "EDM, 10 steps": Entry("teacher", num_steps=10),
-    **{
-        f"{label}, {steps} step{'s' * (steps > 1)}": Entry(name, num_steps=steps)
-        for label, name in (("CTD", "ctd"), ("RACTD", "ractd"))
-        for steps in (1, 2, 3, 4)
-    },
-}
-# What the reward term's weight does, as in Duan (2025), figure 3.4.
-_WEIGHTS: Mapping[str, Entry] = {
-    "RACTD, weight 0": Entry("ctd"),
-    **{f"RACTD, weight {w:g}": Entry(f"ractd_weight_{w:g}") for w in REWARD_WEIGHTS},
-}
-# How far the reward term's weight may be off: as the presets use it, over a range of
-# four.
-_WEIGHT_RANGE: Mapping[str, Entry] = {
-    "RACTD, weight times 0": Entry("ctd"),
-    "RACTD, weight times 0.5": Entry("ractd_times_0.5"),
-    "RACTD, weight times 1": Entry("ractd"),
-    "RACTD, weight times 2": Entry("ractd_times_2"),
-}
-_TEMPERATURES: Mapping[str, Entry] = {
-    f"{label}, temperature {temperature:g}": Entry(name, temperature)
-    for label, name in (("teacher", "teacher"), ("CTD", "ctd"), ("RACTD", "ractd"))
-    for temperature in (0.0, 0.1, 0.3, 0.6, 1.0)
-}
-# How fine the teacher's solver has to be before it samples what the teacher learned.
-_SOLVER: Mapping[str, Entry] = {
-    f"teacher, temperature 1, steps {steps}": Entry("teacher", 1.0, steps)
-    for steps in (10, 20, 40)
-}
-# All windows, and what makes a planner keep to one of their modes.
-_COMMITMENT: Mapping[str, Entry] = {
-    "CTD, all windows": Entry("ctd_uniform"),
-    "one noise an episode": Entry("ctd_uniform", noise="each_episode"),
-    "history of 4": Entry("ctd_history"),
-    "condition on the return": Entry("ctd_rank"),
-    "chosen windows": Entry("ctd"),
-}
-_REWARD_LABELS = {"rtg": "return-to-go", "sarsa": "SARSA", "iql": "IQL"}
-_BEST_OF = 16
-# Less noise would leave nothing to choose from, more leads away from the mode.
-_CHOICE = 0.3
-
-
-def _best_of(training: str, reward: str) -> Entry:
-    """The best of a planner's candidates by a reward of ``trainings.REWARDS``."""
-    model = trainings.REWARDS[reward]
-    return Entry(training, _CHOICE, num_candidates=_BEST_OF, reward=model)
-
-
-# Rewards by what they are used for. Windows weighted by the return-to-go are the
-# default, which the other uses start from.
-_REWARDS: Mapping[str, Entry] = {
-    "no reward": Entry("ctd_uniform"),
-    "weights, return-to-go": Entry("ctd"),
-    "weights, SARSA": Entry("ctd_sarsa"),
-    "weights, IQL": Entry("ctd_iql"),
-    **{
-        f"{use}, {label}": Entry(f"{use}_{name}")
-        for use in ("gradient", "steering", "distilled")
-        for name, label in _REWARD_LABELS.items()
-    },
-    **{
-        f"best of {_BEST_OF}, {label}": _best_of("ctd", name)
-        for name, label in _REWARD_LABELS.items()
-    },
-}
-# The reward term on one-step samples and on the DSM branch.
-_GRADIENTS: Mapping[str, Entry] = {
-    "CTD": Entry("ctd"),
-    **{
-        f"{where}, {label}": Entry(f"{use}_{name}")
-        for use, where in (("gradient", "one step"), ("gradient_dsm", "DSM branch"))
-        for name, label in _REWARD_LABELS.items()
-    },
-}
-# What needs no planner, beside the planners.
-_BASELINES: Mapping[str, Entry] = {
-    "IQL": Entry("iql"),
-    "TD3+BC": Entry("td3_bc"),
-    "CTD": Entry("ctd"),
-    "RACTD": Entry("ractd"),
-    **{
-        f"{planner}, best of {_BEST_OF}, {_REWARD_LABELS[name]}": _best_of(
-            planner.lower(), name
-        )
-        for planner in ("CTD", "RACTD")
-        for name in ("rtg", "iql")
-    },
-}
-TABLES = {
-    "methods": _METHODS,
-    "samplers": _SAMPLERS,
-    "weights": _WEIGHTS,
-    "weight_range": _WEIGHT_RANGE,
-    "temperatures": _TEMPERATURES,
-    "solver": _SOLVER,
-    "commitment": _COMMITMENT,
-    "rewards": _REWARDS,
-    "gradients": _GRADIENTS,
-    "baselines": _BASELINES,
-}
-# table: the value that its labels end in, which is drawn.
-SWEPT = {
-    "weights": "weight",
-    "weight_range": "weight times",
-    "temperatures": "temperature",
-    "solver": "steps",
-}
 _TIMED_CALLS = 100
 
 
@@ -179,15 +59,12 @@ def run_cell(
     """
     entries, writer = TABLES[table], ResultsWriter(output)
     check_writable(output / "cell.json", workdir / "evaluation" / "any.npz")
-    names = [entry.training for entry in entries.values()]
-    names += [entry.reward for entry in entries.values() if entry.reward]
-    seconds = trainings.train_all(
-        names, settings, dataset, workdir, allow_config_change
-    )
+    names = trainings_of(entries.values(), settings)
+    seconds = train_all(names, settings, dataset, workdir, allow_config_change)
     environment, rows = settings.environment, {}
     for label, entry in entries.items():
-        planner = trainings.load_entry(entry, workdir)
-        found = trainings.evaluate_entry(label, entry, planner, settings, workdir)
+        planner = load_entry(entry, workdir)
+        found = evaluate_entry(label, entry, planner, settings, workdir)
         rows[label] = summarize(found, environment) | {
             "nfe": planner.nfe,
             "temperature": planner.temperature if planner.is_random else None,
@@ -234,7 +111,7 @@ def measure_fidelity(
 ) -> dict[str, float]:
     """Fidelity of a one-step student to its teacher, at temperature 1, on states."""
     entries = Entry(teacher, 1.0), Entry(student, 1.0, num_steps=1)
-    planners = [trainings.load_entry(entry, workdir) for entry in entries]
+    planners = [load_entry(entry, workdir) for entry in entries]
     states = dataset_states(dataset.episodes, _FIDELITY_STATES)
     if settings.plan.history > 1:
         states = np.repeat(states[:, None], settings.plan.history, axis=1)
@@ -244,10 +121,11 @@ def measure_fidelity(
 def asked_settings(settings: Settings) -> dict[str, Any]:
     """The settings that a cell's scores depend on, before the dataset is read.
 
-    In the form that JSON gives back, without the seed, the data's folder and logging.
+    In the form that JSON gives back, without the seed, logging, and where files lie.
     """
     found = to_dict(settings)
     del found["run"], found["seed"], found["dataset"]["root"]
+    found["dataset"] |= {"path": "", "demonstrations": ""}
     return json.loads(json.dumps(found))
 
 

@@ -15,12 +15,12 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import (
-    SWEPT,
     asked_settings,
     is_finished,
     read_cells,
     run_cell,
 )
+from ractd_jax.pipelines.tables import SWEPT
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.settings import Settings
@@ -31,18 +31,23 @@ TASKS = tuple(
     for environment in ("hopper", "walker2d", "halfcheetah")
     for kind in ("medium", "medium-replay", "medium-expert")
 )
+# Tasks of several parts; a table has them if they are named.
+LONG_TASKS = tuple(
+    f"kitchen-{kind}" for kind in ("complete", "partial", "mixed", "d4rl")
+)
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 def chosen_tasks(names: Sequence[str]) -> list[str]:
-    """Those of :data:`TASKS`, all of them for no names.
+    """Those of :data:`TASKS` and :data:`LONG_TASKS`, the former for no names.
 
     Raises:
       ConfigError: one is not there.
     """
+    every = TASKS + LONG_TASKS
     for name in names:
-        if name not in TASKS:
-            raise ConfigError(f"--tasks: expected some of {TASKS}, found {name!r}")
+        if name not in every:
+            raise ConfigError(f"--tasks: expected some of {every}, found {name!r}")
     return list(names or TASKS)
 
 
@@ -170,9 +175,10 @@ def write_table(results: Path, table: str, beside: Iterable[Cell] = ()) -> str:
 
 def finished_cells(results: Path) -> list[Cell]:
     """The finished cells of a table, by task."""
-    folders = (folder for task in TASKS for folder in (results / task).glob("seed_*"))
     return read_cells(
-        sorted(folders, key=lambda folder: TASKS.index(folder.parent.name))
+        folder
+        for task in TASKS + LONG_TASKS
+        for folder in sorted((results / task).glob("seed_*"))
     )
 
 

@@ -16,7 +16,7 @@ from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
-from ractd_jax.pipelines.trainings import Entry
+from ractd_jax.pipelines.entries import Entry, evaluate_entry, load_entry
 from ractd_jax.processes import is_first_process, wait_for_all
 from ractd_jax.reports.report import (
     build_report,
@@ -136,11 +136,9 @@ def _report(
     compare_uniform: bool,
 ) -> str:
     """Evaluates and times the entries, and writes the report."""
-    loaded = {
-        label: trainings.load_entry(entry, workdir) for label, entry in entries.items()
-    }
+    loaded = {label: load_entry(entry, workdir) for label, entry in entries.items()}
     results = {
-        label: trainings.evaluate_entry(label, entry, loaded[label], settings, workdir)
+        label: evaluate_entry(label, entry, loaded[label], settings, workdir)
         for label, entry in entries.items()
     }
     report = build_report(

@@ -1,4 +1,4 @@
-"""Trainings and planners of a pipeline on plans of actions, from task to scores."""
+"""The trainings that pipelines are made of, and what runs them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,9 @@ from typing import NamedTuple
 
 from absl import logging
 
-import ractd_jax
 from ractd_jax.data.minari_store import has_minari
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.results import EpisodeResults, load_results, save_results
-from ractd_jax.files import check_writable, with_ending
-from ractd_jax.pipelines.evaluations import (
-    evaluate_actions,
-    results_path,
-    usual_evaluation,
-)
-from ractd_jax.planning import Planner
 from ractd_jax.recording.generate import dataset_id, generate_dataset
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training.loop import train
@@ -40,26 +31,6 @@ class Training(NamedTuple):
     stage: Callable[[Settings, OfflineDataset, Path], Stage]
     changes: Mapping[str, Mapping[str, object]] = {}
     needs: tuple[str, ...] = ()
-
-
-class Entry(NamedTuple):
-    """A planner of a table.
-
-    Attributes:
-      training: name of its training, which is also its folder.
-      temperature: temperature, if not the config's.
-      num_steps: steps of its sampler, if not the config's.
-      noise: ``each_step`` or ``each_episode``, if not the config's.
-      num_candidates: plans to choose from, if not the config's.
-      reward: name of the training whose predicted return chooses.
-    """
-
-    training: str
-    temperature: float | None = None
-    num_steps: int | None = None
-    noise: str | None = None
-    num_candidates: int | None = None
-    reward: str | None = None
 
 
 def _alone(name: str):
@@ -174,6 +145,7 @@ TRAININGS: dict[str, Training] = {
     "ctd": Training(_ctd("teacher"), needs=("teacher",)),
     "ractd": Training(_ractd, needs=("teacher", "reward")),
     "ddpm": Training(_alone("ddpm")),
+    "inverse_dynamics": Training(_alone("inverse_dynamics")),
     "bc": Training(_alone("bc"), _UNIFORM),
     "bc_top": Training(_alone("bc"), {"dataset": {"weighting": "top"}}),
     "teacher_uniform": Training(_alone("teacher"), _UNIFORM),
@@ -304,47 +276,3 @@ def train_all(
         train(stage, own.run, own.seed, workdir / name, allow_config_change)
         seconds[name] = time.perf_counter() - start
     return seconds
-
-
-def load_entry(entry: Entry, workdir: Path) -> Planner:
-    """The planner of an entry; options that it leaves out come from the training."""
-    return ractd_jax.load_planner(
-        workdir / entry.training,
-        num_steps=entry.num_steps,
-        temperature=entry.temperature,
-        num_candidates=entry.num_candidates,
-        reward=workdir / entry.reward if entry.reward else None,
-    )
-
-
-def evaluate_entry(
-    label: str,
-    entry: Entry,
-    planner: Planner,
-    settings: Settings,
-    workdir: Path,
-) -> EpisodeResults:
-    """Raw results of an entry, saved before any statistic is computed.
-
-    Args:
-      label: the entry's label.
-      entry: the entry.
-      planner: its planner, from :func:`load_entry`.
-      settings: settings of the pipeline.
-      workdir: folder of the pipeline.
-    """
-    options = settings.evaluation
-    evaluation = usual_evaluation(
-        planner,
-        settings.environment,
-        num_episodes=options.num_episodes,
-        seed=options.seed,
-        noise=entry.noise or options.noise,
-        num_workers=options.num_workers,
-    )
-    folder = workdir / "evaluation"
-    path = with_ending(results_path(planner, evaluation, folder), ".npz")
-    if not path.exists():
-        check_writable(path)
-        save_results(path, evaluate_actions(planner, evaluation, label))
-    return load_results(path)

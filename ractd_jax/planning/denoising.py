@@ -58,12 +58,7 @@ def denoising_path(
         points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
         points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
     shown = _spread(np.asarray(sigmas), method.edm.sigma_data, num_shown)
-    normalizer = (
-        planner.observation_normalizer
-        if planner.dims.plans_states
-        else planner.action_normalizer
-    )
-    states = normalizer.unnormalize(np.asarray(points)[shown])
+    states = planner.plan_normalizer.unnormalize(np.asarray(points)[shown])
     return np.asarray(sigmas)[shown], states
 
 

@@ -154,9 +154,6 @@ class Planner:
             weights = sampler.prepare(self.params)
         self.nfe = sampler.nfe
         shape = (num_candidates, sampler.num_noises, *dims.plan_shape)
-        plan_normalizer = (
-            observation_normalizer if dims.plans_states else action_normalizer
-        )
         condition_fn = make_condition_fn(settings, dims, observation_normalizer)
         choose_fn = None
         if num_candidates > 1:
@@ -164,7 +161,7 @@ class Planner:
 
         def make_plan_fn(sampler):
             return make_planning_fn(
-                sampler, condition_fn, plan_normalizer, shape, choose_fn
+                sampler, condition_fn, self.plan_normalizer, shape, choose_fn
             )
 
         self.plan_fn, self.weights = make_plan_fn(sampler), weights
@@ -191,6 +188,13 @@ class Planner:
 
     def __deepcopy__(self, memo):
         return self  # nothing of it changes
+
+    @property
+    def plan_normalizer(self) -> Normalizer:
+        """Of what plans hold."""
+        if self.dims.plans_states:
+            return self.observation_normalizer
+        return self.action_normalizer
 
     @property
     def is_random(self) -> bool:

@@ -47,5 +47,5 @@ def get_config(name: str) -> ConfigDict:
 
 
 def of_task(task: str, preset: str) -> ConfigDict:
-    """The locked config of a locomotion task, such as ``hopper-medium-expert``."""
-    return base.get_locomotion(task, preset)
+    """The locked config of a task, such as ``hopper-medium-expert``."""
+    return get_config(f"{task.replace('-', '_')}:{preset}")

@@ -1,4 +1,4 @@
-"""Presets of the kitchen, whose plans are actions."""
+"""Presets of the kitchen: plans of actions, and plans of states."""
 
 from __future__ import annotations
 
@@ -9,12 +9,36 @@ from ractd_jax.presets import base
 KINDS = ("complete", "partial", "mixed", "d4rl")
 # The robot's velocities are not observed, so that two observations say where it goes.
 _PLAN = {"horizon": 16, "execute": 8, "history": 2}
+# Of every fourth state, followed by inverse dynamics; the best of several is chosen by
+# the return of a whole plan (Lu et al. 2025 plan so).
+_STATES = {
+    "dataset": {"observation_normalizer": "minmax"},
+    "plan": {
+        "kind": "states",
+        "goal_size": 0,
+        "horizon": 8,
+        "stride": 4,
+        "history": 1,
+        "execute": 1,
+    },
+    "network": {"mlp_width": 512},
+    "reward": {"target": "plan_return"},
+    "inverse_dynamics": {"stride": 4, "widths": (256, 256)},
+    "controller": {"kind": "inverse_dynamics", "replan_every": 4},
+    "evaluation": {"temperature": 0.5},
+}
+_SMOKE_STATES = {
+    **_STATES,
+    "network": {"mlp_width": 16},
+    "inverse_dynamics": {"stride": 4, "widths": (16,)},
+}
 _CHANGES = {
     "cpu": {"plan": _PLAN, "dataset": {"num_transitions": 60_000}},
     "smoke": {"plan": _PLAN, "dataset": {"num_transitions": 500}},
     "paper": {"plan": _PLAN},
     "released": {"plan": _PLAN},
 }
+_OF_STATES = {"states": ("cpu", _STATES), "smoke_states": ("smoke", _SMOKE_STATES)}
 
 
 def get_kitchen(kind: str, preset: str) -> ConfigDict:
@@ -26,11 +50,15 @@ def get_kitchen(kind: str, preset: str) -> ConfigDict:
 
     Args:
       kind: one of :data:`KINDS`.
-      preset: see :mod:`ractd_jax.presets.base`.
+      preset: see :mod:`ractd_jax.presets.base`; ``states`` and ``smoke_states`` are
+        ``cpu`` and ``smoke`` for plans of states.
     """
+    preset, changes = preset or "cpu", {}
+    if preset in _OF_STATES:
+        preset, changes = _OF_STATES[preset]
     config = base.get_preset(preset)
-    preset = preset or "cpu"
     config.update(_CHANGES[preset])
+    config.update(changes)
     config.task = f"kitchen-{kind}"
     config.reward.discount = 0.99
     # An episode ends when everything is done.

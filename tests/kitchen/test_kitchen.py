@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.origin import origin_of_file
 from ractd_jax.errors import ConfigError, DataError
+from ractd_jax.pipelines.tables import TABLES
 from ractd_jax.recording import kitchen
 from ractd_jax.recording.generate import generate_dataset
 from ractd_jax.settings import Environment
@@ -329,3 +330,29 @@ def test_the_pipeline_runs_to_its_report(demonstration_file, tmp_path, kind):
         assert row["score_mean"] == pytest.approx(25.0 * row["return_mean"])
     text = (tmp_path / "report.md").read_text()
     assert "ractd/Kitchen-v0" in text or "ractd/Kitchen-Goal-v0" in text
+
+
+@pytest.mark.slow
+def test_the_table_of_plans_of_states(demonstration_file, tmp_path):
+    """Teacher, students and the best of several, followed by inverse dynamics."""
+    done = run_forked(
+        "experiments.benchmark",
+        "--tasks=kitchen-partial",
+        "--preset=smoke_states",
+        "--table=states",
+        "--seeds=0",
+        "--num_episodes=1",
+        f"--demonstrations={demonstration_file}",
+        f"--workdir={tmp_path}",
+        f"--results={tmp_path / 'results'}",
+    )
+    assert done.returncode == 0, done.stderr
+    cell = json.loads(
+        (tmp_path / "results/kitchen-partial/seed_0/cell.json").read_text()
+    )
+    planners = cell["planners"]
+    assert set(planners) == set(TABLES["states"])
+    assert planners["states, CTD, best of 64"]["nfe"] == 1
+    assert cell["about"]["settings"]["plan"]["goal_size"] == 0
+    assert "states, RACTD" in done.stdout
+    assert str(demonstration_file) not in json.dumps(cell)
