@@ -61,10 +61,8 @@ def command(settings: Settings, workdir: Path, results: Path) -> list[str]:
 def main():
     workdir = Path(FLAGS.workdir).absolute()
     results = Path(FLAGS.results or workdir).absolute()
-    tasks, seeds = cells.chosen_tasks(FLAGS.tasks), cells.chosen_seeds(FLAGS.seeds)
     beside = cells.cells_beside(Path(FLAGS.beside)) if FLAGS.beside else ()
-    # Seeds outside: all tasks have their first seed before a second.
-    wanted = [settings_of(t, s) for s in seeds for t in tasks]
+    wanted = [settings_of(*cell) for cell in cells.chosen(FLAGS.tasks, FLAGS.seeds)]
     left, failed = cells.unfinished_cells(wanted, results, FLAGS.table), []
     if FLAGS.jobs > 1:
         failed = cells.run_apart(

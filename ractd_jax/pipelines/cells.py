@@ -38,6 +38,16 @@ LONG_TASKS = tuple(
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
+def chosen(names: Sequence[str], seeds: Sequence[str]) -> list[tuple[str, int]]:
+    """(task, seed) of each cell; all tasks have their first seed before a second.
+
+    Raises:
+      ConfigError: see :func:`chosen_tasks` and :func:`chosen_seeds`.
+    """
+    tasks = chosen_tasks(names)
+    return [(task, seed) for seed in chosen_seeds(seeds) for task in tasks]
+
+
 def chosen_tasks(names: Sequence[str]) -> list[str]:
     """Those of :data:`TASKS` and :data:`LONG_TASKS`, the former for no names.
 
