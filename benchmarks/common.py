@@ -14,7 +14,7 @@ import numpy as np
 
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import OfflineDataset, make_dataset
-from ractd_jax.methods import PLAN_METHODS
+from ractd_jax.methods import PLAN_METHODS, RewardEnsemble
 from ractd_jax.planning import Planner
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.training import parallel, stages
@@ -42,15 +42,15 @@ def seconds_of(function: Callable[[], object], calls: int, warm: int = 2) -> np.
     return seconds
 
 
-def made_up_dataset() -> OfflineDataset:
-    """Episodes of Hopper's shape: O = 11, A = 3."""
+def made_up_dataset(observation: int = 11, action: int = 3) -> OfflineDataset:
+    """Episodes of Hopper's shape, O = 11, A = 3, or of another."""
     rng = np.random.default_rng(0)
     size = 20_000
     timeouts = np.arange(1, size + 1) % 500 == 0
     episodes = build_episodes(
         {
-            "observations": rng.standard_normal((size, 11)),
-            "actions": rng.uniform(-1, 1, (size, 3)),
+            "observations": rng.standard_normal((size, observation)),
+            "actions": rng.uniform(-1, 1, (size, action)),
             "rewards": rng.standard_normal(size),
             "terminals": np.zeros(size, bool),
             "timeouts": timeouts,
@@ -85,13 +85,21 @@ def random_planner(
 
 
 def planner_of(
-    settings: Settings, dataset: OfflineDataset, stage: str, num_steps: int
+    settings: Settings,
+    dataset: OfflineDataset,
+    stage: str,
+    num_steps: int,
+    num_candidates: int = 1,
 ) -> Planner:
-    """A planner of these settings with random weights."""
+    """A planner of these settings with random weights, its reward models' too."""
     dims = stages.dimensions(settings, dataset)
     method = PLAN_METHODS[stage].from_settings(settings, dims)
     params = jax.jit(method.init)(jax.random.key(0))
     normalizers = dataset.observation_normalizer, dataset.action_normalizer
+    rate = None
+    if num_candidates > 1:
+        reward = RewardEnsemble.from_settings(settings, dims)
+        rate = reward.plan_return_fn(jax.jit(reward.init)(jax.random.key(1)), 4.0)
     return Planner(
         settings,
         dims,
@@ -99,6 +107,8 @@ def planner_of(
         params,
         *normalizers,
         num_steps=num_steps,
+        plan_return_fn=rate,
+        num_candidates=num_candidates,
         temperature=settings.evaluation.temperature,
     )
 
