@@ -12,11 +12,10 @@ from absl import app, flags
 
 from ractd_jax.data.d4rl_hdf5 import save_d4rl_hdf5
 from ractd_jax.recording.minari_writer import save_minari
-from ractd_jax.recording.point_maze import record_maze, recording_spec
-from ractd_jax.tasks.point_maze import MAZES
+from ractd_jax.recording.point_maze import KINDS, record_maze, recording_spec
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("maze", "umaze", list(MAZES), "Which maze.")
+flags.DEFINE_enum("maze", "umaze", list(KINDS), "Which maze, such as large-d4rl.")
 flags.DEFINE_integer("num_transitions", 1_000_000, "Transitions.", lower_bound=1)
 flags.DEFINE_integer("num_workers", None, "Processes; default: one per core.")
 

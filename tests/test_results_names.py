@@ -170,6 +170,20 @@ def test_no_other_answer_is_overwritten_and_the_same_one_is(runs, tmp_path):
     assert len(list((tmp_path / "new/folder").iterdir())) == 4
 
 
+def test_events_are_drawn_beside_the_answer(runs, tmp_path, monkeypatch):
+    """Where the environment family names some; the statistics have their shares."""
+    events = {"events": np.array([[2], [-1]]), "event_names": np.array(["lamp"])}
+    results = made_up_results([1.0, 0.0])._replace(**events)
+    monkeypatch.setattr(evaluations, "evaluate_actions", lambda *_: results)
+    planner = ractd_jax.load_planner(runs / "teacher", num_steps=1)
+    found = evaluate_to_files(planner, usual_evaluation(planner), tmp_path)
+    assert found["events"] == {"lamp": {"share": 0.5, "median_step": 2.0}}
+    (raw,) = tmp_path.glob("*.npz")
+    assert load_results(raw).event_names.tolist() == ["lamp"]
+    picture = raw.with_name(f"{raw.stem}_events.png")
+    assert found["events_picture"] == str(picture) and picture.exists()
+
+
 @pytest.mark.slow
 def test_the_main_overwrites_no_other_answer(runs, tmp_path):
     given = f"--checkpoint={runs / 'teacher'}", "--num_steps=1"

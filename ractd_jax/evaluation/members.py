@@ -110,11 +110,13 @@ def evaluate_members(
     parts = {
         name: np.split(field, count)
         for name, field in found._asdict().items()
-        if name != "seconds"
+        if name not in ("seconds", "event_names")
     }
     return [
         EpisodeResults(
-            seconds=found.seconds, **{name: part[i] for name, part in parts.items()}
+            seconds=found.seconds,
+            event_names=found.event_names,
+            **{name: part[i] for name, part in parts.items()},
         )
         for i in range(count)
     ]

@@ -26,6 +26,9 @@ class EpisodeResults(NamedTuple):
       failures: [E] strings, of the episodes that the environment broke off, by an
         exception or numbers that are not finite: which, its seed, the step and why.
         Their returns and lengths are those until then. Empty for the others.
+      events: [E, K] int64, number of the step (from 1) after which each event of the
+        environment family had happened first, or -1 for never.
+      event_names: [K] strings. Files have the two only where a family names events.
     """
 
     returns: np.ndarray
@@ -34,6 +37,8 @@ class EpisodeResults(NamedTuple):
     running_max_returns: np.ndarray
     seconds: float
     failures: np.ndarray = np.zeros(0, "U1")
+    events: np.ndarray = np.zeros((0, 0), np.int64)
+    event_names: np.ndarray = np.zeros(0, "U1")
 
     @property
     def num_failed(self) -> int:
@@ -51,9 +56,19 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> No
         np.savez_compressed(temporary, **arrays)
 
 
+def stored_arrays(results: EpisodeResults) -> dict[str, np.ndarray]:
+    """The fields that a file has: those of events only where there are some."""
+    has_events = len(results.event_names) > 0
+    return {
+        name: value
+        for name, value in results._asdict().items()
+        if has_events or name not in ("events", "event_names")
+    }
+
+
 def save_results(path: str | os.PathLike, results: EpisodeResults) -> None:
     """Writes the raw results as npz."""
-    save_arrays(path, results._asdict())
+    save_arrays(path, stored_arrays(results))
 
 
 def load_results(path: str | os.PathLike) -> EpisodeResults:

@@ -13,6 +13,7 @@ from absl import logging
 
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.events import Events
 from ractd_jax.evaluation.results import EpisodeResults
 from ractd_jax.evaluation.video import Film
 from ractd_jax.evaluation.workers import (
@@ -230,6 +231,7 @@ def run_episodes(
         best = np.full(num_episodes, -np.inf)
         lengths = np.zeros(num_episodes, np.int64)
         failures = Failures(environment.id, seeds)
+        events = Events(environment, num_episodes)
         for group in groups:
             failures.add(*group.reset(seeds[group.alive], dims.history), step=0)
         groups = [group for group in groups if len(group.alive)]
@@ -250,6 +252,7 @@ def run_episodes(
             for group in groups:
                 episodes, outcome = group.finish_step()
                 failures.add(episodes, outcome, step)
+                events.add(episodes, outcome, step)
                 lengths[episodes] += 1
                 returns[episodes] += outcome.rewards
                 best[episodes] = np.maximum(best[episodes], outcome.rewards)
@@ -261,7 +264,10 @@ def run_episodes(
                 on_step(step, sum(len(group.alive) for group in groups))
         seconds = time.perf_counter() - begin - policy.compile_seconds
     failures.report()
-    return EpisodeResults(returns, lengths, seeds, running_max, seconds, failures.lines)
+    return EpisodeResults(
+        *(returns, lengths, seeds, running_max, seconds, failures.lines),
+        *(events.steps, events.names),
+    )
 
 
 def check_actions(planner: Planner, environment: Environment) -> None:

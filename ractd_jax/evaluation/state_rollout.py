@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.evaluation.results import EpisodeResults, save_arrays
+from ractd_jax.evaluation.results import EpisodeResults, save_arrays, stored_arrays
 from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
 from ractd_jax.evaluation.video import Film
 from ractd_jax.planning import Planner
@@ -226,6 +226,6 @@ def evaluate_controlled(
 
 def save_state_results(path: str | os.PathLike, results: StateResults) -> None:
     """Writes the raw results as npz; appears only when complete."""
-    arrays = {**results._asdict(), **results.episodes._asdict()}
+    arrays = {**results._asdict(), **stored_arrays(results.episodes)}
     del arrays["episodes"]
     save_arrays(path, arrays)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.settings import Environment
+from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import (
     check_spaces,
     checked_observation,
@@ -27,12 +28,15 @@ class Outcome(NamedTuple):
       rewards: [n].
       finished: [n] bool; those environments have left the batch.
       errors: row -> what went wrong, of the environments that failed.
+      happened: [n, K] bool, the family's events (:meth:`Task.events`) until now; none
+        at a reset.
     """
 
     observations: np.ndarray
     rewards: np.ndarray
     finished: np.ndarray
     errors: dict[int, str]
+    happened: np.ndarray
 
 
 class Environments(Protocol):
@@ -56,13 +60,16 @@ class LocalEnvironments:
 
     def __init__(self, settings: Environment, num_envs: int, dims: Dimensions):
         self._size = dims.environment_observation
+        self._task = task_of(settings.id)
+        self._events = self._task.events(settings)
         self._envs = [make_environment(settings) for _ in range(num_envs)]
         check_spaces(self._envs[0], settings, dims)
         self._actions: np.ndarray | None = None
 
     def reset(self, seeds: list[int]) -> Outcome:
         def begin(env, seed):
-            return checked_observation(env.reset(seed=seed)[0], self._size), 0.0, False
+            observation = checked_observation(env.reset(seed=seed)[0], self._size)
+            return observation, 0.0, False, None
 
         return self._outcome(begin, seeds)
 
@@ -71,9 +78,10 @@ class LocalEnvironments:
 
     def finish_step(self) -> Outcome:
         def step(env, action):
-            observation, reward, terminated, truncated, _ = env.step(action)
+            observation, reward, terminated, truncated, info = env.step(action)
             observation = checked_observation(observation, self._size)
-            return observation, checked_reward(reward), bool(terminated or truncated)
+            finished = bool(terminated or truncated)
+            return observation, checked_reward(reward), finished, info
 
         return self._outcome(step, self._actions)
 
@@ -82,10 +90,14 @@ class LocalEnvironments:
         count = len(self._envs)
         observations = np.zeros((count, self._size), np.float32)
         rewards, finished = np.zeros(count), np.zeros(count, bool)
+        happened = np.zeros((count, len(self._events)), bool)
         errors = {}
         for row, (env, given) in enumerate(zip(self._envs, inputs, strict=True)):
             try:
-                observations[row], rewards[row], finished[row] = act(env, given)
+                observations[row], rewards[row], finished[row], info = act(env, given)
+                if self._events and info is not None:
+                    found = self._task.happened(info)
+                    happened[row] = [name in found for name in self._events]
             except Exception as error:  # anything, from anybody's environment
                 finished[row] = True
                 errors[row] = " ".join(f"{type(error).__name__}: {error}".split())
@@ -93,7 +105,7 @@ class LocalEnvironments:
             _close(self._envs[row])
         ended = zip(self._envs, finished, strict=True)
         self._envs = [env for env, done in ended if not done]
-        return Outcome(observations, rewards, finished, errors)
+        return Outcome(observations, rewards, finished, errors, happened)
 
     def close(self) -> None:
         for env in self._envs:

@@ -31,7 +31,7 @@ def settings_of(maze: str) -> Settings:
         changes["evaluation"] = {"num_episodes": FLAGS.num_episodes}
     if FLAGS.root:
         changes["dataset"] = {"root": FLAGS.root}
-    config = mazes.get_maze2d(maze, FLAGS.preset)
+    config = mazes.get_maze2d(maze, FLAGS.preset, FLAGS.recording)
     return from_mapping(changes, from_mapping(config.to_dict()))
 
 
@@ -58,6 +58,9 @@ def run() -> None:
     flags.DEFINE_list("maze", list(MAZES), "Mazes, with commas.")
     flag_kinds.define_path("workdir", None, "Folder for everything.", required=True)
     flags.DEFINE_string("preset", "cpu", "Preset of configs/maze2d_*.py.")
+    flags.DEFINE_enum(
+        "recording", "", mazes.RECORDINGS, "d4rl: data as D4RL's driver records it."
+    )
     flag_kinds.define_path("output", None, "Where the tables go, without the suffix.")
     flag_kinds.define_path("root", None, "Minari root, if the datasets are recorded.")
     flags.DEFINE_integer(

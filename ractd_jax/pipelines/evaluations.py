@@ -20,6 +20,7 @@ from ractd_jax.evaluation.video import Film, write_videos
 from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.planning import Planner
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
+from ractd_jax.reports.event_pictures import draw_events
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Controller, Environment
 from ractd_jax.tasks.environments import check_environment
@@ -209,6 +210,8 @@ def evaluate_to_files(
 ) -> dict[str, Any]:
     """Evaluates a planner; writes NAME.npz (raw returns) and NAME.json (statistics).
 
+    And NAME_events.png, where the environment family names events.
+
     Args:
       planner: of actions or of states.
       evaluation: of what.
@@ -234,6 +237,8 @@ def evaluate_to_files(
     else:
         results = evaluate_actions(planner, evaluation, path.name, film)
     save_results(raw, results)
+    picture = with_ending(path, "_events.png")
+    drawn = draw_events(picture, {planner.stage: results})
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id}
     summary |= {"seed": evaluation.seed, "noise": evaluation.noise}
@@ -241,6 +246,8 @@ def evaluate_to_files(
     summary |= {"precision": planner.precision, "temperature": planner.temperature}
     summary["asked"] = asked(planner, evaluation)
     write_json(statistics, summary)
+    if drawn:
+        summary["events_picture"] = str(picture)
     if film is not None:
         found = write_videos(film, environment, results.seeds, path)
         summary["videos"] = [str(video) for video in found]

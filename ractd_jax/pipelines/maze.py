@@ -7,13 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 import ractd_jax
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import save_results
-from ractd_jax.evaluation.rollout import run_episodes
 from ractd_jax.evaluation.state_rollout import save_state_results
 from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.pipelines.evaluations import (
@@ -22,16 +19,14 @@ from ractd_jax.pipelines.evaluations import (
     results_path,
     usual_evaluation,
 )
+from ractd_jax.pipelines.maze_controller import evaluate_controller
 from ractd_jax.pipelines.maze_entries import MazeEntry, additions, samplers
 from ractd_jax.pipelines.trainings import prepare_dataset, train_all
 from ractd_jax.planning import Planner, load_inverse_dynamics
-from ractd_jax.recording.point_maze import WaypointController
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import check_environment
-from ractd_jax.tasks.maze_map import maze_map
-from ractd_jax.tasks.point_maze import maze_of_environment
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import dimensions, make_stage, student_stage
 
@@ -77,7 +72,7 @@ def run_maze(
         row = _evaluate_entry(entry, settings, workdir)
         row["seconds_per_plan"] = latency[f"{entry.model}_{entry.steps}"]
         rows[entry.label] = row
-    rows["the recording's controller"] = _evaluate_behaviour(settings, workdir, dims)
+    rows["the recording's controller"] = _evaluate_behaviour(settings, workdir)
     steps = settings.diffusion.num_scales - 1
     return {
         "samplers": rows,
@@ -115,31 +110,6 @@ def _train_maze(
         student = student_stage(other, dataset, teacher, workdir / "reward")
         run(student, f"ractd_{name}")
     return {"train_seconds": time.perf_counter() - start}
-
-
-class _Waypoints:
-    """The recording's own controller, which knows the walls."""
-
-    compile_seconds = 0.0
-
-    def __init__(self, maze):
-        self._maze, self._controllers = maze, {}
-
-    def act(self, observations, episodes, step):
-        del step
-        return np.stack(
-            [
-                self._act(int(e), o)
-                for e, o in zip(episodes, observations[:, -1], strict=True)
-            ]
-        )
-
-    def _act(self, episode, observation):
-        observation = observation.astype(np.float64)
-        if episode not in self._controllers:
-            self._controllers[episode] = WaypointController(self._maze)
-            self._controllers[episode].set_goal(observation[:2], observation[4:])
-        return self._controllers[episode].act(observation[:4])
 
 
 def _evaluate_entry(entry: MazeEntry, settings: Settings, workdir: Path) -> dict:
@@ -181,18 +151,13 @@ def _evaluate_entry(entry: MazeEntry, settings: Settings, workdir: Path) -> dict
     return row
 
 
-def _evaluate_behaviour(settings: Settings, workdir: Path, dims) -> dict:
+def _evaluate_behaviour(settings: Settings, workdir: Path) -> dict:
     """The row of the recording's own controller."""
     options, task = settings.evaluation, task_of(settings.environment.id)
-    maze = maze_map(maze_of_environment(settings.environment.id))
-    found = run_episodes(
-        _Waypoints(maze),
-        dims,
-        settings.environment,
-        options.seed + np.arange(options.num_episodes),
-    )
+    asked = options.num_episodes, options.seed
+    found = evaluate_controller(settings.task, settings.environment, *asked)
     about = {"environment": settings.environment.id, "seed": options.seed}
-    about |= {"num_episodes": options.num_episodes}
+    about |= {"num_episodes": options.num_episodes, "task": settings.task}
     parts = f"behaviour_{options.num_episodes}episodes_seed{options.seed}"
     save_results(workdir / "evaluation" / f"{results_name([parts], about)}.npz", found)
     return summarize(found, settings.environment) | {

@@ -18,10 +18,12 @@ from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
 from ractd_jax.pipelines.entries import Entry, evaluate_entry, load_entry
 from ractd_jax.processes import is_first_process, wait_for_all
+from ractd_jax.reports.event_pictures import draw_events
 from ractd_jax.reports.report import (
     build_report,
     draw_curves,
     draw_returns,
+    event_rows,
     explain_report,
     fidelity_rows,
     format_html,
@@ -32,7 +34,10 @@ from ractd_jax.settings import Settings
 from ractd_jax.tasks.environments import check_environment
 from ractd_jax.training.stages import dimensions
 
-_FILES = ("report.json", "report.md", "report.html", "returns.png", "curves.png")
+_FILES = (
+    *("report.json", "report.md", "report.html"),
+    *("returns.png", "curves.png", "events.png"),
+)
 
 
 def run_pipeline(
@@ -159,7 +164,7 @@ def _report(
 
 
 def _write_report(workdir: Path, settings: Settings, report, returns, results) -> str:
-    """report.md, report.html and the two pictures in both; the text."""
+    """report.md, report.html and the pictures in both; the text."""
     environment, data = settings.environment, report["dataset"]
     before = (
         f"{settings.task}, {data['episodes']} episodes of data, mean score "
@@ -179,8 +184,11 @@ def _write_report(workdir: Path, settings: Settings, report, returns, results) -
         for stage in ("teacher", "reward", "ctd", "ractd")
     }
     draw_curves(pictures[1], metrics)
-    tables = [format_table(rows(report)) for rows in (table_rows, fidelity_rows)]
-    text = "\n\n".join([before, tables[0], *after, tables[1]]) + "\n"
+    if draw_events(workdir / "events.png", results):
+        pictures.append(workdir / "events.png")
+    found = [rows(report) for rows in (table_rows, fidelity_rows, event_rows)]
+    table, *others = [format_table(rows) for rows in found if rows]
+    text = "\n\n".join([before, table, *after, *others]) + "\n"
     images = "".join(f"\n![{path.stem}]({path.name})\n" for path in pictures)
     write_text(workdir / "report.md", text + images)
     page = format_html(settings.task, before, report, after, pictures)

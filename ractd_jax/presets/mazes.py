@@ -101,17 +101,23 @@ MAZES = {
 }
 
 
-def get_maze2d(maze: str, preset: str) -> ConfigDict:
+# Who recorded: a driver with noise on its actions, or D4RL's.
+RECORDINGS = ("", "d4rl")
+
+
+def get_maze2d(maze: str, preset: str, recording: str = "") -> ConfigDict:
     """The locked config of a maze2d task: plans of states, from a start to the goal.
 
     Args:
       maze: ``umaze``, ``medium`` or ``large``.
       preset: see :mod:`ractd_jax.presets.base`.
+      recording: one of :data:`RECORDINGS`.
     """
     task = MAZES[maze]
+    kind = f"{maze}-{recording}" if recording else maze
     config = base.preset_of(base.PRESETS | _MAZE_PRESETS, preset)
-    config.task = f"pointmaze-{maze}"
-    config.dataset.id = f"ractd/pointmaze/{maze}-v0"
+    config.task = f"pointmaze-{kind}"
+    config.dataset.id = f"ractd/pointmaze/{kind}-v0"
     config.environment.id = task.environment
     config.plan.kind = "states"
     config.plan.horizon = task.horizon

@@ -25,7 +25,6 @@ from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
 from ractd_jax.tasks import environments
 from ractd_jax.tasks.maze_map import evaluation_spec
-from ractd_jax.tasks.point_maze import MAZES
 
 
 class _Recipe(NamedTuple):
@@ -55,12 +54,13 @@ def _locomotion(environment: str, kind: str, _: str) -> _Recipe:
     return _Recipe(spec, spec, snapshots.metadata, record)
 
 
-def _point_maze(_environment: str, maze: str, _: str) -> _Recipe:
+def _point_maze(_environment: str, kind: str, _: str) -> _Recipe:
+    maze, driver = point_maze.KINDS[kind]
     return _Recipe(
-        point_maze.recording_spec(maze),
+        point_maze.recording_spec(kind),
         evaluation_spec(maze),
-        point_maze.BEHAVIOUR,
-        functools.partial(point_maze.record_maze, maze),
+        driver.about(),
+        functools.partial(point_maze.record_maze, kind),
     )
 
 
@@ -83,7 +83,7 @@ _ENVIRONMENTS = {
     "hopper": (DATASET_KINDS, _locomotion),
     "walker2d": (DATASET_KINDS, _locomotion),
     "halfcheetah": (DATASET_KINDS, _locomotion),
-    "pointmaze": (tuple(MAZES), _point_maze),
+    "pointmaze": (tuple(point_maze.KINDS), _point_maze),
     "kitchen": (kitchen.KINDS, _kitchen),
 }
 

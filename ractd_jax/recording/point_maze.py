@@ -1,10 +1,12 @@
 """D4RL's maze2d recipe: a ball driven through a maze from one random goal to the next.
 
-A planner finds the shortest path over the cells, a PD controller drives along their
-centres with noise on its actions, and a run goes from goal to goal until it has its
-steps; nothing ever terminates. Rewards are those that the environment paid: 1 on
-arriving within 0.45 m of the current goal, which is then replaced. (The rewards in
-D4RL's files were added later, for one fixed goal that the recording did not aim at.)
+A planner finds the shortest path over the cells, a PD controller with D4RL's gains
+drives along them, and a run goes from goal to goal until it has its steps; nothing ever
+terminates. Rewards are those that the environment paid: 1 for each step that ends
+within 0.45 m of the current goal. (The rewards in D4RL's files were added later, for
+one fixed goal that the recording did not aim at.)
+
+Two drivers (:data:`DRIVERS`) differ in what noise they have and when a goal is reached.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -20,22 +23,56 @@ from gymnasium.envs.registration import EnvSpec
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.recording.rollouts import worker_pool
 from ractd_jax.tasks.maze_map import MazeMap, evaluation_spec, maze_map, shortest_path
+from ractd_jax.tasks.point_maze import MAZES
 
 RUN_STEPS = 10_000
-# The motors accelerate the ball by 23.9 m/s^2 at most. With these gains it is damped
+# D4RL's. The motors accelerate the ball by 23.9 m/s^2 at most; it is damped
 # by 0.78 of the critical damping, and starts to brake from the limit of 5 m/s at the
 # last moment that stops it in time.
 GAIN_P, GAIN_D = 10.0, 1.0  # action per m, action per m/s
-ACTION_NOISE = 0.5
-# D4RL's: the ball slows down at every cell, and so takes the corners without a crash.
+# The ball slows down at every cell, and so takes the corners without a crash.
 WAYPOINT_RADIUS = 0.1  # m
+# Of the goals that the recording draws itself, along each axis.
+GOAL_NOISE = 0.1  # m
 
-BEHAVIOUR = {
-    "algorithm": "waypoint planner and PD controller",
-    "gains": [GAIN_P, GAIN_D],
-    "action_noise": ACTION_NOISE,
-    "waypoint_radius": WAYPOINT_RADIUS,
-    "steps_per_run": RUN_STEPS,
+
+class Driver(NamedTuple):
+    """What differs between recordings besides the maze.
+
+    Attributes:
+      action_noise: standard deviation of the noise on the actions.
+      waypoint_noise: m; waypoints lie within so much of their cells' centres, along
+        each axis.
+      arrival: m from a goal at which the recording draws the next one; None where the
+        environment does, as it pays: at 0.45 m.
+    """
+
+    action_noise: float = 0.0
+    waypoint_noise: float = 0.0
+    arrival: float | None = None
+
+    def about(self) -> dict[str, object]:
+        """Facts about the acting policy, for a dataset's description."""
+        return {
+            "algorithm": "waypoint planner and PD controller",
+            "gains": [GAIN_P, GAIN_D],
+            **self._asdict(),
+            "waypoint_radius": WAYPOINT_RADIUS,
+            "steps_per_run": RUN_STEPS,
+        }
+
+
+# By the suffix of a dataset's kind: gymnasium-robotics' recording of D4RL's datasets,
+# and D4RL's own.
+DRIVERS = {
+    "": Driver(action_noise=0.5),
+    "-d4rl": Driver(waypoint_noise=0.1, arrival=0.1),
+}
+# Such as ``large-d4rl``: the maze, and who drives.
+KINDS = {
+    f"{maze}{suffix}": (maze, driver)
+    for suffix, driver in DRIVERS.items()
+    for maze in MAZES
 }
 
 
@@ -58,10 +95,13 @@ class WaypointController:
 
     Args:
       maze: the maze.
+      waypoint_noise: see :class:`Driver`.
+      seed: of the waypoints' noise.
     """
 
-    def __init__(self, maze: MazeMap):
-        self._maze = maze
+    def __init__(self, maze: MazeMap, waypoint_noise: float = 0.0, seed: int = 0):
+        self._maze, self._noise = maze, waypoint_noise
+        self._rng = np.random.default_rng((seed, 2))
 
     def set_goal(self, position: np.ndarray, goal: np.ndarray) -> None:
         """Plans the path from `position` [2] to `goal` [2], in metres."""
@@ -71,7 +111,9 @@ class WaypointController:
         cells = shortest_path(self._maze, start, end)
         # A ball in the goal's cell already has a leg too: from the cell to itself.
         self._legs = list(itertools.pairwise(cells)) or [(start, end)]
-        self._waypoints = [*self._maze.cell_to_xy(cells)[1:-1], goal]
+        centres = self._maze.cell_to_xy(cells)[1:-1]
+        noise = self._noise * self._rng.uniform(-1, 1, centres.shape)
+        self._waypoints = [*(centres + noise), goal]
         self._goal, self._leg = goal, 0
 
     def waypoint(self, position: np.ndarray) -> np.ndarray:
@@ -90,23 +132,34 @@ class WaypointController:
         return pd_action(observation, self.waypoint(observation[:2]))
 
 
-def recording_spec(name: str) -> EnvSpec:
-    """The environment that records: it draws a new goal as soon as it paid for one.
+def recording_spec(kind: str) -> EnvSpec:
+    """The environment that records; goals change as its driver's `arrival` says.
 
     Args:
-      name: ``umaze``, ``medium`` or ``large``.
+      kind: one of :data:`KINDS`.
 
     Raises:
-      ConfigError: an unknown maze, or gymnasium-robotics is not installed.
+      ConfigError: an unknown kind, or gymnasium-robotics is not installed.
     """
-    spec = copy.deepcopy(evaluation_spec(name))
-    spec.kwargs |= {"continuing_task": True, "reset_target": True}
+    maze, driver = KINDS.get(kind, (kind, DRIVERS[""]))
+    spec = copy.deepcopy(evaluation_spec(maze))
+    spec.kwargs |= {"continuing_task": True, "reset_target": driver.arrival is None}
     spec.max_episode_steps = RUN_STEPS
     return spec
 
 
+def draw_goal(maze: MazeMap, rng: np.random.Generator) -> np.ndarray:
+    """[2] in metres: near the centre of any free cell, the ball's own included."""
+    centre = rng.choice(maze.cell_to_xy(maze.free_cells))
+    return centre + rng.uniform(-GOAL_NOISE, GOAL_NOISE, 2)
+
+
 def record_run(
-    env: gymnasium.Env, maze: MazeMap, num_steps: int, seed: int
+    env: gymnasium.Env,
+    maze: MazeMap,
+    num_steps: int,
+    seed: int,
+    driver: Driver = DRIVERS[""],
 ) -> RecordedEpisode:
     """One run of `num_steps` steps; a shorter run with the same seed is its beginning.
 
@@ -114,52 +167,60 @@ def record_run(
     """
     # Not the seed alone: the environment draws its goals from that stream.
     rng = np.random.default_rng((seed, 1))
-    noise = ACTION_NOISE * rng.standard_normal((num_steps, 2))
+    noise = driver.action_noise * rng.standard_normal((num_steps, 2))
+    rng = np.random.default_rng((seed, 3))
     observations = np.empty((num_steps + 1, 4), np.float32)
     goals = np.empty((num_steps + 1, 2), np.float32)
     actions = np.empty((num_steps, 2), np.float32)
     rewards = np.empty(num_steps, np.float32)
-    controller, arrived = WaypointController(maze), True
+    controller = WaypointController(maze, driver.waypoint_noise, seed)
     state = env.reset(seed=seed)[0]["observation"]
+    controller.set_goal(state[:2], env.unwrapped.goal)
     for step in range(num_steps):
         goal = env.unwrapped.goal
-        if arrived:
-            controller.set_goal(state[:2], goal)
         observations[step], goals[step] = state, goal
         actions[step] = np.clip(controller.act(state) + noise[step], -1.0, 1.0)
         observation, reward, *_ = env.step(actions[step])
-        state, rewards[step], arrived = observation["observation"], reward, reward > 0
+        state, rewards[step] = observation["observation"], reward
+        if driver.arrival is None:
+            arrived = reward > 0
+        elif arrived := np.linalg.norm(state[:2] - goal) < driver.arrival:
+            env.unwrapped.goal = draw_goal(maze, rng)
+        if arrived:
+            controller.set_goal(state[:2], env.unwrapped.goal)
     observations[-1], goals[-1] = state, env.unwrapped.goal
     return RecordedEpisode(observations, actions, rewards, False, True, seed, goals)
 
 
-_worker: tuple[gymnasium.Env, MazeMap] | None = None
+_worker: tuple[gymnasium.Env, MazeMap, Driver] | None = None
 
 
-def _start_worker(name: str) -> None:
+def _start_worker(kind: str) -> None:
     global _worker
-    env = gymnasium.make(recording_spec(name), disable_env_checker=True)
-    _worker = env, maze_map(name)
+    env = gymnasium.make(recording_spec(kind), disable_env_checker=True)
+    maze, driver = KINDS[kind]
+    _worker = env, maze_map(maze), driver
 
 
 def _record(num_steps: int, seed: int) -> RecordedEpisode:
-    return record_run(*_worker, num_steps, seed)
+    env, maze, driver = _worker
+    return record_run(env, maze, num_steps, seed, driver)
 
 
 def record_maze(
-    name: str, num_transitions: int, seed: int, num_workers: int | None = None
+    kind: str, num_transitions: int, seed: int, num_workers: int | None = None
 ) -> Iterator[RecordedEpisode]:
     """Yields runs of equal length, at most :data:`RUN_STEPS`, one for each seed.
 
     The result depends on `seed` alone, not on the number of workers.
 
     Args:
-      name: ``umaze``, ``medium`` or ``large``.
+      kind: one of :data:`KINDS`.
       num_transitions: exactly as many are recorded.
       seed: of the first run; the others count on.
       num_workers: processes; by default one for each core.
     """
     num_runs = -(-num_transitions // RUN_STEPS)
     lengths = [len(run) for run in np.array_split(range(num_transitions), num_runs)]
-    with worker_pool(num_workers, _start_worker, name) as pool:
+    with worker_pool(num_workers, _start_worker, kind) as pool:
         yield from pool.map(_record, lengths, itertools.count(seed))

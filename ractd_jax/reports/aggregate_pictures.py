@@ -17,7 +17,7 @@ from ractd_jax.reports.aggregate_summary import Groups, scores_of, task_names
 from ractd_jax.reports.member_groups import label_of
 from ractd_jax.reports.results_table import Member
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":", "-.")
 _DPI = 130
 _THRESHOLDS = 201
@@ -76,7 +76,7 @@ def draw_intervals(path: str | os.PathLike, summary: Mapping) -> None:
     axes = figure.subplots(1, len(_STATISTICS), sharey=True, sharex=True)
     for axis, (name, title) in zip(axes, _STATISTICS.items(), strict=True):
         for selection, (label, offset, filled) in _SELECTIONS.items():
-            color = _COLORS[0] if filled else _COLORS[1]
+            color = COLORS[0] if filled else COLORS[1]
             drawn = [(i, row[selection][name]) for i, row in enumerate(rows)]
             for i, found in drawn:
                 if found is None:
@@ -136,7 +136,7 @@ def draw_values(path: str | os.PathLike, tasks: Mapping, name: str) -> None:
         for label, group in entry["planners"].items():
             planner, _, value = label.rpartition(f", {name} ")
             lines.setdefault(planner, {})[float(value)] = group
-        for color, (planner, groups) in zip(_COLORS, lines.items(), strict=False):
+        for color, (planner, groups) in zip(COLORS, lines.items(), strict=False):
             values = sorted(groups)
             means = [groups[value]["mean"] for value in values]
             axis.plot(values, means, "o-", color=color, label=planner)
@@ -240,8 +240,8 @@ def _draw_line(axis, members, label, style, band_style):
 def _styles(groups):
     return [
         {
-            "color": _COLORS[i % len(_COLORS)],
-            "linestyle": _LINES[i // len(_COLORS) % len(_LINES)],
+            "color": COLORS[i % len(COLORS)],
+            "linestyle": _LINES[i // len(COLORS) % len(_LINES)],
         }
         for i in range(len(groups))
     ]

@@ -157,6 +157,28 @@ def fidelity_rows(report: dict) -> list[Sequence[str]]:
     ]
 
 
+def event_rows(report: dict) -> list[Sequence[str]]:
+    """Share of episodes in which each event happened: a header, a row a planner.
+
+    Empty where the environment family names no events.
+    """
+    rows = {
+        label: row["events"]
+        for label, row in report["planners"].items()
+        if "events" in row
+    }
+    if not rows:
+        return []
+    names = list(next(iter(rows.values())))
+    return [
+        ["done in % of the episodes", *names],
+        *(
+            [label, *(f"{100 * found[name]['share']:.0f}%" for name in names)]
+            for label, found in rows.items()
+        ),
+    ]
+
+
 def format_html(
     title: str,
     before: str,
@@ -166,6 +188,8 @@ def format_html(
 ) -> str:
     """The report as one HTML page that needs no other file."""
     table, kept = map(_html_table, (table_rows(report), fidelity_rows(report)))
+    if events := event_rows(report):
+        kept += _html_table(events)
     images = "".join(
         f'<p><img alt="{Path(path).stem}" src="data:image/png;base64,'
         f'{base64.b64encode(Path(path).read_bytes()).decode()}"></p>'

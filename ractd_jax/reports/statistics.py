@@ -50,7 +50,10 @@ def two_mode_threshold(values: np.ndarray) -> float:
 
 
 def summarize(results: EpisodeResults, environment: Environment) -> dict:
-    """JSON-able statistics of one evaluation; scores are of true returns."""
+    """JSON-able statistics of one evaluation; scores are of true returns.
+
+    ``events`` is among them where the environment family names some.
+    """
     scores = normalized_score(results.returns, environment)
     low, high = bootstrap_interval(scores)
     running_max = normalized_score(results.running_max_returns, environment)
@@ -65,7 +68,23 @@ def summarize(results: EpisodeResults, environment: Environment) -> dict:
         "running_max_score": float(running_max.mean()),
         "env_steps_per_s": results.steps_per_second,
         "failed_episodes": results.num_failed,
+        **({"events": summarize_events(results)} if len(results.event_names) else {}),
     }
+
+
+def summarize_events(results: EpisodeResults) -> dict[str, dict]:
+    """Event -> the share of episodes in which it happened, and its median step there.
+
+    The step is None for an event that never happened.
+    """
+    found = {}
+    for name, steps in zip(results.event_names, results.events.T, strict=True):
+        done = steps[steps >= 0]
+        found[str(name)] = {
+            "share": len(done) / len(steps),
+            "median_step": float(np.median(done)) if len(done) else None,
+        }
+    return found
 
 
 def seed_interval(

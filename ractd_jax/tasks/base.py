@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -135,6 +135,14 @@ class Task:
     def success(self, returns: np.ndarray) -> np.ndarray:
         """[E] bool, which episodes reached their goal, by their returns [E]."""
         return returns > 0
+
+    def events(self, environment: Environment) -> tuple[str, ...]:
+        """Names of what may happen in an episode, such as subtasks; empty for none."""
+        return ()
+
+    def happened(self, info: Mapping[str, Any]) -> Collection[str]:
+        """Which of :meth:`events` have happened by a step, by the `info` it gave."""
+        return ()
 
     def encode_actions(self, actions: np.ndarray) -> np.ndarray:
         """[T, ...] numbers that planners learn, from the actions [T, ...] of the data.

@@ -329,6 +329,8 @@ def test_the_pipeline_runs_to_its_report(demonstration_file, tmp_path, kind):
     for row in report["planners"].values():
         assert row["score_mean"] == pytest.approx(25.0 * row["return_mean"])
     text = (tmp_path / "report.md").read_text()
+    assert "| done in % of the episodes | microwave |" in text
+    assert (tmp_path / "events.png").exists() and "events.png" in text
     assert "ractd/Kitchen-v0" in text or "ractd/Kitchen-Goal-v0" in text
 
 

@@ -191,7 +191,7 @@ def test_hdf5_has_the_layout_of_maze2d(made):
         assert set(file) == {field.split("/")[0] for field in expected}
         about = json.loads(file.attrs["ractd_jax"])
     assert about["environment"] == "PointMaze_Medium-v3"
-    assert about["behaviour"]["action_noise"] == point_maze.ACTION_NOISE
+    assert about["behaviour"]["action_noise"] == point_maze.DRIVERS[""].action_noise
 
 
 def test_minari_has_the_observations_of_point_maze(made, monkeypatch):
