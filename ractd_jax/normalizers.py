@@ -154,9 +154,50 @@ class ZScoreNormalizer(NamedTuple):
 
 Normalizer = MinMaxNormalizer | ZScoreNormalizer
 
+# A change's usual size is a fourth of what its plan can hold.
+_USUAL_CHANGES = 4.0
 
-def normalizer_from_dict(stored: Mapping) -> Normalizer:
-    """The normaliser that ``to_dict`` described."""
+
+class Changes(NamedTuple):
+    """Plans of states as changes from their start, each step in units of its own.
+
+    So a planned state near the start is as precise as one far from it, which inverse
+    dynamics need: in units of the data's range a few steps change next to nothing.
+
+    Attributes:
+      scale: [H, O] float32, in normalised units; larger changes are clipped.
+    """
+
+    scale: np.ndarray
+
+    def encode(self, states):
+        """[..., H, O] normalised states -> [..., H, O] in [-1, 1], 0 at the start."""
+        changes = states - states[..., :1, :]
+        return (changes / _divisor(self.scale)).clip(-1.0, 1.0)
+
+    def decode(self, plans, start):
+        """The inverse of :meth:`encode` from the normalised `start` [..., O] on."""
+        return start[..., None, :] + plans * self.scale
+
+    def to_dict(self) -> dict:
+        return {"scale": _plain(self.scale)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping) -> Changes:
+        return cls(np.asarray(stored["scale"], np.float32))
+
+
+def fit_changes(windows: np.ndarray) -> Changes:
+    """Of normalised windows [N, H, O]: four times the root mean square changes."""
+    changes = np.square(windows - windows[:, :1], dtype=np.float64)
+    size = _USUAL_CHANGES * np.sqrt(changes.mean(axis=0))
+    return Changes(np.where(is_spread(size, 1.0), size, 0.0).astype(np.float32))
+
+
+def normalizer_from_dict(stored: Mapping) -> Normalizer | Changes:
+    """The normaliser, or the changes, that ``to_dict`` described."""
+    if "scale" in stored:
+        return Changes.from_dict(stored)
     if "mean" in stored:
         return ZScoreNormalizer.from_dict(stored)
     kind = RobustNormalizer if "clip" in stored else MinMaxNormalizer

@@ -9,12 +9,13 @@ import numpy as np
 from absl import logging
 
 from ractd_jax.data.agreement import compare_environment
+from ractd_jax.data.changes import some_windows
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.data.origin import Origin, with_reference
 from ractd_jax.data.readers import read_source
 from ractd_jax.errors import ConfigError, DataError, RactdError
 from ractd_jax.inspection.logged import log_findings
-from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer
+from ractd_jax.normalizers import FITS, MinMaxNormalizer, Normalizer, fit_changes
 from ractd_jax.settings import Environment, Settings
 from ractd_jax.tasks import task_of
 
@@ -57,10 +58,12 @@ def load_dataset(settings: Settings) -> OfflineDataset:
 
 def _read(settings: Settings) -> OfflineDataset:
     options = settings.dataset
-    if options.observation_normalizer == "zscore" and settings.plan.kind == "states":
+    of_states = settings.plan.kind == "states" and not settings.plan.relative
+    if options.observation_normalizer == "zscore" and of_states:
         raise ConfigError(
             "config.dataset.observation_normalizer: expected 'minmax' or 'robust' with "
-            "config.plan.kind = 'states', whose plans lie in [-1, 1], found 'zscore'"
+            "config.plan.kind = 'states', whose plans lie in [-1, 1] (unless "
+            "config.plan.relative), found 'zscore'"
         )
     name, episodes, origin = read_source(options, _flatten_rule(settings))
     normalizers = options.observation_normalizer, options.action_normalizer
@@ -151,7 +154,12 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
     normalizer = (
         dataset.observation_normalizer if of_states else dataset.action_normalizer
     )
-    square = np.mean(np.square(normalizer.normalize(values)), dtype=np.float64)
+    if settings.plan.relative:
+        windows = some_windows(dataset.episodes, normalizer, settings.plan)
+        numbers = fit_changes(windows).encode(windows)
+    else:
+        numbers = normalizer.normalize(values)
+    square = np.mean(np.square(numbers), dtype=np.float64)
     # Data that never varies still needs a scale.
     sigma_data = round(max(math.sqrt(square), 0.01), 4)
     noise = dataclasses.replace(settings.diffusion, sigma_data=sigma_data)

@@ -44,7 +44,7 @@ def compare_planners(
     keys = jax.random.split(jax.random.key(seed), len(repeated))
     groups = (len(observations), num_noises, *teacher.dims.plan_shape)
     plans = [
-        planner.plan_normalizer.normalize(np.asarray(planner.plan(repeated, keys)))
+        planner.normalize_plans(np.asarray(planner.plan(repeated, keys)))
         for planner in (teacher, one_step)
     ]
     found = student.fidelity(*(plan.reshape(groups) for plan in plans))

@@ -14,6 +14,7 @@ from ractd_jax.errors import ConfigError
 from ractd_jax.methods.base import Info
 from ractd_jax.methods.reward import RewardFn, of_first_action
 from ractd_jax.networks import RewardModel, RewardModelConfig
+from ractd_jax.normalizers import Changes
 from ractd_jax.settings import Settings
 
 
@@ -56,6 +57,7 @@ class Critic:
       expectile: tau.
       discount: gamma.
       offset: what the networks' outputs are relative to, the data's mean return-to-go.
+      changes: units of the plans of states that it rates, where they are relative.
     """
 
     network: RewardModel
@@ -64,12 +66,18 @@ class Critic:
     expectile: float
     discount: float
     offset: float = 0.0
+    # Arrays cannot be compared, as jit compares methods.
+    changes: Changes | None = dataclasses.field(default=None, compare=False)
 
     name = "critic"
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, dims: Dimensions, offset: float = 0.0
+        cls,
+        settings: Settings,
+        dims: Dimensions,
+        offset: float = 0.0,
+        changes: Changes | None = None,
     ) -> Critic:
         """Raises ConfigError for plans to a goal, which the values do not know."""
         if dims.goal:
@@ -85,6 +93,7 @@ class Critic:
             options.expectile if options.target == "iql" else 0.5,
             options.discount,
             offset,
+            changes,
         )
 
     def init(self, key: jax.Array) -> Any:
@@ -183,9 +192,11 @@ class Critic:
             return of_first_action(self.reward_fn(params, pessimism))
 
         def rate(plans, condition):
-            del condition  # the first state, which all plans share
-            states = jnp.clip(plans[:, 1:], -1.0, 1.0)
-            states = states.reshape(-1, self.dims.observation)
+            states = jnp.clip(plans, -1.0, 1.0)
+            if self.changes is not None:
+                states = self.changes.decode(states, condition["start"])
+            # The first state is what all plans share.
+            states = states[:, 1:].reshape(-1, self.dims.observation)
             members = jax.vmap(lambda member: self._v(member, states))(params)
             values = losses.pessimistic_return(members, pessimism)
             return values.reshape(plans.shape[0], plans.shape[1] - 1).mean(axis=-1)

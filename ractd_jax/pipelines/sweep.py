@@ -130,6 +130,7 @@ def _planner_of(stage, settings: Settings, params) -> Planner:
         if student
         else settings.evaluation.teacher_steps,
         temperature=settings.evaluation.temperature,
+        changes=normalizers.get("changes"),
     )
 
 

@@ -58,7 +58,9 @@ def denoising_path(
         points = _trajectory(planner, condition, x_init, sigmas)[:, 0]
         points = points.at[-1].set(jnp.clip(points[-1], -1.0, 1.0))
     shown = _spread(np.asarray(sigmas), method.edm.sigma_data, num_shown)
-    states = planner.plan_normalizer.unnormalize(np.asarray(points)[shown])
+    points = np.asarray(points)[shown]
+    condition = jax.tree.map(lambda leaf: jnp.repeat(leaf, num_shown, 0), condition)
+    states = np.asarray(planner.unnormalize_plans(points, condition))
     return np.asarray(sigmas)[shown], states
 
 

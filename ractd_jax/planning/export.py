@@ -153,6 +153,7 @@ def _plan_fn(planner: Planner, conv: str):
         planner.temperature,
         planner.guidance,
         planner.source,
+        changes=planner.changes,
     ).plan_fn
 
 

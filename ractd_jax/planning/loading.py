@@ -98,6 +98,7 @@ def load_planner(
         guidance,
         source,
         Bounds(**{name: tuple(values) for name, values in bounds.items()}),
+        normalizers.get("changes"),
     )
 
 

@@ -90,7 +90,7 @@ def make_choose_fn(plan_return_fn: PlanReturnFn, num_candidates: int) -> ChooseF
 def make_planning_fn(
     sampler: Sampler,
     condition_fn: ConditionFn,
-    plan_normalizer: Normalizer,
+    unnormalize_fn: Callable[[jax.Array, Condition], jax.Array],
     noise_shape: tuple[int, ...],
     choose_fn: ChooseFn | None,
 ) -> Callable[..., jax.Array]:
@@ -99,7 +99,7 @@ def make_planning_fn(
     Args:
       sampler: of normalised plans.
       condition_fn: of :func:`make_condition_fn`.
-      plan_normalizer: of what plans hold.
+      unnormalize_fn: (plans, condition) -> plans in environment units.
       noise_shape: (N candidates, draws of each, H, D).
       choose_fn: of :func:`make_choose_fn`; None with one candidate.
     """
@@ -115,14 +115,14 @@ def make_planning_fn(
         noises = jax.vmap(lambda k: jax.random.normal(k, noise_shape))(keys)
         # [B, N, ...] to [B N, ...]: a plan's candidates lie side by side.
         noises = jnp.moveaxis(noises.reshape(-1, *noise_shape[1:]), 1, 0)
+        condition = condition_fn(observations)
         conditions = jax.tree.map(
-            lambda leaf: jnp.repeat(leaf, num_candidates, axis=0),
-            condition_fn(observations),
+            lambda leaf: jnp.repeat(leaf, num_candidates, axis=0), condition
         )
         plans = sampler.sample(weights, conditions, noises)
         if choose_fn is not None:
             plans = choose_fn(plans, conditions)
         plans = plans[:, 0] if first_only else plans
-        return plan_normalizer.unnormalize(plans)
+        return unnormalize_fn(plans, condition)
 
     return plan

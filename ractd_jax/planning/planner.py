@@ -15,7 +15,7 @@ from ractd_jax.dimensions import Bounds, Dimensions
 from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS, Sampler
-from ractd_jax.normalizers import Normalizer
+from ractd_jax.normalizers import Changes, Normalizer
 from ractd_jax.planning.packed import COMPILER_OPTIONS, is_supported, packed_network
 from ractd_jax.planning.plan_functions import (
     make_choose_fn,
@@ -101,6 +101,7 @@ class Planner:
       observation_normalizer: maps observations to the network's units.
       action_normalizer: maps actions to the network's units.
       action_bounds: what the environment of the data takes, where it is known.
+      changes: units of plans of states that are relative to their start, else None.
       precision: ``float32``, or ``bfloat16``: kernels rounded to it, which a student
         on a CPU also multiplies in it (:mod:`ractd_jax.planning.packed`).
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
@@ -127,6 +128,7 @@ class Planner:
         guidance: Sequence[Guidance] = (),
         source: Mapping[str, Any] | None = None,
         action_bounds: Bounds = Bounds(),  # noqa: B008
+        changes: Changes | None = None,
     ):
         _check_options(stage, num_candidates, precision, guidance)
         self.guidance = tuple(guidance)
@@ -147,6 +149,7 @@ class Planner:
         self.observation_normalizer = observation_normalizer
         self.action_normalizer = action_normalizer
         self.action_bounds = action_bounds
+        self.changes = changes
         with fixed_numerics():
             sampler = self.sampler_of(self.method.network)
             # Not jitted: its outputs would be copies of all weights, one for each
@@ -161,7 +164,7 @@ class Planner:
 
         def make_plan_fn(sampler):
             return make_planning_fn(
-                sampler, condition_fn, self.plan_normalizer, shape, choose_fn
+                sampler, condition_fn, self.unnormalize_plans, shape, choose_fn
             )
 
         self.plan_fn, self.weights = make_plan_fn(sampler), weights
@@ -184,17 +187,29 @@ class Planner:
         normalizers = self.observation_normalizer, self.action_normalizer
         sampled = self.num_steps, None, 1, self.precision, self.temperature
         made_of = self.settings, self.dims, self.stage, params, *normalizers, *sampled
-        return Planner, (*made_of, (), self.source)
+        rest = (), self.source, self.action_bounds, self.changes
+        return Planner, (*made_of, *rest)
 
     def __deepcopy__(self, memo):
         return self  # nothing of it changes
 
-    @property
-    def plan_normalizer(self) -> Normalizer:
-        """Of what plans hold."""
-        if self.dims.plans_states:
-            return self.observation_normalizer
-        return self.action_normalizer
+    def normalize_plans(self, plans):
+        """[..., H, D] plans in environment units -> as the network knows them."""
+        if not self.dims.plans_states:
+            return self.action_normalizer.normalize(plans)
+        states = self.observation_normalizer.normalize(plans)
+        return states if self.changes is None else self.changes.encode(states)
+
+    def unnormalize_plans(self, plans, condition: Condition):
+        """[B, H, D] the network's plans of a condition -> in environment units.
+
+        Also of [B, D], first steps of plans of actions.
+        """
+        if not self.dims.plans_states:
+            return self.action_normalizer.unnormalize(plans)
+        if self.changes is not None:
+            plans = self.changes.decode(plans, condition["start"])
+        return self.observation_normalizer.unnormalize(plans)
 
     @property
     def is_random(self) -> bool:

@@ -12,10 +12,10 @@ _PLAN = {"horizon": 16, "execute": 8, "history": 2}
 # Of every fourth state, followed by inverse dynamics; the best of several is chosen by
 # the return of a whole plan (Lu et al. 2025 plan so).
 _STATES = {
-    "dataset": {"observation_normalizer": "minmax"},
     "plan": {
         "kind": "states",
         "goal_size": 0,
+        "relative": True,
         "horizon": 8,
         "stride": 4,
         "history": 1,

@@ -222,3 +222,9 @@ class Plan:
         "them says where to go.",
         minimum=0,
     )
+    relative: bool = option(
+        False,
+        "Whether a plan of states without a goal holds changes from its start, each "
+        "step in units of its usual size, so that near states are as precise as far "
+        "ones.",
+    )

@@ -14,6 +14,7 @@ from absl import logging
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import CheckpointError
 from ractd_jax.methods import Critic, Rating, RewardEnsemble
+from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.storage.checkpoint import FOLDER, StoredModel
 from ractd_jax.storage.workdir import check_same_dataset
@@ -151,7 +152,9 @@ def load_rating(
     own = from_mapping(own)
     if stored.metadata["stage"] == "critic":
         offset = stored.metadata["value_offset"]
-        method: Rating = Critic.from_settings(own, dims, offset)
+        changes = metadata["normalizers"].get("changes")
+        changes = changes and normalizer_from_dict(changes)
+        method: Rating = Critic.from_settings(own, dims, offset, changes)
     else:
         method = RewardEnsemble.from_options(own.reward, dims)
     keep = method.num_members if num_members is None else num_members

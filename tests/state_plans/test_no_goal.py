@@ -10,15 +10,17 @@ import pytest
 from gymnasium.spaces import Box
 
 from ractd_jax.data.episodes import return_to_go
+from ractd_jax.data.sources import resolve_sigma_data
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.state_rollout import evaluate_state_planner
 from ractd_jax.methods import Critic, RewardEnsemble
 from ractd_jax.networks import pin_ends
+from ractd_jax.normalizers import normalizer_from_dict
 from ractd_jax.planning import load_inverse_dynamics, load_planner
 from ractd_jax.planning.controllers import inverse_dynamics
 from ractd_jax.planning.export import export_planner
 from ractd_jax.policy import load_policy
-from ractd_jax.settings import Environment
+from ractd_jax.settings import Environment, from_mapping
 from ractd_jax.training.stages import (
     dimensions,
     make_stage,
@@ -31,6 +33,7 @@ from tests.state_plans.conftest import LENGTHS, state_settings
 from tests.toys import HORIZON, random_like, save_untrained
 
 FREE = {"goal_size": 0, "conditioning": "both", "stride": 2}
+RELATIVE = {"relative": True, "conditioning": "film"}
 STARTS = np.cumsum([0, *LENGTHS])
 REWARDS = np.random.default_rng(1).normal(size=sum(LENGTHS)).astype(np.float32)
 
@@ -71,6 +74,33 @@ def test_a_row_is_a_window_from_its_start(dataset):
     np.testing.assert_allclose(batch.plans, normalized_windows(dataset), atol=1e-5)
     assert list(batch.condition) == ["start"]
     np.testing.assert_array_equal(batch.condition["start"], batch.plans[:, 0])
+
+
+def test_relative_plans_hold_changes_in_their_usual_units(dataset):
+    """A fourth of the range is the root mean square; larger ones are clipped."""
+    settings = free_settings(plan=RELATIVE)
+    stage = plan_stage("teacher", settings, dataset)
+    batch = stage.gather(stage.data, np.arange(sum(LENGTHS), dtype=np.int32))
+    windows = normalized_windows(dataset)
+    changes = windows - windows[:, :1]
+    size = np.sqrt(np.mean(changes**2, axis=0))
+    assert (size[1:] > 0).all() and (size[0] == 0).all()
+    expected = np.clip(changes / np.where(size > 0, 4 * size, np.inf), -1.0, 1.0)
+    np.testing.assert_allclose(batch.plans, expected, atol=1e-5)
+    np.testing.assert_allclose(batch.condition["start"], windows[:, 0], atol=1e-5)
+    stored = stage.metadata["normalizers"]["changes"]
+    np.testing.assert_allclose(stored["scale"], 4 * size, rtol=1e-4)
+    units = normalizer_from_dict(stored)
+    found = units.decode(batch.plans, windows[:, 0])
+    np.testing.assert_allclose(found, windows, atol=1e-4)
+    np.testing.assert_allclose(
+        units.encode(9 * windows), np.clip(9 * expected, -1.0, 1.0), atol=1e-4
+    )
+    noise = resolve_sigma_data(
+        from_mapping({"diffusion": {"sigma_data": None}}, settings), dataset
+    )
+    root = np.sqrt(np.mean(expected**2))
+    assert noise.diffusion.sigma_data == pytest.approx(root, abs=1e-4)
 
 
 def test_a_known_start_is_pinned_alone():
@@ -176,6 +206,11 @@ def test_a_critic_rates_the_states_that_are_planned(paid):
             {},
             "config.plan.split_at_goals: expected False .*goal_size is 0.*found True",
         ),
+        (
+            {"relative": True},
+            {},
+            "config.plan.relative: expected False, or .*'film', .*found True",
+        ),
     ],
 )
 def test_what_has_no_meaning_without_a_goal_is_named(paid, plan, reward, message):
@@ -187,11 +222,12 @@ def test_what_has_no_meaning_without_a_goal_is_named(paid, plan, reward, message
 # --- planners
 
 
-@pytest.fixture(scope="module")
-def trained(paid, tmp_path_factory):
+@pytest.fixture(scope="module", params=["pinned", "relative"])
+def trained(paid, tmp_path_factory, request):
     """Folders of every model that such a planner needs, untrained."""
-    folder = tmp_path_factory.mktemp("free")
+    folder = tmp_path_factory.mktemp(request.param)
     settings = free_settings(
+        plan=RELATIVE if request.param == "relative" else {},
         student={"reward_weight": 0.5, "path_weight": 1.0, "num_paths": 16},
         inverse_dynamics={"stride": 2, "widths": (8,)},
         critic={"num_members": 5, "widths": (8,)},
@@ -225,8 +261,15 @@ def test_the_plan_with_the_best_rating_is_taken(trained, paid, rating):
     plans = sampler.sample(plain.weights, many, jnp.moveaxis(noises, 1, 0))
     returns = np.asarray(planner.plan_return_fn(plans, many))
     assert len(set(returns.tolist())) == 4
-    best = plain.observation_normalizer.unnormalize(plans[returns.argmax()])
-    np.testing.assert_allclose(plan[0], best, rtol=1e-3, atol=1e-3)
+    best = plain.unnormalize_plans(plans[returns.argmax()][None], condition)
+    np.testing.assert_allclose(plan, best, rtol=1e-3, atol=1e-3)
+    changes = plain.changes
+    assert (changes is None) == (plain.settings.plan.conditioning == "both")
+    if changes is not None:
+        moved = plan / np.ones(4) - observation[:, None]
+        high, low = map(np.asarray, reversed(plain.observation_normalizer))
+        most = changes.scale * (high - low) / 2
+        assert (np.abs(moved) <= most * (1 + 1e-4) + 1e-4).all()
 
 
 class Drift(gymnasium.Env):
@@ -277,6 +320,22 @@ def test_plans_are_made_from_the_first_step_on(trained, replan_every, plans):
     assert (found.episodes.lengths == 6).all()
     # The actions moved the point: the controller followed something.
     assert np.abs(np.diff(found.paths[:, :6, :2], axis=1)).max() > 0
+
+
+def test_a_critic_sees_the_states_of_relative_plans(trained, paid):
+    """Those that are planned, and not their changes."""
+    planner = load_planner(
+        trained / "student_critic", num_candidates=2, reward=trained / "critic"
+    )
+    start = planner.condition(paid.episodes.observations[:2])["start"]
+    plans = np.random.default_rng(0).uniform(-1, 1, (2, HORIZON, 4))
+    plans = plans.astype(np.float32)
+    found = planner.plan_return_fn(plans, {"start": start})
+    if planner.changes is not None:
+        states = planner.changes.decode(plans, start)
+        assert np.abs(states - plans).max() > 0.1
+    elsewhere = planner.plan_return_fn(plans, {"start": start + 0.5})
+    assert np.allclose(found, elsewhere) == (planner.changes is None)
 
 
 def test_it_is_exported_with_its_candidates(trained, tmp_path, paid):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from ractd_jax.data.changes import plan_changes
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
 from ractd_jax.data.sources import OfflineDataset, learner_of_returns, require_rewards
 from ractd_jax.data.weighting import choose_windows, describe_windows
@@ -131,6 +132,11 @@ def _check_plan(plan: Plan, observation: int) -> None:
             ),
             "execute": (plan.execute != 1, "1"),
             "executed_weight": (plan.executed_weight != 1.0, "1.0"),
+            "relative": (
+                plan.relative and (plan.goal_size > 0 or plan.conditioning != "film"),
+                "False, or config.plan.goal_size = 0 and config.plan.conditioning = "
+                "'film',",
+            ),
             "split_at_goals": (
                 plan.split_at_goals and not plan.goal_size,
                 "False (config.plan.goal_size is 0)",
@@ -140,6 +146,7 @@ def _check_plan(plan: Plan, observation: int) -> None:
         wrong = {
             "conditioning": (plan.conditioning != "film", "'film'"),
             "stride": (plan.stride != 1, "1"),
+            "relative": (plan.relative, "False"),
             "execute": (
                 plan.execute > plan.horizon,
                 f"at most config.plan.horizon = {plan.horizon}",
@@ -159,14 +166,20 @@ def _check_plan(plan: Plan, observation: int) -> None:
 
 def base_metadata(stage: str, settings: Settings, dataset: OfflineDataset) -> dict:
     """Metadata that every checkpoint has."""
+    normalizers = {
+        "observations": dataset.observation_normalizer,
+        "actions": dataset.action_normalizer,
+    }
+    changes = plan_changes(
+        dataset.episodes, dataset.observation_normalizer, settings.plan
+    )
+    if changes is not None:
+        normalizers["changes"] = changes
     return {
         "stage": stage,
         "settings": to_dict(with_absolute_paths(settings)),
         "dimensions": dataclasses.asdict(dimensions(settings, dataset)),
-        "normalizers": {
-            "observations": dataset.observation_normalizer.to_dict(),
-            "actions": dataset.action_normalizer.to_dict(),
-        },
+        "normalizers": {name: each.to_dict() for name, each in normalizers.items()},
         "action_bounds": dataset.origin.action_bounds._asdict(),
         "dataset": {
             "name": dataset.name,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ractd_jax.data.changes import plan_changes
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.windows import (
     WindowIndex,
@@ -17,7 +18,7 @@ from ractd_jax.data.windows import (
 )
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.methods import PlanBatch
-from ractd_jax.normalizers import Normalizer
+from ractd_jax.normalizers import Changes, Normalizer
 from ractd_jax.settings import Plan
 from ractd_jax.tasks import get_task
 
@@ -42,7 +43,9 @@ def make_gather(dims: Dimensions, dataset: OfflineDataset, options: Plan) -> Gat
     :func:`rows_per_window`.
     """
     if dims.plans_states:
-        return _gather_states(dims, dataset.observation_normalizer, options)
+        normalizer = dataset.observation_normalizer
+        changes = plan_changes(dataset.episodes, normalizer, options)
+        return _gather_states(dims, normalizer, changes, options)
     return _gather_actions(
         dims, dataset.observation_normalizer, dataset.action_normalizer
     )
@@ -80,7 +83,10 @@ def _gather_actions(
 
 
 def _gather_states(
-    dims: Dimensions, observation_normalizer: Normalizer, options: Plan
+    dims: Dimensions,
+    observation_normalizer: Normalizer,
+    changes: Changes | None,
+    options: Plan,
 ) -> Gather:
     """Plans of states, conditioned on their start and, where there is one, their goal.
 
@@ -111,6 +117,9 @@ def _gather_states(
             )
         plans = observation_normalizer.normalize(states)
         ends = {"start": plans[:, 0], "goal": plans[:, -1]}
-        return PlanBatch(plans, {end: ends[end] for end in dims.condition_shapes})
+        condition = {end: ends[end] for end in dims.condition_shapes}
+        if changes is not None:
+            plans = changes.encode(plans)
+        return PlanBatch(plans, condition)
 
     return gather
