@@ -7,6 +7,7 @@ carries. A family of one's own is a subclass of `Task`, made known by `register`
 from __future__ import annotations
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.tasks.ant_maze import AntDirection
 from ractd_jax.tasks.base import (
     D4RL_RETURNS,
     BlockedFn,
@@ -20,6 +21,7 @@ from ractd_jax.tasks.point_maze import Maze2d, PointMaze
 
 __all__ = [
     "D4RL_RETURNS",
+    "AntDirection",
     "BlockedFn",
     "D4RLKitchen",
     "Kitchen",
@@ -45,6 +47,7 @@ def register(task: Task) -> None:
 for _task in (
     Task(),
     Locomotion(),
+    AntDirection(),
     Kitchen(),
     D4RLKitchen(),
     PointMaze(),
