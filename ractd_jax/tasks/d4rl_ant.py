@@ -6,11 +6,10 @@ it is OGBench's (Park et al. 2025): reward for the way along a direction that is
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,11 @@ import numpy as np
 from gymnasium.envs.mujoco import ant_v5
 from gymnasium.spaces import Box
 
-from ractd_jax.tasks.ant_maze import DIRECTION
+from ractd_jax.tasks.ant_maze import DIRECTION, STATE_SIZE
 
 GEAR = 30.0  # N m, of an action of 1
 TIMESTEP = 0.02  # s, of the simulation
 FRAME_SKIP = 5  # simulated steps of an action: 10 Hz
-# Torso's height, orientation and joints (13), and 14 velocities: all but x and y.
-BODY_SIZE = 27
 _TIME_LIMIT = 1000
 _STEPS_PER_DIRECTION = 100
 
@@ -40,21 +37,45 @@ def register_direction() -> None:
         )
 
 
-@contextlib.contextmanager
-def ant_model() -> Iterator[Path]:
-    """A temporary MuJoCo model of D4RL's ant, made from Gymnasium's."""
+def make_ant(
+    render_mode: str | None = None,
+    walls: Iterable[Sequence[float]] = (),
+) -> ant_v5.AntEnv:
+    """D4RL's ant, made from Gymnasium's; its observation is the whole state [29].
+
+    Args:
+      render_mode: of Gymnasium's ant.
+      walls: (x, y) of the centre and (half of the width along x, along y, along the
+        height) of boxes on the plane, in metres.
+    """
     tree = ElementTree.parse(Path(ant_v5.__file__).parent / "assets" / "ant.xml")
     tree.find("option").set("timestep", str(TIMESTEP))
     for motor in tree.iter("motor"):
         motor.set("gear", str(GEAR))
+    for x, y, *half in walls:
+        box = {
+            "type": "box",
+            "pos": f"{x} {y} {half[2]}",
+            "size": " ".join(map(str, half)),
+            # The ant's parts touch what they have an affinity to.
+            "conaffinity": "1",
+            "rgba": "0.7 0.5 0.3 1.0",
+        }
+        ElementTree.SubElement(tree.find("worldbody"), "geom", box)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ant.xml"
         tree.write(path)
-        yield path
+        return ant_v5.AntEnv(
+            xml_file=os.fspath(path),
+            frame_skip=FRAME_SKIP,
+            exclude_current_positions_from_observation=False,
+            include_cfrc_ext_in_observation=False,
+            render_mode=render_mode,
+        )
 
 
 def direction_input(states: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """[..., 29] what the walking policy sees.
+    """[..., 29] what the walking policy sees: all but x and y, and a direction.
 
     Args:
       states: [..., 29] positions and velocities, x and y first.
@@ -78,16 +99,9 @@ class DirectionEnv(gymnasium.Env):
 
     def __init__(self, render_mode: str | None = None):
         self.render_mode = render_mode
-        with ant_model() as path:
-            self.ant = ant_v5.AntEnv(
-                xml_file=os.fspath(path),
-                frame_skip=FRAME_SKIP,
-                exclude_current_positions_from_observation=False,
-                include_cfrc_ext_in_observation=False,
-                render_mode=render_mode,
-            )
+        self.ant = make_ant(render_mode)
         self.action_space = self.ant.action_space
-        self.observation_space = Box(-np.inf, np.inf, (BODY_SIZE + 2,), np.float64)
+        self.observation_space = Box(-np.inf, np.inf, (STATE_SIZE,), np.float64)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
