@@ -3,7 +3,8 @@
   python -m experiments.rate_behaviour --path=ractd_jax/recording/assets/hopper.npz
 
 The returns that a training chose its snapshots by are biased upwards: the expert is
-the best of many noisy means. These are not: other seeds, more episodes.
+the best of many noisy means. These are not: other seeds, more episodes. The ant that
+walks in a direction is sent through D4RL's mazes as well.
 """
 
 from absl import flags
@@ -22,6 +23,8 @@ def main():
             f"{name}: {about['return_mean']:.0f} +- {about['return_std']:.0f} "
             f"{roles.get(name, '')}"
         )
+    for maze, share in metadata.get("arrivals", {}).items():
+        print(f"antmaze-{maze}: arrives in {share:.0%} of {FLAGS.num_episodes}")
 
 
 def run() -> None:

@@ -1,7 +1,7 @@
 """D4RL's ant: Gymnasium's, with a fifth of its strength and half of its rate.
 
 An ant maze needs a policy that walks where it is told to. The environment that teaches
-it is OGBench's (Park et al. 2025): reward for the way along a direction that is shown.
+it is OGBench's (Park et al. 2024): reward for the way along a direction that is shown.
 """
 
 from __future__ import annotations
