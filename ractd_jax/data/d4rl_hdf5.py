@@ -175,6 +175,10 @@ def _maze_infos(episodes: Sequence[RecordedEpisode]) -> dict[str, np.ndarray]:
     positions = (episodes[0].observations.shape[1] + 1) // 2
     return {
         "infos/goal": np.concatenate([e.goals[:-1] for e in episodes]),
-        "infos/qpos": np.concatenate([e.observations[:-1, :positions] for e in episodes]),
-        "infos/qvel": np.concatenate([e.observations[:-1, positions:] for e in episodes]),
+        "infos/qpos": np.concatenate(
+            [e.observations[:-1, :positions] for e in episodes]
+        ),
+        "infos/qvel": np.concatenate(
+            [e.observations[:-1, positions:] for e in episodes]
+        ),
     }

@@ -17,7 +17,9 @@ _D4RL_ENVIRONMENTS = {
     "walker2d": ("Walker2d-v4", 1000),
 }
 # How D4RL's files name the mazes of ants: antmaze-umaze-v2, Ant_maze_u-maze_noisy_...
-_ANT_MAZE = re.compile(r"ant-?maze-(?:(u-?maze)|(medium|big-maze)|(large|hardest-maze))")
+_ANT_MAZE = re.compile(
+    r"ant-?maze-(?:(u-?maze)|(medium|big-maze)|(large|hardest-maze))"
+)
 
 
 class Reset(NamedTuple):

@@ -175,7 +175,11 @@ def _attempt(env, policy, kind: str, seed: int, attempt: int) -> RecordedEpisode
 
 
 def is_stuck(positions: np.ndarray) -> bool:
-    """Whether 200 steps began and stayed within 0.5 m of one of `positions` [T, 2]."""
+    """Whether 200 steps on end stayed within 0.5 m of the first of them.
+
+    Args:
+      positions: [T, 2] in metres; looked at from every 20th.
+    """
     for begin in range(0, len(positions) - _STUCK_STEPS, _STUCK_STEPS // 10):
         part = positions[begin : begin + _STUCK_STEPS + 1] - positions[begin]
         if (np.linalg.norm(part, axis=-1) < _STUCK_RADIUS).all():
@@ -231,7 +235,10 @@ def arrives(env: gymnasium.Env, policy: BehaviourPolicy, seed: int) -> bool:
 
 
 def success_rates(
-    policy: BehaviourPolicy, num_episodes: int, seed: int, num_workers: int | None = None
+    policy: BehaviourPolicy,
+    num_episodes: int,
+    seed: int,
+    num_workers: int | None = None,
 ) -> dict[str, float]:
     """Share of evaluations in which the controller arrives, for each maze.
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference
+from ractd_jax.tasks.markers import add_markers
 
 if TYPE_CHECKING:
     from ractd_jax.tasks.maze_map import MazeMap
@@ -111,6 +112,11 @@ class AntMaze(Task):
         from ractd_jax.tasks.maze_map import crosses_wall
 
         return functools.partial(crosses_wall, self._map(match[2].lower()))
+
+    def mark(self, env, positions) -> None:
+        # Of D4RL's protocol, or of gymnasium-robotics'.
+        ant = getattr(env.unwrapped, "ant", None) or env.unwrapped.ant_env
+        add_markers(ant, positions, radius=0.2, height=0.5)
 
 
 class D4RLAntMaze(AntMaze):

@@ -40,6 +40,7 @@ def register_direction() -> None:
 def make_ant(
     render_mode: str | None = None,
     walls: Iterable[Sequence[float]] = (),
+    **options: Any,
 ) -> ant_v5.AntEnv:
     """D4RL's ant, made from Gymnasium's; its observation is the whole state [29].
 
@@ -47,6 +48,7 @@ def make_ant(
       render_mode: of Gymnasium's ant.
       walls: (x, y) of the centre and (half of the width along x, along y, along the
         height) of boxes on the plane, in metres.
+      options: more of Gymnasium's ant.
     """
     tree = ElementTree.parse(Path(ant_v5.__file__).parent / "assets" / "ant.xml")
     tree.find("option").set("timestep", str(TIMESTEP))
@@ -71,6 +73,7 @@ def make_ant(
             exclude_current_positions_from_observation=False,
             include_cfrc_ext_in_observation=False,
             render_mode=render_mode,
+            **options,
         )
 
 

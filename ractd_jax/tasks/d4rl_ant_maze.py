@@ -49,6 +49,17 @@ def draw_goal(maze: MazeMap, cell, rng: np.random.Generator) -> np.ndarray:
     return maze.cell_to_xy(np.asarray(cell)) + noise
 
 
+def _camera(maze: MazeMap) -> dict[str, Any]:
+    """MuJoCo's options of a camera that looks down on a maze, y upwards."""
+    left, right, bottom, top = maze.extent
+    return {
+        "lookat": np.array([(left + right) / 2, (bottom + top) / 2, 0.0]),
+        "distance": 1.25 * max(right - left, top - bottom),
+        "azimuth": 90.0,
+        "elevation": -89.0,
+    }
+
+
 class AntMaze(gymnasium.Env):
     """D4RL's ant in a maze of cells of 4 m.
 
@@ -73,7 +84,13 @@ class AntMaze(gymnasium.Env):
         self.goal = self.maze.cell_to_xy(np.asarray(self._goal_cell))
         blocks = self.maze.cell_to_xy(np.argwhere(self.maze.walls)).tolist()
         half = CELL / 2, CELL / 2, _WALL_HEIGHT / 2
-        self.ant = make_ant(render_mode, [(*block, *half) for block in blocks])
+        self.ant = make_ant(
+            render_mode,
+            [(*block, *half) for block in blocks],
+            # A free camera above the whole maze.
+            camera_id=-1,
+            default_camera_config=_camera(self.maze),
+        )
         self._plain_start = self.ant.init_qpos[:2].copy()
         self.action_space = self.ant.action_space
         self.observation_space = Box(-np.inf, np.inf, (STATE_SIZE,), np.float64)
@@ -99,7 +116,8 @@ class AntMaze(gymnasium.Env):
         goal = draw_goal(self.maze, self._goal_cell, self.np_random)
         self.goal = chosen.get("goal", goal)
         self.ant.init_qpos[:2] = chosen.get("start", self._plain_start)
-        state, _ = self.ant.reset(seed=seed)
+        # Not the seed itself: the ant's noise would be that of the goal.
+        state, _ = self.ant.reset(seed=int(self.np_random.integers(2**31)))
         return state, {}
 
     def step(

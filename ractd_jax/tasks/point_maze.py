@@ -8,9 +8,8 @@ from __future__ import annotations
 import functools
 import re
 
-import numpy as np
-
 from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference, id_name
+from ractd_jax.tasks.markers import add_markers
 
 MAZES = {
     "umaze": "PointMaze_UMaze-v3",
@@ -23,7 +22,6 @@ MAZE2D = {
     "medium": "ractd/Maze2d-Medium-v0",
     "large": "ractd/Maze2d-Large-v0",
 }
-_SPHERE = 2  # mujoco.mjtGeom.mjGEOM_SPHERE
 # The suffixes change goals and rewards, and no wall.
 _ID = re.compile(
     r"(ractd/Maze2d-|PointMaze_)(UMaze|Medium|Large)(_Diverse_GR?)?(Dense)?-v\d+"
@@ -51,20 +49,9 @@ class PointMaze(Task):
         return functools.partial(crosses_wall, maze_map(name))
 
     def mark(self, env, positions) -> None:
-        # The ball of either maze environment; MuJoCo's viewer forgets markers with
-        # every frame.
+        # The ball of either maze environment.
         ball = getattr(env.unwrapped, "point_env", env.unwrapped)
-        viewer = ball.mujoco_renderer._get_viewer("rgb_array")
-        for share, place in zip(
-            np.linspace(0.0, 1.0, len(positions)), positions, strict=True
-        ):
-            viewer.add_marker(
-                type=_SPHERE,
-                size=np.full(3, 0.05),
-                pos=np.array([*place, 0.1]),
-                rgba=np.array([1.0, 0.4 * share, 1.0 - share, 0.8]),
-                label="",
-            )
+        add_markers(ball, positions, radius=0.05, height=0.1)
 
 
 class Maze2d(PointMaze):
