@@ -19,7 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
-from ractd_jax.recording.behaviour import BehaviourPolicy, load_packaged_snapshots
+from ractd_jax.recording.behaviour import BehaviourPolicy
 from ractd_jax.recording.rollouts import episodes_until, worker_pool
 from ractd_jax.tasks.ant_maze import ANT_MAZES, START_CELL, d4rl_map
 from ractd_jax.tasks.d4rl_ant import direction_input

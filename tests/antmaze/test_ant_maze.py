@@ -1,5 +1,6 @@
 """D4RL's ant mazes: the body, the protocol, the family, gymnasium-robotics' ids."""
 
+import itertools
 import sys
 
 import gymnasium
@@ -193,9 +194,8 @@ def test_a_plan_through_a_wall_is_blocked():
     """Around the U is free, straight across is not; outside is a wall."""
     blocked = task_of(ANT_MAZES["umaze"]).blocked(ANT_MAZES["umaze"])
     corners = np.array([[0, 0], [8, 0], [8, 8], [0, 8]], np.float32)
-    around = np.concatenate(
-        [np.linspace(*ends, 8) for ends in zip(corners, corners[1:])]
-    )
+    sides = [np.linspace(*ends, 8) for ends in itertools.pairwise(corners)]
+    around = np.concatenate(sides)
     plans = np.zeros((3, len(around), 29), np.float32)
     plans[0, :, :2] = around
     plans[1, :, :2] = np.linspace([0, 0], [0, 8], len(around))
