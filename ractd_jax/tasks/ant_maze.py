@@ -6,14 +6,13 @@ A state is the 15 positions and 14 velocities of the ant, x and y first; a goal 
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
 
-from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference
+from ractd_jax.tasks.base import Reference, Task, d4rl_reference
 from ractd_jax.tasks.markers import add_markers
 
 if TYPE_CHECKING:
@@ -105,13 +104,9 @@ class AntMaze(Task):
         """[..., 2] of the torso along x and y."""
         return states[..., NUM_POSITIONS : NUM_POSITIONS + 2]
 
-    def blocked(self, environment_id: str) -> BlockedFn | None:
+    def maze(self, environment_id: str) -> MazeMap | None:
         match = _ID.fullmatch(environment_id)
-        if match is None:
-            return None
-        from ractd_jax.tasks.maze_map import crosses_wall
-
-        return functools.partial(crosses_wall, self._map(match[2].lower()))
+        return self._map(match[2].lower()) if match else None
 
     def mark(self, env, positions) -> None:
         # Of D4RL's protocol, or of gymnasium-robotics'.

@@ -5,11 +5,14 @@ A state is (x, y, vx, vy), a goal (x, y), in metres and metres per second.
 
 from __future__ import annotations
 
-import functools
 import re
+from typing import TYPE_CHECKING
 
-from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference, id_name
+from ractd_jax.tasks.base import Reference, Task, d4rl_reference, id_name
 from ractd_jax.tasks.markers import add_markers
+
+if TYPE_CHECKING:
+    from ractd_jax.tasks.maze_map import MazeMap
 
 MAZES = {
     "umaze": "PointMaze_UMaze-v3",
@@ -40,13 +43,13 @@ class PointMaze(Task):
     name = "point_maze"
     pattern = r"PointMaze_.*"
 
-    def blocked(self, environment_id: str) -> BlockedFn | None:
+    def maze(self, environment_id: str) -> MazeMap | None:
         name = maze_of_environment(environment_id)
         if name is None:
             return None
-        from ractd_jax.tasks.maze_map import crosses_wall, maze_map
+        from ractd_jax.tasks.maze_map import maze_map
 
-        return functools.partial(crosses_wall, maze_map(name))
+        return maze_map(name)
 
     def mark(self, env, positions) -> None:
         # The ball of either maze environment.
