@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import gymnasium
 import numpy as np
@@ -34,6 +34,7 @@ RUN_STEPS = 1000
 _WAYPOINT_NOISE = 1.0  # m
 # An ant that stays within the radius for so long lies on its back or in a corner.
 _STUCK_STEPS, _STUCK_RADIUS = 200, 0.5
+_STUCK_EVERY = 20  # steps between looks
 _ATTEMPTS = 50
 # The cells that D4RL's maps mark, and the evaluation's two.
 _PLAY_CELLS = {
@@ -131,7 +132,7 @@ def record_episode(
     """
     for attempt in range(_ATTEMPTS):
         episode = _attempt(env, policy, kind, seed, attempt)
-        if not is_stuck(episode.observations[:, :2]):
+        if episode is not None:
             return episode
     raise DataError(
         f"antmaze-{kind}, seed {seed}",
@@ -141,7 +142,10 @@ def record_episode(
     )
 
 
-def _attempt(env, policy, kind: str, seed: int, attempt: int) -> RecordedEpisode:
+def _attempt(
+    env: gymnasium.Env, policy: BehaviourPolicy, kind: str, seed: int, attempt: int
+) -> RecordedEpisode | None:
+    """An episode; None as soon as its ant is stuck."""
     # Not the seed alone: the environment draws from that stream.
     rng = np.random.default_rng((seed, 1, attempt))
     maze = env.unwrapped.maze
@@ -162,6 +166,8 @@ def _attempt(env, policy, kind: str, seed: int, attempt: int) -> RecordedEpisode
         arrived = has_arrived(state[:2], sent_to)
         states.append(state)
         rewards.append(reward)
+        if len(actions) % _STUCK_EVERY == 0 and is_stuck(states):
+            return None
     return RecordedEpisode(
         np.asarray(states, np.float32),
         np.asarray(actions),
@@ -174,17 +180,15 @@ def _attempt(env, policy, kind: str, seed: int, attempt: int) -> RecordedEpisode
     )
 
 
-def is_stuck(positions: np.ndarray) -> bool:
-    """Whether 200 steps on end stayed within 0.5 m of the first of them.
+def is_stuck(states: Sequence[np.ndarray]) -> bool:
+    """Whether the last 200 steps stayed within 0.5 m of where they began.
 
     Args:
-      positions: [T, 2] in metres; looked at from every 20th.
+      states: [2 or more] arrays so far, x and y first, in metres.
     """
-    for begin in range(0, len(positions) - _STUCK_STEPS, _STUCK_STEPS // 10):
-        part = positions[begin : begin + _STUCK_STEPS + 1] - positions[begin]
-        if (np.linalg.norm(part, axis=-1) < _STUCK_RADIUS).all():
-            return True
-    return False
+    last = np.array([state[:2] for state in states[-_STUCK_STEPS - 1 :]])
+    distances = np.linalg.norm(last - last[0], axis=-1)
+    return len(last) > _STUCK_STEPS and bool((distances < _STUCK_RADIUS).all())
 
 
 _worker_env: gymnasium.Env | None = None

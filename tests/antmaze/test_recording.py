@@ -12,7 +12,7 @@ import pytest
 from ractd_jax.data.d4rl_hdf5 import load_d4rl_hdf5
 from ractd_jax.data.minari_source import load_minari
 from ractd_jax.errors import DataError
-from ractd_jax.recording import ant_maze, rating
+from ractd_jax.recording import ant_maze, rating, training
 from ractd_jax.recording.behaviour import (
     PolicySnapshots,
     load_packaged_snapshots,
@@ -61,6 +61,34 @@ def test_the_controller_arrives_as_often_as_stated(walker, env):
     assert np.mean(arrived) >= 0.75
 
 
+@pytest.mark.slow
+def test_a_training_keeps_what_it_has_so_far(tmp_path):
+    """Without an update: the environment is found by its id, one snapshot is kept."""
+    pytest.importorskip("sbx")
+    options = training.BehaviourTraining(
+        env=DIRECTION,
+        algorithm="sac",
+        total_steps=40,
+        snapshot_every=20,
+        eval_episodes=1,
+        num_replay=1,
+        actor_widths=(8, 8),
+        critic_widths=(8, 8),
+        learning_rate=3e-4,
+        discount=0.99,
+        entropy=-0.5,
+        update_every=8,
+        updates_per_step=0.5,
+        seed=0,
+    )
+    output = tmp_path / "ant.npz"
+    training.train_behaviour(options, tmp_path, output, "python -m here")
+    kept = load_snapshots(output)
+    assert len(kept.policies) == 1
+    assert kept.metadata["roles"]["medium"] == kept.metadata["roles"]["expert"]
+    assert len((tmp_path / "returns.jsonl").read_text().splitlines()) == 3
+
+
 # --- the controller
 
 
@@ -104,13 +132,13 @@ def test_ends_of_the_kinds():
 
 
 def test_what_is_stuck():
-    still, walking = np.zeros((202, 2)), np.linspace([0, 0], [9, 0], 300)
+    still, walking = np.zeros((300, 29)), np.zeros((300, 29))
+    walking[:, 0] = np.linspace(0, 9, 300)
     assert ant_maze.is_stuck(still)
-    assert not ant_maze.is_stuck(still[:150])
+    assert not ant_maze.is_stuck(still[:200])  # 199 steps
     assert not ant_maze.is_stuck(walking)
-    assert ant_maze.is_stuck(
-        np.concatenate([walking, walking[-1] + np.zeros((230, 2))])
-    )
+    assert not ant_maze.is_stuck([*still, walking[-1]])
+    assert ant_maze.is_stuck([*walking, *still])
 
 
 # --- recordings
