@@ -108,7 +108,8 @@ def test_maze2d_and_antmaze_have_goals(tmp_path):
         episodes, origin = load_d4rl_hdf5(tmp_path / name)
         np.testing.assert_array_equal(episodes.goals, goals.astype(np.float32))
         assert origin.score_source.endswith(d4rl_family(name))
-        assert origin.environment_id == ""
+        ant = name.startswith("antmaze")
+        assert origin.environment_id == ("ractd/AntMaze-Medium-v0" if ant else "")
     write(tmp_path / "short.hdf5", **{"infos/goal": goals[:-1]})
     with pytest.raises(DataError, match="expected 2500 rows") as caught:
         load_d4rl_hdf5(tmp_path / "short.hdf5")
@@ -124,7 +125,9 @@ def test_maze2d_and_antmaze_have_goals(tmp_path):
         ("mini_kitchen_microwave_kettle_light_slider-v0.hdf5", "kitchen", 0),
         ("kitchen-mixed-v0.hdf5", "kitchen", 0),
         ("maze2d-large-dense-v1.hdf5", "maze2d-large", 0),
-        ("Ant_maze_u-maze_noisy.hdf5", "", 0),
+        ("antmaze-umaze-diverse-v2.hdf5", "antmaze", 0),
+        ("Ant_maze_u-maze_noisy_multistart_False.hdf5", "antmaze", 0),
+        ("antmaze-ultra-v2.hdf5", "antmaze", 0),
         ("pen-human-v1.hdf5", "", 0),
         ("hopperish.hdf5", "", 0),
     ],

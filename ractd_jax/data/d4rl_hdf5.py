@@ -141,7 +141,7 @@ def save_d4rl_hdf5(
 ) -> None:
     """Writes recorded episodes in D4RL's layout; appears only when complete.
 
-    Episodes with goals are written as D4RL's maze2d files are, with ``infos``.
+    Episodes with goals are written as D4RL's mazes' files are, with ``infos``.
     """
     lengths = [len(episode.rewards) for episode in episodes]
     last = np.cumsum(lengths) - 1
@@ -166,11 +166,19 @@ def save_d4rl_hdf5(
 
 
 def _maze_infos(episodes: Sequence[RecordedEpisode]) -> dict[str, np.ndarray]:
-    """The ``infos`` of maze2d files, where observations are (x, y, vx, vy)."""
+    """The ``infos`` of maze files, whose observations are positions and velocities.
+
+    An ant has one position more, as its orientation is a quaternion.
+    """
     if any(episode.goals is None for episode in episodes):
         return {}
+    positions = (episodes[0].observations.shape[1] + 1) // 2
     return {
         "infos/goal": np.concatenate([e.goals[:-1] for e in episodes]),
-        "infos/qpos": np.concatenate([e.observations[:-1, :2] for e in episodes]),
-        "infos/qvel": np.concatenate([e.observations[:-1, 2:] for e in episodes]),
+        "infos/qpos": np.concatenate(
+            [e.observations[:-1, :positions] for e in episodes]
+        ),
+        "infos/qvel": np.concatenate(
+            [e.observations[:-1, positions:] for e in episodes]
+        ),
     }

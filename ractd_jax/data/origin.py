@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ractd_jax.dimensions import Bounds
 from ractd_jax.tasks import D4RL_RETURNS, d4rl_reference, task_of
+from ractd_jax.tasks.ant_maze import ANT_MAZES
 
 # The environments that D4RL-v2 data pairs with, and the time limit of a D4RL episode.
 _D4RL_ENVIRONMENTS = {
@@ -15,6 +16,10 @@ _D4RL_ENVIRONMENTS = {
     "halfcheetah": ("HalfCheetah-v4", 1000),
     "walker2d": ("Walker2d-v4", 1000),
 }
+# How D4RL's files name the mazes of ants: antmaze-umaze-v2, Ant_maze_u-maze_noisy_...
+_ANT_MAZE = re.compile(
+    r"ant-?maze-(?:(u-?maze)|(medium|big-maze)|(large|hardest-maze))"
+)
 
 
 class Reset(NamedTuple):
@@ -63,6 +68,8 @@ def d4rl_family(name: str) -> str:
     stem = Path(name).name.lower().replace("_", "-")
     if "kitchen" in stem:
         return "kitchen"
+    if _ANT_MAZE.match(stem):
+        return "antmaze"
     for family in D4RL_RETURNS:
         if re.match(rf"{family}(-|$|\.)", stem):
             return family
@@ -82,6 +89,8 @@ def origin_of_file(name: str, environment_id: str = "") -> Origin:
         # kitchen-mixed asks for the bottom burner, and the full names say so.
         mixed = re.search("mixed|bottomburner", Path(name).name.lower())
         known = f"ractd/Kitchen-{'Mixed-' if mixed else ''}Goal-v0"
+    if match := _ANT_MAZE.match(Path(name).name.lower().replace("_", "-")):
+        known = list(ANT_MAZES.values())[match.lastindex - 1]
     return with_reference(Origin(environment_id or known), family)
 
 

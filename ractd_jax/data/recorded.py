@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class RecordedEpisode(NamedTuple):
       truncated: whether the time limit ended it.
       seed: seed of the reset and of the policy's noise.
       goals: [T + 1, G] float32 goal in force at each observation, or None.
+      options: of the reset, or None.
     """
 
     observations: np.ndarray
@@ -27,3 +28,4 @@ class RecordedEpisode(NamedTuple):
     truncated: bool
     seed: int
     goals: np.ndarray | None = None
+    options: dict[str, Any] | None = None

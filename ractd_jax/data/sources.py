@@ -73,7 +73,8 @@ def _read(settings: Settings) -> OfflineDataset:
 def _flatten_rule(settings: Settings) -> str:
     """Plans of states have goals of their own, so the data's goals are left out."""
     rule = settings.environment.flatten
-    return "observation" if settings.plan.kind == "states" and rule == "auto" else rule
+    without_goal = {"auto": "observation", "maze_goal": "maze"}
+    return without_goal.get(rule, rule) if settings.plan.kind == "states" else rule
 
 
 def make_dataset(

@@ -15,8 +15,7 @@ from ractd_jax.inspection.logged import GUESS
 from ractd_jax.inspection.logged import time_limit as environment_limit
 from ractd_jax.inspection.report import draw_inspection, format_inspection
 from ractd_jax.settings import Settings
-from ractd_jax.tasks.maze_map import maze_map
-from ractd_jax.tasks.point_maze import maze_of_environment
+from ractd_jax.tasks import task_of
 
 
 class DatasetReport(NamedTuple):
@@ -107,11 +106,12 @@ def write_inspection(
 
 def _maze_of(environment_id: str) -> dict:
     """``walls`` and ``extent`` of a maze environment; nothing of others."""
-    name = maze_of_environment(environment_id)
-    if not name:
+    found = task_of(environment_id).maze(environment_id)
+    if found is None:
         return {}
-    found = maze_map(name)
-    return {"walls": found.walls, "extent": found.extent}
+    # Pictures have the largest y at the top.
+    walls = found.walls if found.scale[1] < 0 else found.walls[::-1]
+    return {"walls": walls, "extent": found.extent}
 
 
 def _training_windows(settings: Settings, dataset: OfflineDataset) -> dict:

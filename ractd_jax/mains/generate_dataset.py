@@ -1,11 +1,12 @@
-"""Records a dataset: packaged policies, a driver in a maze, or a robot in a kitchen.
+"""Records a dataset: packaged policies, a ball or an ant in a maze, or a kitchen robot.
 
-The first two are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
+All but the last are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
 demonstrations of kitchen-complete together anew, which --demonstrations names.
 
   python -m experiments.generate_dataset --task=hopper-medium-expert \
       --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
   python -m experiments.generate_dataset --task=pointmaze-umaze
+  python -m experiments.generate_dataset --task=antmaze-medium-play
   python -m experiments.generate_dataset --task=kitchen-partial \
       --demonstrations=mini_kitchen_microwave_kettle_light_slider-v0.hdf5
 """
@@ -41,7 +42,7 @@ def run() -> None:
     flags.DEFINE_string(
         "task",
         None,
-        "ENVIRONMENT-KIND: hopper-medium-expert, pointmaze-umaze, kitchen-partial, ...",
+        "ENVIRONMENT-KIND: hopper-medium-expert, antmaze-umaze, kitchen-partial, ...",
         required=True,
     )
     flags.DEFINE_integer(

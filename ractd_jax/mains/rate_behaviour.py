@@ -4,8 +4,9 @@
   python -m experiments.rate_behaviour --task=pointmaze-large-d4rl
 
 The returns that a training chose its snapshots by are biased upwards: the expert is
-the best of many noisy means. These are not: other seeds, more episodes. A controller
-is rated in the maze2d protocol, without noise on its actions.
+the best of many noisy means. These are not: other seeds, more episodes. The ant that
+walks in a direction is sent through D4RL's mazes as well. A ball's controller is rated
+in the maze2d protocol, without noise on its actions.
 """
 
 from absl import flags
@@ -32,6 +33,8 @@ def main():
             f"{name}: {about['return_mean']:.0f} +- {about['return_std']:.0f} "
             f"{roles.get(name, '')}"
         )
+    for maze, share in metadata.get("arrivals", {}).items():
+        print(f"antmaze-{maze}: arrives in {share:.0%} of {FLAGS.num_episodes}")
 
 
 def print_controller(row):

@@ -53,7 +53,13 @@ def run() -> None:
         "learning_rate", 3e-4, "Learning rate of the behaviour training.", 0.0
     )
     flags.DEFINE_float("discount", 0.99, "Discount of the training.", 0.0, 1.0)
-    count("update_every", 1, "Environment steps between as many updates.")
+    flags.DEFINE_float(
+        "entropy", -1.0, "Entropy to learn the temperature for, nats a number."
+    )
+    count("update_every", 1, "Environment steps between rounds of updates.")
+    flags.DEFINE_float(
+        "updates_per_step", 1.0, "Updates for each environment step.", 0.0
+    )
     flag_kinds.define_seed("seed", 0, "Seed of the training.")
     flag_kinds.define_path(
         "workdir", None, "Folder for the log of snapshot returns.", required=True

@@ -134,7 +134,8 @@ def choose_snapshots(returns: Sequence[float], num_replay: int) -> dict[str, obj
     The expert is the best snapshot. Medium is the last one before it whose return is
     within a fifth of a third of the expert's, or the nearest to that (an early snapshot
     may earn its return by standing still). The replay list runs from the first snapshot
-    to the expert, with returns spread as evenly as the training allows.
+    to the expert, with returns spread as evenly as the training allows. With one
+    snapshot to keep, the expert is all of them.
 
     Args:
       returns: mean return of each snapshot, in training order.
@@ -145,6 +146,8 @@ def choose_snapshots(returns: Sequence[float], num_replay: int) -> dict[str, obj
     """
     returns = np.asarray(returns, np.float64)
     expert = int(np.argmax(returns))
+    if num_replay == 1:
+        return {"expert": expert, "medium": expert, "replay": [expert]}
     before = returns[: expert + 1]
     third = returns[expert] / 3.0
     distance = np.abs(before - third)

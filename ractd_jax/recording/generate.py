@@ -19,11 +19,12 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
 from ractd_jax.paths import local_path
-from ractd_jax.recording import kitchen, point_maze
+from ractd_jax.recording import ant_maze, kitchen, point_maze
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
 from ractd_jax.tasks import environments
+from ractd_jax.tasks.ant_maze import ANT_MAZES
 from ractd_jax.tasks.maze_map import evaluation_spec
 
 
@@ -64,6 +65,17 @@ def _point_maze(_environment: str, kind: str, _: str) -> _Recipe:
     )
 
 
+def _ant_maze(_environment: str, kind: str, _: str) -> _Recipe:
+    snapshots = load_packaged_snapshots("ant")
+    name = kind.partition("-")[0]
+    return _Recipe(
+        ant_maze.recording_spec(kind),
+        environments.registered_spec(ANT_MAZES[name]),
+        ant_maze.BEHAVIOUR | {"policy": snapshots.metadata},
+        functools.partial(ant_maze.record_ant_maze, kind, snapshots.role("expert")),
+    )
+
+
 def _kitchen(_: str, kind: str, demonstrations: str) -> _Recipe:
     if not demonstrations:
         raise ConfigError(
@@ -84,6 +96,7 @@ _ENVIRONMENTS = {
     "walker2d": (DATASET_KINDS, _locomotion),
     "halfcheetah": (DATASET_KINDS, _locomotion),
     "pointmaze": (tuple(point_maze.KINDS), _point_maze),
+    "antmaze": (ant_maze.KINDS, _ant_maze),
     "kitchen": (kitchen.KINDS, _kitchen),
 }
 
@@ -133,7 +146,7 @@ def generate_dataset(
     """Records `task` into the Minari root and, if `hdf5` is given, into an HDF5 file.
 
     Args:
-      task: such as ``hopper-medium``, ``pointmaze-umaze`` or ``kitchen-partial``.
+      task: such as ``hopper-medium``, ``antmaze-medium-play`` or ``kitchen-partial``.
       num_transitions: at least this many, in whole episodes.
       seed: seed of the first episode; the others count up from it.
       demonstrations: D4RL's file of kitchen-complete, for the kitchen; else empty.

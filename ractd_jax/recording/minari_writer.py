@@ -17,9 +17,9 @@ from ractd_jax.data.minari_store import DIGEST, hash_episode, local_root
 from ractd_jax.data.recorded import RecordedEpisode
 
 
-def _goal_observations(episode: RecordedEpisode):
-    """Observations in PointMaze's form; the position is the achieved goal."""
-    if episode.goals is None:
+def _observations(episode: RecordedEpisode, space: gymnasium.Space):
+    """As `space` has them: vectors, or PointMaze's Dict of them and their goals."""
+    if not isinstance(space, gymnasium.spaces.Dict):
         return episode.observations
     size = episode.goals.shape[1]
     return {
@@ -48,7 +48,7 @@ def save_minari(
 ) -> None:
     """Writes recorded episodes as a Minari dataset in the local root.
 
-    Episodes with goals are written with the Dict observations of a goal environment.
+    Goals are a part of the observations where the environment shows them, else infos.
     An interrupted writing leaves a folder without metadata, which is removed first.
 
     Args:
@@ -60,20 +60,22 @@ def save_minari(
       description: free text.
       eval_environment: to evaluate in; by default the one that recorded.
     """
+    env = gymnasium.make(environment)
+    shown = isinstance(env.observation_space, gymnasium.spaces.Dict)
     buffers = [
         EpisodeBuffer(
             id=i,
             seed=episode.seed,
-            observations=_goal_observations(episode),
+            options=episode.options,
+            observations=_observations(episode, env.observation_space),
             actions=episode.actions,
             rewards=list(episode.rewards),
             terminations=[*[False] * (len(episode.rewards) - 1), episode.terminated],
             truncations=[*[False] * (len(episode.rewards) - 1), not episode.terminated],
-            infos={},
+            infos={} if shown or episode.goals is None else {"goal": episode.goals},
         )
         for i, episode in enumerate(episodes)
     ]
-    env = gymnasium.make(environment)
     with local_root(root):
         if root:
             Path(root).mkdir(parents=True, exist_ok=True)

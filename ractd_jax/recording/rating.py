@@ -11,18 +11,24 @@ import gymnasium
 import numpy as np
 
 from ractd_jax.files import check_writable
+from ractd_jax.recording.ant_maze import success_rates
 from ractd_jax.recording.behaviour import (
     PolicySnapshots,
     load_snapshots,
     save_snapshots,
 )
 from ractd_jax.recording.rollouts import record_episode
+from ractd_jax.tasks.ant_maze import DIRECTION
+from ractd_jax.tasks.environments import registered_spec
 
 
 def rate_snapshots(
     path: str | os.PathLike, num_episodes: int, seed: int
 ) -> PolicySnapshots:
     """Rates each snapshot of a policy file, which is rewritten.
+
+    An ant's that walks in a direction is rated in the mazes, too: its share of
+    arrivals without noise stands under ``arrivals`` in the metadata.
 
     Args:
       path: of the file.
@@ -53,6 +59,8 @@ def rate_snapshots(
         for name, about in stored.metadata["snapshots"].items()
     }
     metadata = {**stored.metadata, "snapshots": snapshots, "rating_seed": seed}
+    if environment_id == DIRECTION:
+        metadata["arrivals"] = success_rates(stored.role("expert"), num_episodes, seed)
     found = dataclasses.replace(stored, metadata=metadata)
     save_snapshots(path, found)
     return found
@@ -61,5 +69,5 @@ def rate_snapshots(
 def _returns_of(job) -> list[float]:
     """True returns of stochastic episodes."""
     environment_id, policy, seeds = job
-    env = gymnasium.make(environment_id)
+    env = gymnasium.make(registered_spec(environment_id) or environment_id)
     return [float(record_episode(env, policy, seed).rewards.sum()) for seed in seeds]

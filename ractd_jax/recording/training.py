@@ -15,6 +15,7 @@ from absl import logging
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import check_writable
 from ractd_jax.recording import behaviour
+from ractd_jax.tasks.environments import registered_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,10 @@ class BehaviourTraining:
       critic_widths: of the critics' hidden layers.
       learning_rate: of all networks.
       discount: of the returns that it maximises.
-      update_every: environment steps between as many updates.
+      entropy: of the actions, that the temperature is learned for; nats for each
+        number of an action.
+      update_every: environment steps between rounds of updates.
+      updates_per_step: updates of a round for each of its environment steps.
       seed: of the training.
     """
 
@@ -46,7 +50,9 @@ class BehaviourTraining:
     critic_widths: tuple[int, ...]
     learning_rate: float
     discount: float
+    entropy: float
     update_every: int
+    updates_per_step: float
     seed: int
 
 
@@ -72,7 +78,8 @@ def train_behaviour(
         )
     check_writable(output, workdir / "returns.jsonl")
     workdir.mkdir(parents=True, exist_ok=True)
-    env = gymnasium.make(options.env)
+    spec = registered_spec(options.env) or options.env
+    env = gymnasium.make(spec)
     steps, policies, returns = [], [], []
 
     def record(env_steps, policy):
@@ -89,7 +96,7 @@ def train_behaviour(
         snapshots = _chosen_snapshots(options, command, steps, policies, returns)
         behaviour.save_snapshots(output, snapshots)
 
-    _run_sbx(options, record)
+    _run_sbx(options, gymnasium.make(spec), record)
 
 
 def _policy_from_sbx(params, action_space) -> behaviour.BehaviourPolicy:
@@ -121,7 +128,9 @@ def _episode_return(env, policy, seed: int) -> float:
 
 
 def _run_sbx(
-    options: BehaviourTraining, record: Callable[[int, behaviour.BehaviourPolicy], None]
+    options: BehaviourTraining,
+    env: gymnasium.Env,
+    record: Callable[[int, behaviour.BehaviourPolicy], None],
 ) -> None:
     """Calls `record(env_steps, policy)` at every snapshot."""
     import sbx
@@ -145,13 +154,14 @@ def _run_sbx(
     algorithm = {"tqc": sbx.TQC, "sac": sbx.SAC}[options.algorithm]
     model = algorithm(
         "MlpPolicy",
-        options.env,
+        env,
         seed=options.seed,
         gamma=options.discount,
+        target_entropy=options.entropy * np.prod(env.action_space.shape),
         learning_rate=options.learning_rate,
         learning_starts=5_000,
         train_freq=options.update_every,
-        gradient_steps=options.update_every,
+        gradient_steps=max(1, round(options.update_every * options.updates_per_step)),
         policy_kwargs={"net_arch": widths},
     )
     model.learn(options.total_steps, callback=Snapshots())

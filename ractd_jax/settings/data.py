@@ -23,7 +23,7 @@ class Environment:
     flatten: str = option(
         "auto",
         "How Dict observations become vectors.",
-        choices=("auto", "observation", "all"),
+        choices=("auto", "observation", "all", "maze", "maze_goal"),
     )
     score_min: float | None = option(
         None,

@@ -7,6 +7,7 @@ carries. A family of one's own is a subclass of `Task`, made known by `register`
 from __future__ import annotations
 
 from ractd_jax.errors import ConfigError
+from ractd_jax.tasks.ant_maze import AntDirection, AntMaze, D4RLAntMaze
 from ractd_jax.tasks.base import (
     D4RL_RETURNS,
     BlockedFn,
@@ -20,7 +21,10 @@ from ractd_jax.tasks.point_maze import Maze2d, PointMaze
 
 __all__ = [
     "D4RL_RETURNS",
+    "AntDirection",
+    "AntMaze",
     "BlockedFn",
+    "D4RLAntMaze",
     "D4RLKitchen",
     "Kitchen",
     "Locomotion",
@@ -49,6 +53,9 @@ for _task in (
     D4RLKitchen(),
     PointMaze(),
     Maze2d(),
+    AntDirection(),
+    AntMaze(),
+    D4RLAntMaze(),
 ):
     register(_task)
 

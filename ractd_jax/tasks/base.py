@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,8 @@ from ractd_jax.settings import Environment
 
 if TYPE_CHECKING:
     import gymnasium
+
+    from ractd_jax.tasks.maze_map import MazeMap
 
 # plans [P, H, O] in environment units -> [P] bool
 BlockedFn = Callable[[np.ndarray], np.ndarray]
@@ -125,9 +128,22 @@ class Task:
         """[..., 2] how fast `states` move along the axes of :meth:`position`."""
         return states[..., 2:4]
 
+    def maze(self, environment_id: str) -> MazeMap | None:
+        """The walls that :meth:`position` moves between; None for other environments.
+
+        Raises:
+          ConfigError: what knows the walls is not installed.
+        """
+        return None
+
     def blocked(self, environment_id: str) -> BlockedFn | None:
         """Says of plans of states whether something is in the way; None if unknown."""
-        return None
+        maze = self.maze(environment_id)
+        if maze is None:
+            return None
+        from ractd_jax.tasks.maze_map import crosses_wall
+
+        return functools.partial(crosses_wall, maze)
 
     def mark(self, env: gymnasium.Env, positions: np.ndarray) -> None:
         """Draws planned positions [H, 2] into the next frame that `env` renders."""

@@ -8,7 +8,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-RULES = ("auto", "observation", "all")
+# The keys of the rules that name them; goals of AntMaze say where the ant is.
+_KEYS = {
+    "observation": ("observation",),
+    "maze": ("achieved_goal", "observation"),
+    "maze_goal": ("achieved_goal", "observation", "desired_goal"),
+}
+RULES = ("auto", "all", *_KEYS)
 
 
 def flatten_observations(observations: Any, rule: str) -> np.ndarray:
@@ -17,14 +23,16 @@ def flatten_observations(observations: Any, rule: str) -> np.ndarray:
     Arrays are only reshaped. From a Dict, ``auto`` takes ``observation`` and, if it
     exists, ``desired_goal`` (``achieved_goal`` repeats a part of the observation);
     without an ``observation`` it takes every key. ``observation`` takes that key alone,
-    ``all`` every key. Nested keys come in alphabetical order.
+    ``all`` every key. ``maze`` takes ``achieved_goal`` and ``observation``, in which
+    AntMaze leaves x and y out, ``maze_goal`` these two and ``desired_goal``. Nested
+    keys come in alphabetical order.
 
     Args:
       observations: an array [T, ...] or a (nested) dict or tuple of such arrays.
       rule: one of :data:`RULES`.
 
     Raises:
-      KeyError: the rule is ``observation`` and there is no such key.
+      KeyError: the rule names a key that is not there.
       TypeError: a leaf is not an array of numbers.
     """
     if isinstance(observations, Mapping):
@@ -45,8 +53,8 @@ def desired_goals(observations: Any) -> np.ndarray | None:
 
 
 def _chosen_keys(observations: Mapping, rule: str) -> list[str]:
-    if rule == "observation":
-        return ["observation"]
+    if rule in _KEYS:
+        return list(_KEYS[rule])
     if rule == "auto" and "observation" in observations:
         return [k for k in ("observation", "desired_goal") if k in observations]
     return sorted(observations)

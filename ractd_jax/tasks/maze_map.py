@@ -1,4 +1,4 @@
-"""The PointMaze environments: their specs, their walls, and shortest paths in them."""
+"""Mazes: PointMaze's specs, the walls that all mazes share, shortest paths in them."""
 
 from __future__ import annotations
 
@@ -26,18 +26,23 @@ def _pair(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MazeMap(NamedTuple):
-    """Square cells of 1 m, walls or free, around the origin of the plane.
+    """Square cells in the plane, walls or free.
 
-    A cell is (row, column); row 0 is at the top, where y is largest. Metres are the
-    environment's unit of length.
+    A cell is (row, column). By default cells are 1 m wide around the origin, and row 0
+    is at the top, where y is largest. Metres are the environment's unit of length.
 
     Attributes:
       walls: [rows, columns] bool; True all along the border.
       name: what errors call it.
+      scale: metres along x from column to column, and along y from row to row.
+      origin: (row, column) of the cell whose centre is the plane's origin, in parts of
+        cells where it lies between them; None for the maze's middle.
     """
 
     walls: np.ndarray
     name: str = ""
+    scale: tuple[float, float] = (1.0, -1.0)
+    origin: tuple[float, float] | None = None
 
     @property
     def free_cells(self) -> np.ndarray:
@@ -48,26 +53,38 @@ class MazeMap(NamedTuple):
     def extent(self) -> tuple[float, float, float, float]:
         """(left, right, bottom, top) in metres."""
         rows, columns = self.walls.shape
-        return -columns / 2, columns / 2, -rows / 2, rows / 2
+        row, column = self._origin_from_corner
+        x = np.multiply(self.scale[0], (-column, columns - column)).tolist()
+        y = np.multiply(self.scale[1], (-row, rows - row)).tolist()
+        return min(x), max(x), min(y), max(y)
 
     def cell_to_xy(self, cells: np.ndarray) -> np.ndarray:
         """[..., 2] centres (x, y) of `cells` [..., 2]."""
-        rows, columns = self.walls.shape
         row, column = _pair(cells)
-        return np.stack([column + 0.5 - columns / 2, rows / 2 - row - 0.5], axis=-1)
+        down, right = self._origin_from_corner
+        x, y = column + 0.5 - right, row + 0.5 - down
+        return np.stack([x * self.scale[0], y * self.scale[1]], axis=-1)
 
     def xy_to_cell(self, xy: np.ndarray) -> np.ndarray:
         """[..., 2] int cells that the positions `xy` [..., 2] lie in."""
-        rows, columns = self.walls.shape
         x, y = _pair(xy)
-        cells = np.stack([rows / 2 - y, x + columns / 2], axis=-1)
-        return np.floor(cells).astype(int)
+        down, right = self._origin_from_corner
+        cells = [down + y / self.scale[1], right + x / self.scale[0]]
+        return np.floor(np.stack(cells, axis=-1)).astype(int)
 
     def is_wall(self, xy: np.ndarray) -> np.ndarray:
         """[...] bool, whether positions [..., 2] lie in a wall or outside the maze."""
         # Outside is what the nearest cell of the border is.
         cells = np.clip(self.xy_to_cell(xy), 0, np.array(self.walls.shape) - 1)
         return self.walls[_pair(cells)]
+
+    @property
+    def _origin_from_corner(self) -> tuple[float, float]:
+        """Rows and columns from the first cell's outer corner to the origin."""
+        rows, columns = self.walls.shape
+        if self.origin is None:
+            return rows / 2, columns / 2
+        return self.origin[0] + 0.5, self.origin[1] + 0.5
 
 
 def evaluation_spec(name: str) -> EnvSpec:

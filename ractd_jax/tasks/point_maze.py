@@ -5,12 +5,14 @@ A state is (x, y, vx, vy), a goal (x, y), in metres and metres per second.
 
 from __future__ import annotations
 
-import functools
 import re
+from typing import TYPE_CHECKING
 
-import numpy as np
+from ractd_jax.tasks.base import Reference, Task, d4rl_reference, id_name
+from ractd_jax.tasks.markers import add_markers
 
-from ractd_jax.tasks.base import BlockedFn, Reference, Task, d4rl_reference, id_name
+if TYPE_CHECKING:
+    from ractd_jax.tasks.maze_map import MazeMap
 
 MAZES = {
     "umaze": "PointMaze_UMaze-v3",
@@ -23,7 +25,6 @@ MAZE2D = {
     "medium": "ractd/Maze2d-Medium-v0",
     "large": "ractd/Maze2d-Large-v0",
 }
-_SPHERE = 2  # mujoco.mjtGeom.mjGEOM_SPHERE
 # The suffixes change goals and rewards, and no wall.
 _ID = re.compile(
     r"(ractd/Maze2d-|PointMaze_)(UMaze|Medium|Large)(_Diverse_GR?)?(Dense)?-v\d+"
@@ -42,29 +43,18 @@ class PointMaze(Task):
     name = "point_maze"
     pattern = r"PointMaze_.*"
 
-    def blocked(self, environment_id: str) -> BlockedFn | None:
+    def maze(self, environment_id: str) -> MazeMap | None:
         name = maze_of_environment(environment_id)
         if name is None:
             return None
-        from ractd_jax.tasks.maze_map import crosses_wall, maze_map
+        from ractd_jax.tasks.maze_map import maze_map
 
-        return functools.partial(crosses_wall, maze_map(name))
+        return maze_map(name)
 
     def mark(self, env, positions) -> None:
-        # The ball of either maze environment; MuJoCo's viewer forgets markers with
-        # every frame.
+        # The ball of either maze environment.
         ball = getattr(env.unwrapped, "point_env", env.unwrapped)
-        viewer = ball.mujoco_renderer._get_viewer("rgb_array")
-        for share, place in zip(
-            np.linspace(0.0, 1.0, len(positions)), positions, strict=True
-        ):
-            viewer.add_marker(
-                type=_SPHERE,
-                size=np.full(3, 0.05),
-                pos=np.array([*place, 0.1]),
-                rgba=np.array([1.0, 0.4 * share, 1.0 - share, 0.8]),
-                label="",
-            )
+        add_markers(ball, positions, radius=0.05, height=0.1)
 
 
 class Maze2d(PointMaze):

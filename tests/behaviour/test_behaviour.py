@@ -182,6 +182,11 @@ def test_choice_of_any_curve(returns, num_replay):
     assert len(replay) == min(num_replay, expert + 1)
 
 
+def test_one_snapshot_plays_both_roles():
+    chosen = behaviour.choose_snapshots([0, 100, 50], 1)
+    assert chosen == {"expert": 1, "medium": 1, "replay": [1]}
+
+
 def test_replay_is_spread_evenly():
     """Eleven of 101 snapshots on a straight line: no gap of twice the even one."""
     chosen = behaviour.choose_snapshots(np.arange(101), 11)
