@@ -23,11 +23,13 @@ class InverseDynamicsConfig:
       change_scale: [O] usual size of s' - s in normalised units. The input s' - s is
         divided by it, as one step covers a small part of the data's range.
       widths: hidden widths, a residual block for each.
+      num_hidden: leading components of s that are no input; their change is one.
     """
 
     action_dim: int
     change_scale: tuple[float, ...]
     widths: tuple[int, ...] = (128, 128)
+    num_hidden: int = 0
 
     def __post_init__(self):
         if not self.widths:
@@ -58,7 +60,8 @@ class InverseDynamics(nn.Module):
         chex.assert_equal_shape([observations, next_observations])
         change = next_observations - observations
         change = change / np.asarray(self.config.change_scale, np.float32)
-        x = jnp.concatenate([observations, change], axis=-1)
+        seen = observations[:, self.config.num_hidden :]
+        x = jnp.concatenate([seen, change], axis=-1)
         for i, width in enumerate(self.config.widths):
             x = ResidualDense(width, name=f"block_{i}")(x)
         return Dense(self.config.action_dim, name="head")(x)

@@ -32,8 +32,9 @@ TASKS = tuple(
     for kind in ("medium", "medium-replay", "medium-expert")
 )
 # Tasks of several parts; a table has them if they are named.
-LONG_TASKS = tuple(
-    f"kitchen-{kind}" for kind in ("complete", "partial", "mixed", "d4rl")
+LONG_TASKS = (
+    *(f"kitchen-{kind}" for kind in ("complete", "partial", "mixed", "d4rl")),
+    *(f"antmaze-{kind}" for kind in ("umaze", "medium-play", "large-play")),
 )
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.presets import base, kitchen, mazes
+from ractd_jax.presets import ant_mazes, base, kitchen, mazes
 
 _LOCOMOTION = tuple(
     f"{environment}-{kind}"
@@ -17,6 +17,7 @@ NAMES = (
     *(task.replace("-", "_") for task in _LOCOMOTION),
     *(f"maze2d_{maze}" for maze in mazes.MAZES),
     *(f"kitchen_{kind}" for kind in kitchen.KINDS),
+    *(f"antmaze_{kind.replace('-', '_')}" for kind in ant_mazes.KINDS),
     _ANY,
 )
 
@@ -43,6 +44,9 @@ def get_config(name: str) -> ConfigDict:
         return mazes.get_maze2d(task.removeprefix("maze2d_"), preset)
     if task.startswith("kitchen_"):
         return kitchen.get_kitchen(task.removeprefix("kitchen_"), preset)
+    if task.startswith("antmaze_"):
+        kind = task.removeprefix("antmaze_").replace("_", "-")
+        return ant_mazes.get_ant_maze(kind, preset)
     return base.get_locomotion(task.replace("_", "-"), preset)
 
 

@@ -231,3 +231,8 @@ class InverseDynamics:
     optimizer: Optimizer = Optimizer(
         learning_rate=1e-3, weight_decay=1e-4, beta1=0.9, warmup_steps=0
     )
+    places: bool = option(
+        True,
+        "Whether the model sees where a state lies, such as an ant in its maze; "
+        "without, it sees the change of place alone (Lu et al., 2025).",
+    )

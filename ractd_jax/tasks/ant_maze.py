@@ -80,6 +80,7 @@ class AntMaze(Task):
 
     name = "ant_maze"
     pattern = r"AntMaze_.*"
+    num_places = 2
     _map = staticmethod(robotics_map)
 
     def reference(self, environment_id: str) -> Reference | None:

@@ -74,10 +74,13 @@ class Task:
     Attributes:
       name: stored with a trained model, which finds its rules by it.
       pattern: regular expression of the Gymnasium ids that belong to the family.
+      num_places: leading components of a state that say where in the world it is; how
+        actions move it does not depend on them.
     """
 
     name = ""
     pattern = r"(?!)"
+    num_places = 0
 
     def owns(self, environment_id: str) -> bool:
         """Whether the environment of this Gymnasium id belongs to the family."""

@@ -13,6 +13,7 @@ from ractd_jax.errors import DataError
 from ractd_jax.methods import InverseDynamicsMethod, PairBatch
 from ractd_jax.normalizers import Normalizer, is_spread
 from ractd_jax.settings import Settings
+from ractd_jax.tasks import task_of
 from ractd_jax.training.stages.base import Stage, base_metadata
 from ractd_jax.training.stages.reward import split_episodes
 
@@ -102,7 +103,10 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
     metadata = {
         **base_metadata("inverse_dynamics", settings, dataset),
         "change_scale": scale.astype(float).tolist(),
+        "num_hidden": 0,
     }
+    if not options.places:
+        metadata["num_hidden"] = task_of(settings.environment.id).num_places
     method = InverseDynamicsMethod.from_metadata(metadata)
 
     def gather(data: PairData, rows) -> PairBatch:

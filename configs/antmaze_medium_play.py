@@ -1,0 +1,11 @@
+"""antmaze-medium-play, recorded here with an ant of our own; not D4RL's data.
+
+python -m experiments.train --stage=teacher --config=configs/antmaze_medium_play.py \
+    --workdir=runs/antmaze_medium_play/teacher
+"""
+
+from ractd_jax.presets import ant_mazes
+
+
+def get_config(preset: str = "cpu"):
+    return ant_mazes.get_ant_maze("medium-play", preset)
