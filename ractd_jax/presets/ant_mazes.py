@@ -16,6 +16,7 @@ _PLAN = {
     "horizon": 16,
     "stride": 25,
 }
+_LARGE = {"plan": _PLAN, "inverse_dynamics": {"stride": 25, "places": False}}
 _CHANGES = {
     "cpu": {
         "dataset": {"num_transitions": 1_000_000},
@@ -35,7 +36,8 @@ _CHANGES = {
         "plan": {**_PLAN, "horizon": 4},
         "inverse_dynamics": {"stride": 25, "places": False},
     },
-    "paper": {"plan": _PLAN, "inverse_dynamics": {"stride": 25, "places": False}},
+    "paper": _LARGE,
+    "released": _LARGE,
 }
 # The clone of the actions, the baseline.
 _ACTIONS = {
@@ -55,8 +57,8 @@ def get_ant_maze(kind: str, preset: str) -> ConfigDict:
 
     Args:
       kind: one of :data:`KINDS`.
-      preset: ``cpu``, ``smoke`` or ``paper``, see :mod:`ractd_jax.presets.base`;
-        ``actions`` is ``cpu`` with plans of actions.
+      preset: see :mod:`ractd_jax.presets.base`; ``actions`` is ``cpu`` with plans of
+        actions.
     """
     preset = preset or "cpu"
     own = "cpu" if preset == "actions" else preset
