@@ -307,3 +307,24 @@ def test_the_main_trains_a_loadable_checkpoint(tmp_path):
     states, next_states, actions = some_pairs()
     found = load_inverse_dynamics(tmp_path / "run")(states, next_states)
     assert found.shape == actions.shape and np.isfinite(found).all()
+
+
+def test_without_places_a_model_sees_their_change_alone(tmp_path):
+    """An ant acts alike wherever in the maze it stands."""
+    rng = np.random.default_rng(0)
+    states = np.cumsum(rng.normal(size=(40, 29)), axis=0)
+    fields = fields_of(states, rng.uniform(-1, 1, (40, 8)), [20, 20])
+    dataset = make_dataset("ants", build_episodes(fields, "ants"))
+    task = {"environment": {"id": "ractd/AntMaze-UMaze-v0"}}
+    for places in (True, False):
+        settings = from_mapping(task, tiny_settings(places=places))
+        folder = tmp_path / str(places)
+        train(inverse_dynamics_stage(settings, dataset), settings.run, 0, folder)
+        model = load_inverse_dynamics(folder)
+        before, after = states[:3].astype(np.float32), states[1:4].astype(np.float32)
+        moved = np.eye(29, dtype=np.float32)[:2].sum(axis=0) * 1.5
+        here = model(before, after)
+        there = model(before + moved, after + moved)
+        assert np.allclose(here, there, atol=1e-4) != places
+        # How far it is to go matters in both.
+        assert not np.allclose(here, model(before, after + moved), atol=1e-4)
