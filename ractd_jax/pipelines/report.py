@@ -16,7 +16,12 @@ from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.pipelines import trainings
 from ractd_jax.pipelines.benchmark import measure_fidelity
-from ractd_jax.pipelines.entries import Entry, evaluate_entry, load_entry
+from ractd_jax.pipelines.entries import (
+    Entry,
+    evaluate_entry,
+    load_entry,
+    trainings_of,
+)
 from ractd_jax.processes import is_first_process, wait_for_all
 from ractd_jax.reports.event_pictures import draw_events
 from ractd_jax.reports.report import (
@@ -56,14 +61,15 @@ def run_pipeline(
       The report's text; None in the other processes.
 
     Raises:
-      ConfigError: plans of states, which this pipeline does not run.
+      ConfigError: plans of states to a goal, which this pipeline does not run.
       DataError: the data has no rewards, or cannot be read, or the results cannot be
         written.
     """
-    if settings.plan.kind != "actions":
+    if settings.plan.kind == "states" and settings.plan.goal_size:
         raise ConfigError(
-            "config.plan.kind: expected 'actions' here (experiments.maze_table runs "
-            f"plans of states), found {settings.plan.kind!r}"
+            "config.plan: expected kind = 'actions' or goal_size = 0 here "
+            "(experiments.maze_table runs plans of states to a goal), found kind = "
+            f"'states' and goal_size = {settings.plan.goal_size}"
         )
     check_writable(*(workdir / name for name in (*_FILES, "evaluation/any.npz")))
     if is_first_process():
@@ -74,7 +80,7 @@ def run_pipeline(
     require_rewards(dataset, "the pipeline's reward model")
     check_environment(settings.environment, dimensions(settings, dataset))
     entries = _entries_of(settings)
-    names = trainings.in_order(entry.training for entry in entries.values())
+    names = trainings.in_order(trainings_of(entries.values(), settings))
     trainings.train_all(names, settings, dataset, workdir, allow_config_change)
     if not is_first_process():
         return None  # One process evaluates.

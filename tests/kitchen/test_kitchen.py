@@ -312,12 +312,15 @@ def test_demonstrations_are_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["partial", "d4rl"])
-def test_the_pipeline_runs_to_its_report(demonstration_file, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "preset"),
+    [("partial", "smoke"), ("d4rl", "smoke"), ("partial", "smoke_states")],
+)
+def test_the_pipeline_runs_to_its_report(demonstration_file, tmp_path, kind, preset):
     named = "path" if kind == "d4rl" else "demonstrations"
     done = run_forked(
         "experiments.pipeline",
-        f"--config=configs/kitchen_{kind}.py:smoke",
+        f"--config=configs/kitchen_{kind}.py:{preset}",
         f"--workdir={tmp_path}",
         f"--config.dataset.{named}={demonstration_file}",
         "--config.evaluation.num_episodes=1",
