@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import jax
 import numpy as np
 
+from ractd_jax.data.changes import plan_changes
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import OfflineDataset, make_dataset
 from ractd_jax.methods import PLAN_METHODS, RewardEnsemble
@@ -110,6 +111,7 @@ def planner_of(
         plan_return_fn=rate,
         num_candidates=num_candidates,
         temperature=settings.evaluation.temperature,
+        changes=plan_changes(dataset.episodes, normalizers[0], settings.plan),
     )
 
 

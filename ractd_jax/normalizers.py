@@ -166,9 +166,11 @@ class Changes(NamedTuple):
 
     Attributes:
       scale: [H, O] float32, in normalised units; larger changes are clipped.
+      limit: largest size of a normalised state of the data.
     """
 
     scale: np.ndarray
+    limit: float
 
     def encode(self, states):
         """[..., H, O] normalised states -> [..., H, O] in [-1, 1], 0 at the start."""
@@ -180,18 +182,19 @@ class Changes(NamedTuple):
         return start[..., None, :] + plans * self.scale
 
     def to_dict(self) -> dict:
-        return {"scale": _plain(self.scale)}
+        return {"scale": _plain(self.scale), "limit": float(self.limit)}
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> Changes:
-        return cls(np.asarray(stored["scale"], np.float32))
+        return cls(np.asarray(stored["scale"], np.float32), stored["limit"])
 
 
 def fit_changes(windows: np.ndarray) -> Changes:
     """Of normalised windows [N, H, O]: four times the root mean square changes."""
     changes = np.square(windows - windows[:, :1], dtype=np.float64)
     size = _USUAL_CHANGES * np.sqrt(changes.mean(axis=0))
-    return Changes(np.where(is_spread(size, 1.0), size, 0.0).astype(np.float32))
+    scale = np.where(is_spread(size, 1.0), size, 0.0).astype(np.float32)
+    return Changes(scale, float(np.abs(windows).max()))
 
 
 def normalizer_from_dict(stored: Mapping) -> Normalizer | Changes:

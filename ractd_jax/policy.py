@@ -28,7 +28,7 @@ import numpy as np
 from ractd_jax.errors import PolicyError
 from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
 
-FORMAT, VERSION = "ractd_jax policy", 3
+FORMAT, VERSION = "ractd_jax policy", 4
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 # Smaller weights are constants of the compiled program, which saves a fifth of a call.
 _CONSTANT_BYTES = 32 * 2**20

@@ -92,6 +92,11 @@ def test_trainings_come_after_what_they_need():
     ("flag", "message"),
     [
         ("--tasks=hopper-hard", "--tasks: expected some of"),
+        (
+            "--tasks=kitchen-partial --table=states",
+            "--table=states: expected a --preset with config.plan.kind = 'states', "
+            "found 'actions' for task 'kitchen-partial'",
+        ),
         ("--seeds=one", "--seeds: expected integers with commas, found 'one'"),
         (
             "--beside=nowhere",
@@ -100,7 +105,7 @@ def test_trainings_come_after_what_they_need():
     ],
 )
 def test_bad_flags_are_named(tmp_path, flag, message):
-    done = run_main("benchmark", f"--workdir={tmp_path}", flag, check=False)
+    done = run_main("benchmark", f"--workdir={tmp_path}", *flag.split(), check=False)
     assert done.returncode != 0 and f"error: {message}" in done.stderr
 
 

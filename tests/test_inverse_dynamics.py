@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ractd_jax import networks
 from ractd_jax.data.episodes import build_episodes
 from ractd_jax.data.sources import make_dataset
-from ractd_jax.errors import CheckpointError, DataError
+from ractd_jax.errors import CheckpointError, ConfigError, DataError
 from ractd_jax.methods import PairBatch
 from ractd_jax.normalizers import MinMaxNormalizer
 from ractd_jax.planning import load_inverse_dynamics, load_planner
@@ -328,3 +328,8 @@ def test_without_places_a_model_sees_their_change_alone(tmp_path):
         assert np.allclose(here, there, atol=1e-4) != places
         # How far it is to go matters in both.
         assert not np.allclose(here, model(before, after + moved), atol=1e-4)
+
+
+def test_places_that_are_not_known_are_named():
+    with pytest.raises(ConfigError, match="inverse_dynamics.places: expected True"):
+        inverse_dynamics_stage(tiny_settings(places=False), numbered_dataset([5, 5]))

@@ -71,10 +71,11 @@ def _read(settings: Settings) -> OfflineDataset:
 
 
 def _flatten_rule(settings: Settings) -> str:
-    """Plans of states have goals of their own, so the data's goals are left out."""
-    rule = settings.environment.flatten
+    """Plans to a goal have goals of their own, so the data's goals are left out."""
+    rule, plan = settings.environment.flatten, settings.plan
     without_goal = {"auto": "observation", "maze_goal": "maze"}
-    return without_goal.get(rule, rule) if settings.plan.kind == "states" else rule
+    has_goal = plan.kind == "states" and plan.goal_size > 0
+    return without_goal.get(rule, rule) if has_goal else rule
 
 
 def make_dataset(
@@ -155,7 +156,7 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
     normalizer = (
         dataset.observation_normalizer if of_states else dataset.action_normalizer
     )
-    if settings.plan.relative:
+    if of_states and settings.plan.relative:
         windows = some_windows(dataset.episodes, normalizer, settings.plan)
         numbers = fit_changes(windows).encode(windows)
     else:

@@ -18,8 +18,9 @@ use), gradients (the reward term on one-step samples and on the DSM branch) and
 baselines (agents without a planner, and the best of 16 plans). --beside=FOLDER shows
 the planners of another table's cells, too.
 
-The tasks of the kitchen have tables long (plans of actions, and the best of several)
-and, with --preset=states and a workdir of its own, states (plans of states).
+The tasks of the kitchen (with --demonstrations=FILE) and the ant mazes have tables long
+(plans of actions, and the best of several; --preset=actions for ants) and states (plans
+of states; --preset=states for the kitchen), each with a workdir of its own.
 """
 
 import sys
@@ -84,7 +85,8 @@ def run() -> None:
     flag_kinds.define_path(
         "results", None, "Folder of the finished cells and the table; or the workdir."
     )
-    flags.DEFINE_list("tasks", [], f"Some of {', '.join(cells.TASKS)}; all without.")
+    usual, long = (", ".join(tasks) for tasks in (cells.TASKS, cells.LONG_TASKS))
+    flags.DEFINE_list("tasks", [], f"Some of {usual} (all without), or of {long}.")
     flags.DEFINE_list("seeds", ["0", "1", "2", "3"], "Training seeds, with commas.")
     flags.DEFINE_enum("table", "methods", list(TABLES), "Which planners are compared.")
     flag_kinds.define_path(

@@ -38,6 +38,7 @@ from ractd_jax.methods.reward import (
     of_first_action,
     of_states_and_goal,
     of_whole_plan,
+    whole_plan,
 )
 from ractd_jax.methods.steering import NoiseSteering
 from ractd_jax.methods.td3_bc import Td3Bc
@@ -91,4 +92,5 @@ __all__ = [
     "plan_distance",
     "register_plan_method",
     "student_coefficients",
+    "whole_plan",
 ]

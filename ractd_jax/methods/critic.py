@@ -195,6 +195,9 @@ class Critic:
             states = jnp.clip(plans, -1.0, 1.0)
             if self.changes is not None:
                 states = self.changes.decode(states, condition["start"])
+                # So that nothing is gained beyond the data's range.
+                limit = self.changes.limit
+                states = jnp.clip(states, -limit, limit)
             # The first state is what all plans share.
             states = states[:, 1:].reshape(-1, self.dims.observation)
             members = jax.vmap(lambda member: self._v(member, states))(params)

@@ -42,7 +42,7 @@ class InverseDynamicsMethod:
             action_dim=metadata["dimensions"]["action"],
             change_scale=tuple(metadata["change_scale"]),
             widths=tuple(metadata["settings"]["inverse_dynamics"]["widths"]),
-            num_hidden=metadata["num_hidden"],
+            num_hidden=metadata.get("num_hidden", 0),
         )
         return cls(InverseDynamics(config))
 

@@ -46,12 +46,12 @@ class RewardBatch(NamedTuple):
 
     Attributes:
       observations: [..., O].
-      seconds: [..., A] actions, [..., G] goals or [..., H D] plans.
+      inputs: [..., A] actions, [..., G] goals or [..., H D] plans.
       targets: [...].
     """
 
     observations: jax.Array
-    seconds: jax.Array
+    inputs: jax.Array
     targets: jax.Array
 
 
@@ -88,7 +88,7 @@ class RewardEnsemble:
         return cls(RewardModel(config), dims, options.num_members, options.target)
 
     @property
-    def _second_size(self) -> int:
+    def _input_size(self) -> int:
         """Size of the network's second input."""
         if self.target == "plan_return":
             return math.prod(self.dims.plan_shape)
@@ -96,7 +96,7 @@ class RewardEnsemble:
 
     def init(self, key: jax.Array) -> Any:
         def member(member_key):
-            sizes = self.dims.observation, self._second_size
+            sizes = self.dims.observation, self._input_size
             inputs = [jnp.zeros((1, size)) for size in sizes]
             return self.network.init(member_key, *inputs)["params"]
 
@@ -119,7 +119,7 @@ class RewardEnsemble:
         def member(params, *inputs):
             return self.network.apply({"params": params}, *inputs)
 
-        predictions = jax.vmap(member)(params, batch.observations, batch.seconds)
+        predictions = jax.vmap(member)(params, batch.observations, batch.inputs)
         loss = losses.regression_loss(predictions, batch.targets)
         return loss, {"loss/mse": loss / self.num_members}
 
@@ -131,9 +131,9 @@ class RewardEnsemble:
     def reward_fn(self, params: Any, pessimism: jax.typing.ArrayLike) -> RewardFn:
         """The ensemble's mean - pessimism * std; `params` may have any M."""
 
-        def reward_fn(observations, seconds):
+        def reward_fn(observations, inputs):
             def member(params):
-                return self.network.apply({"params": params}, observations, seconds)
+                return self.network.apply({"params": params}, observations, inputs)
 
             return losses.pessimistic_return(jax.vmap(member)(params), pessimism)
 
@@ -171,15 +171,18 @@ def of_whole_plan(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:
     """R(state that a plan begins in, the plan)."""
 
     def rate(plans, condition):
-        if dims.plans_states:
-            first = condition["start"]
-        else:
-            first = condition["observations"][:, -1]
-        size = math.prod(dims.plan_shape)
-        flat = jnp.clip(plans, -1.0, 1.0).reshape(plans.shape[0], size)
-        return reward_fn(first, flat)
+        return reward_fn(*whole_plan(dims, jnp.clip(plans, -1.0, 1.0), condition))
 
     return rate
+
+
+def whole_plan(dims: Dimensions, plans, condition):
+    """(states [B, O] that plans begin in, plans [B, H D]), of numpy or JAX arrays."""
+    if dims.plans_states:
+        first = condition["start"]
+    else:
+        first = condition["observations"][:, -1]
+    return first, plans.reshape(plans.shape[0], math.prod(dims.plan_shape))
 
 
 def of_states_and_goal(reward_fn: RewardFn, dims: Dimensions) -> losses.PlanReturnFn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -121,12 +122,22 @@ def measure_fidelity(
 def asked_settings(settings: Settings) -> dict[str, Any]:
     """The settings that a cell's scores depend on, before the dataset is read.
 
-    In the form that JSON gives back, without the seed, logging, and where files lie.
+    In the form that JSON gives back, without the seed, logging and the data's folder;
+    a file is known by the digest of its content.
     """
     found = to_dict(settings)
     del found["run"], found["seed"], found["dataset"]["root"]
-    found["dataset"] |= {"path": "", "demonstrations": ""}
+    for name in ("path", "demonstrations"):
+        found["dataset"][name] = _digest(found["dataset"][name])
     return json.loads(json.dumps(found))
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file's content; empty where there is no file."""
+    if not path or not Path(path).is_file():
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_finished(output: Path, table: str, asked: Mapping[str, Any]) -> bool:

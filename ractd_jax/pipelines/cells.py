@@ -20,11 +20,12 @@ from ractd_jax.pipelines.benchmark import (
     read_cells,
     run_cell,
 )
-from ractd_jax.pipelines.tables import SWEPT
+from ractd_jax.pipelines.tables import KINDS, SWEPT
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
 from ractd_jax.settings import Settings
 from ractd_jax.settings.options import LARGEST_SEED
+from ractd_jax.tasks.ant_maze import RECORDED
 
 TASKS = tuple(
     f"{environment}-{kind}"
@@ -34,7 +35,7 @@ TASKS = tuple(
 # Tasks of several parts; a table has them if they are named.
 LONG_TASKS = (
     *(f"kitchen-{kind}" for kind in ("complete", "partial", "mixed", "d4rl")),
-    *(f"antmaze-{kind}" for kind in ("umaze", "medium-play", "large-play")),
+    *(f"antmaze-{kind}" for kind in RECORDED),
 )
 _ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
@@ -87,9 +88,17 @@ def unfinished_cells(
     """Those whose results are not there.
 
     Raises:
-      ConfigError: a cell of another table or of other settings is there.
+      ConfigError: a cell of another table or of other settings is there, or the table
+        has other plans.
       DataError: the table could not be written.
     """
+    cells, kind = list(cells), KINDS.get(table)
+    for settings in cells:
+        if kind and settings.plan.kind != kind:
+            raise ConfigError(
+                f"--table={table}: expected a --preset with config.plan.kind = "
+                f"{kind!r}, found {settings.plan.kind!r} for task {settings.task!r}"
+            )
     check_writable(results / "table.md", results / "table.json")
     return [
         settings

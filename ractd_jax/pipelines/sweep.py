@@ -51,7 +51,7 @@ def run_sweep(
 
     Raises:
       ConfigError: `workdir` holds another sweep, or evaluations of other numbers of
-        episodes.
+        episodes; or evaluations of plans of states are asked for.
       DataError: the results cannot be written there.
     """
     members = grid.members
@@ -61,6 +61,11 @@ def run_sweep(
         episodes = num_episodes
     if stage.name == "reward":
         episodes = 0
+    if episodes and settings.plan.kind == "states":
+        raise ConfigError(
+            "--num_episodes: expected 0 with config.plan.kind = 'states', as a sweep "
+            f"evaluates plans of actions, found {episodes}"
+        )
     _check_same_episodes(results, episodes, workdir)
     _check_same_sweep(stage, settings, members, workdir)
 
@@ -130,7 +135,6 @@ def _planner_of(stage, settings: Settings, params) -> Planner:
         if student
         else settings.evaluation.teacher_steps,
         temperature=settings.evaluation.temperature,
-        changes=normalizers.get("changes"),
     )
 
 

@@ -156,6 +156,8 @@ TABLES = {
     "long": _LONG,
     "states": _STATES,
 }
+# table: the kind of plans that its preset has to have.
+KINDS = {"long": "actions", "states": "states"}
 # table: the value that its labels end in, which is drawn.
 SWEPT = {
     "weights": "weight",

@@ -228,6 +228,7 @@ def _metadata(planner: Planner, exported: export.Exported) -> dict[str, Any]:
         "normalizers": {
             "observations": planner.observation_normalizer.to_dict(),
             "actions": planner.action_normalizer.to_dict(),
+            **({"changes": planner.changes.to_dict()} if planner.changes else {}),
         },
         "platforms": list(exported.platforms),
         "conv": _conv_forms(planner),

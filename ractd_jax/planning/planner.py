@@ -131,6 +131,12 @@ class Planner:
         changes: Changes | None = None,
     ):
         _check_options(stage, num_candidates, precision, guidance)
+        if settings.plan.relative != (changes is not None):
+            raise ValueError(
+                "changes: expected the units of the plans where settings.plan.relative "
+                f"is True, and None elsewhere, found {changes!r} where it is "
+                f"{settings.plan.relative}"
+            )
         self.guidance = tuple(guidance)
         self.source = dict(source or {})
         self.settings = settings

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from ractd_jax.presets import base
+from ractd_jax.tasks.ant_maze import RECORDED
 
-KINDS = ("umaze", "medium-play", "medium-diverse", "large-play", "large-diverse")
+KINDS = RECORDED
 # Lu et al. (2025) plan 40 states, 25 steps apart; 16 of them reach as far as an ant
 # walks in 40 s. The best is chosen by the return of the whole plan.
 _PLAN = {

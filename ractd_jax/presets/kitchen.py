@@ -57,6 +57,9 @@ def get_kitchen(kind: str, preset: str) -> ConfigDict:
     preset, changes = preset or "cpu", {}
     if preset in _OF_STATES:
         preset, changes = _OF_STATES[preset]
+    if preset not in _CHANGES:
+        known = sorted([*_CHANGES, *_OF_STATES])
+        raise ValueError(f"preset must be one of {known}, not {preset!r}")
     config = base.get_preset(preset)
     config.update(_CHANGES[preset])
     config.update(changes)

@@ -21,13 +21,13 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
 from ractd_jax.recording.behaviour import BehaviourPolicy
 from ractd_jax.recording.rollouts import episodes_until, worker_pool
-from ractd_jax.tasks.ant_maze import ANT_MAZES, START_CELL, d4rl_map
+from ractd_jax.tasks.ant_maze import ANT_MAZES, RECORDED, START_CELL, d4rl_map
 from ractd_jax.tasks.d4rl_ant import direction_input
 from ractd_jax.tasks.d4rl_ant_maze import GOAL_CELLS, draw_goal, has_arrived
 from ractd_jax.tasks.environments import registered_spec
 from ractd_jax.tasks.maze_map import MazeMap, shortest_path
 
-KINDS = ("umaze", "medium-play", "medium-diverse", "large-play", "large-diverse")
+KINDS = RECORDED
 ACTION_NOISE = 0.2
 RUN_STEPS = 1000
 # D4RL's: a waypoint is off its cell's centre, towards higher x and y.

@@ -119,7 +119,8 @@ def check_same_data(stored: StoredModel, metadata: dict) -> None:
         "normalizers": [each["normalizers"] for each in (stored.metadata, metadata)],
     }
     for name, (before, now) in pairs.items():
-        differing = [each for each in now if before.get(each) != now[each]]
+        names = sorted(before.keys() | now.keys())
+        differing = [each for each in names if before.get(each) != now.get(each)]
         if differing:
             raise CheckpointError(
                 f"{stored.directory}: its {name} ({', '.join(differing)}) differ from "
@@ -148,8 +149,17 @@ def load_rating(
     """
     stored = load_stage_model(directory, RATINGS, settings)
     check_same_data(stored, metadata)
-    dims, own = Dimensions(**metadata["dimensions"]), stored.metadata["settings"]
-    own = from_mapping(own)
+    dims = Dimensions(**metadata["dimensions"])
+    own = from_mapping(stored.metadata["settings"])
+    plans = own.plan, from_mapping(metadata["settings"]).plan
+    if stored.metadata["stage"] == "reward" and own.reward.target == "plan_return":
+        # The plans themselves are its input.
+        found, expected = (plan.stride for plan in plans)
+        if found != expected:
+            raise CheckpointError(
+                f"{stored.directory}: expected config.plan.stride = {expected} in the "
+                f"model that rates plans, found {found}"
+            )
     if stored.metadata["stage"] == "critic":
         offset = stored.metadata["value_offset"]
         changes = metadata["normalizers"].get("changes")

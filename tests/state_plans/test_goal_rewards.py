@@ -73,7 +73,7 @@ def test_goal_rewards_equal_a_slow_reference(dataset, target, stride):
         for batch in (host, device):
             assert {array.dtype for array in batch} == {np.dtype(np.float32)}
             np.testing.assert_allclose(batch.observations, states, atol=1e-5)
-            np.testing.assert_allclose(batch.seconds, goals, atol=1e-5)
+            np.testing.assert_allclose(batch.inputs, goals, atol=1e-5)
             np.testing.assert_allclose(batch.targets, targets, rtol=1e-5)
     share = targets.mean() if target == "goal_indicator" else (targets < 1).mean()
     assert 0.1 < share < 0.9, "the radius separates nothing"
@@ -91,7 +91,7 @@ def test_goals_of_a_split_episode_lie_on_its_own_path(dataset):
     rows = np.arange(items.num_train, dtype=np.int32)
     batch = items.gather(items.data, rows)
     low, high = (np.asarray(bound)[:2] for bound in dataset.observation_normalizer)
-    goals = (batch.seconds + 1) / 2 * (high - low) + low
+    goals = (batch.inputs + 1) / 2 * (high - low) + low
     gaps = goals[:, None] - dataset.episodes.observations[None, :, :2]
     place = np.square(gaps).sum(axis=-1).argmin(axis=1)
     way = np.repeat(np.arange(len(ways)), ways)
@@ -119,7 +119,7 @@ def test_goals_off_the_data_return_nothing(dataset):
         states[..., k] = np.where(off, other, states[..., k])
     for batch in (host, device):
         np.testing.assert_allclose(batch.observations, states, atol=1e-6)
-        goals, expected = batch.seconds, before.seconds
+        goals, expected = batch.inputs, before.inputs
         np.testing.assert_allclose(goals, expected, atol=1e-6)
         np.testing.assert_allclose(batch.targets, before.targets * ~off, rtol=1e-5)
 
@@ -141,7 +141,7 @@ def test_held_out_goals_are_of_held_out_episodes(dataset, target):
     ):
         for array, lookup in (
             (batch.observations, row_of),
-            (batch.seconds, goal_row_of),
+            (batch.inputs, goal_row_of),
         ):
             found = {lookup[value.tobytes()] for value in np.asarray(array)}
             # In 8,192 draws from a few hundred none is missing.

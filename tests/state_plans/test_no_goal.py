@@ -1,6 +1,7 @@
 """Plans of states without a goal, and what rates them."""
 
 import dataclasses
+import pickle
 
 import gymnasium
 import jax
@@ -11,12 +12,12 @@ from gymnasium.spaces import Box
 
 from ractd_jax.data.episodes import return_to_go
 from ractd_jax.data.sources import resolve_sigma_data
-from ractd_jax.errors import ConfigError
+from ractd_jax.errors import CheckpointError, ConfigError
 from ractd_jax.evaluation.state_rollout import evaluate_state_planner
 from ractd_jax.methods import Critic, RewardEnsemble
 from ractd_jax.networks import pin_ends
-from ractd_jax.normalizers import normalizer_from_dict
-from ractd_jax.planning import load_inverse_dynamics, load_planner
+from ractd_jax.normalizers import Changes, normalizer_from_dict
+from ractd_jax.planning import Planner, load_inverse_dynamics, load_planner
 from ractd_jax.planning.controllers import inverse_dynamics
 from ractd_jax.planning.export import export_planner
 from ractd_jax.policy import load_policy
@@ -129,10 +130,10 @@ def test_the_return_of_a_plan_is_that_from_its_start_on(paid, kind):
     np.testing.assert_allclose(batch.observations[1], states[train], atol=1e-5)
     if kind == "states":
         plans = normalized_windows(paid)[train].reshape(len(train), -1)
-        np.testing.assert_allclose(batch.seconds[0], plans, atol=1e-5)
+        np.testing.assert_allclose(batch.inputs[0], plans, atol=1e-5)
     else:
         actions = paid.action_normalizer.normalize(paid.episodes.actions)
-        np.testing.assert_allclose(batch.seconds[0][:, :2], actions[train], atol=1e-5)
+        np.testing.assert_allclose(batch.inputs[0][:, :2], actions[train], atol=1e-5)
     options = settings.reward
     returns = return_to_go(paid.episodes, options.discount, 0.0)
     low, high = returns.min(), returns.max()
@@ -219,6 +220,57 @@ def test_what_has_no_meaning_without_a_goal_is_named(paid, plan, reward, message
         reward_stage(settings, paid)
 
 
+def test_a_model_of_other_plans_does_not_rate_them(paid, tmp_path):
+    """Of another stride, or of changes where plans hold states."""
+    for name, plan in (("stride", {"stride": 1}), ("relative", RELATIVE)):
+        stage = reward_stage(free_settings(plan=plan), paid)
+        save_untrained(stage, tmp_path / name)
+    save_untrained(plan_stage("teacher", free_settings(), paid), tmp_path / "teacher")
+    for name, message in (
+        ("stride", "stride: expected config.plan.stride = 2 .*, found 1"),
+        ("relative", r"normalizers \(changes\) differ"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_planner(
+                tmp_path / "teacher",
+                num_steps=1,
+                num_candidates=2,
+                reward=tmp_path / name,
+            )
+
+
+def test_a_critic_clips_to_the_datas_range(paid):
+    settings = free_settings(plan=RELATIVE, critic={"num_members": 2, "widths": (8,)})
+    dims = dimensions(settings, paid)
+    changes = Changes(np.full((HORIZON, 4), 3.0, np.float32), 1.0)
+    method = Critic.from_settings(settings, dims, 0.0, changes)
+    params = random_like(jax.eval_shape(method.init, jax.random.key(0)))
+    rate = method.plan_return_fn(params, 0.0)
+    start = {"start": np.zeros((1, 4), np.float32)}
+    far = np.ones((1, HORIZON, 4), np.float32)
+    np.testing.assert_allclose(rate(far, start), rate(far / 2, start), rtol=1e-5)
+    assert not np.allclose(rate(far, start), rate(far / 9, start))
+
+
+def test_a_planner_knows_the_units_of_its_plans(paid):
+    settings = free_settings(plan=RELATIVE)
+    dims = dimensions(settings, paid)
+    normalizers = paid.observation_normalizer, paid.action_normalizer
+    with pytest.raises(ValueError, match="changes: expected the units .*found None"):
+        Planner(settings, dims, "teacher", {}, *normalizers, 1)
+
+
+def test_relative_plans_of_actions_are_named(paid):
+    settings = state_settings(
+        plan={"kind": "actions", "relative": True},
+        reward={"target": "return_to_go"},
+        diffusion={"sigma_data": None},
+    )
+    settings = resolve_sigma_data(settings, paid)
+    with pytest.raises(ConfigError, match="config.plan.relative: expected False"):
+        plan_stage("teacher", settings, paid)
+
+
 # --- planners
 
 
@@ -270,6 +322,14 @@ def test_the_plan_with_the_best_rating_is_taken(trained, paid, rating):
         high, low = map(np.asarray, reversed(plain.observation_normalizer))
         most = changes.scale * (high - low) / 2
         assert (np.abs(moved) <= most * (1 + 1e-4) + 1e-4).all()
+
+
+def test_a_pickled_planner_plans_alike(trained, paid):
+    planner = load_planner(trained / "student_critic")
+    copy = pickle.loads(pickle.dumps(planner))
+    observations = paid.episodes.observations[:2]
+    expected = planner.plan(observations, jax.random.key(0))
+    np.testing.assert_array_equal(copy.plan(observations, jax.random.key(0)), expected)
 
 
 class Drift(gymnasium.Env):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.data.sources import OfflineDataset
-from ractd_jax.errors import DataError
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.methods import InverseDynamicsMethod, PairBatch
 from ractd_jax.normalizers import Normalizer, is_spread
 from ractd_jax.settings import Settings
@@ -68,6 +68,20 @@ def change_scale(pairs: PairBatch, normalizer: Normalizer) -> np.ndarray:
     return np.where(is_spread(scale, 1.0), scale, 1.0).astype(np.float32)
 
 
+def _num_places(settings: Settings) -> int:
+    """Components of a state that say where it lies.
+
+    Raises:
+      ConfigError: the environment's family has none.
+    """
+    if found := task_of(settings.environment.id).num_places:
+        return found
+    raise ConfigError(
+        "config.inverse_dynamics.places: expected True, as no part of a state is known "
+        f"to be a place in environment {settings.environment.id!r}, found False"
+    )
+
+
 def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     """Inverse dynamics, by regression on the normalised actions.
 
@@ -75,6 +89,7 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
     per component of an action, in environment units.
 
     Raises:
+      ConfigError: places are left out, and the family has none.
       DataError: no episode to train on is longer than the stride.
     """
     options = settings.inverse_dynamics
@@ -103,10 +118,8 @@ def inverse_dynamics_stage(settings: Settings, dataset: OfflineDataset) -> Stage
     metadata = {
         **base_metadata("inverse_dynamics", settings, dataset),
         "change_scale": scale.astype(float).tolist(),
-        "num_hidden": 0,
+        "num_hidden": 0 if options.places else _num_places(settings),
     }
-    if not options.places:
-        metadata["num_hidden"] = task_of(settings.environment.id).num_places
     method = InverseDynamicsMethod.from_metadata(metadata)
 
     def gather(data: PairData, rows) -> PairBatch:

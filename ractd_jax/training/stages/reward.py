@@ -14,7 +14,7 @@ from ractd_jax.data.sources import OfflineDataset, require_rewards
 from ractd_jax.data.windows import WindowIndex, index_windows
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.methods import GOAL_TARGETS, RewardBatch, RewardEnsemble
+from ractd_jax.methods import GOAL_TARGETS, RewardBatch, RewardEnsemble, whole_plan
 from ractd_jax.normalizers import MinMaxNormalizer, fit_min_max
 from ractd_jax.settings import Settings
 from ractd_jax.tasks import task_of
@@ -129,13 +129,8 @@ def plan_returns(settings: Settings, dataset: OfflineDataset) -> RewardItems:
     def gather(data: PlanReturnData, rows) -> RewardBatch:
         flat = rows.reshape(-1)
         batch = gather_plans(data.plans, flat)
-        if dims.plans_states:
-            first = batch.condition["start"]
-        else:
-            first = batch.condition["observations"][:, -1]
-        batch = RewardBatch(
-            first, batch.plans.reshape(len(flat), -1), data.targets[flat]
-        )
+        pair = whole_plan(dims, batch.plans, batch.condition)
+        batch = RewardBatch(*pair, data.targets[flat])
         return jax.tree.map(lambda x: x.reshape(*rows.shape, *x.shape[1:]), batch)
 
     return RewardItems(
@@ -285,9 +280,9 @@ def reward_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     items = _ITEMS.get(options.target, goal_rewards)(settings, dataset)
 
     @jax.jit
-    def held_out_error(params, observations, seconds, targets):
+    def held_out_error(params, observations, inputs, targets):
         reward_fn = method.reward_fn(params, pessimism=0.0)
-        error = reward_fn(observations, seconds) - targets
+        error = reward_fn(observations, inputs) - targets
         return {"loss/held_out_mse": jnp.mean(jnp.square(error))}
 
     return Stage(
