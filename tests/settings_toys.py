@@ -67,7 +67,6 @@ POSITIVE = [
     "dataset.num_transitions",
     "plan.horizon",
     "plan.history",
-    "plan.goal_size",
     "network.embed_dim",
     "network.kernel_size",
     "network.num_groups",

@@ -89,8 +89,7 @@ def test_the_condition_is_the_rank_and_then_the_state():
 
 
 def test_the_reward_model_sees_no_rank():
-    dims = Dimensions(observation=3, action=2, horizon=1, history=1, rank=1)
-    seen = methods.plan_return_fn(lambda states, actions: states.sum(axis=1), dims)
+    seen = methods.of_first_action(lambda states, actions: states.sum(axis=1))
     condition = {"rank": np.array([[100.0]]), "observations": np.array([[[1.0, 2, 3]]])}
     assert seen(np.zeros((1, 1, 2)), condition) == 6.0
 

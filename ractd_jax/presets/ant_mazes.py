@@ -30,7 +30,6 @@ _CHANGES = {
             "num_steps": 20_000,
         },
         "reward": {"num_steps": 6_000},
-        "evaluation": {"temperature": 0.5},
     },
     "smoke": {
         "dataset": {"num_transitions": 1_000},

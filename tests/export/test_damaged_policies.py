@@ -75,7 +75,7 @@ PROGRAM, WEIGHTS = "plan.stablehlo", "weights.npz"
         ({"changes": {PROGRAM: None}}, r"one of \['metadata.json', 'weights.npz'\]"),
         ({"changes": {"more": b""}}, "one of .*'more'"),
         ({"compression": zipfile.ZIP_DEFLATED}, "expected an uncompressed member"),
-        ({"metadata": {"version": 2}}, "version 3, found format 'ractd_jax policy', v"),
+        ({"metadata": {"version": 2}}, "version 4, found format 'ractd_jax policy', v"),
         ({"metadata": {"format": "ONNX"}}, "found format 'ONNX'"),
         ({"metadata": {"sha256": {}}}, "'plan.stablehlo': expected SHA-256 None"),
         ({"metadata": {"sha256": 3}}, "'plan.stablehlo': expected SHA-256 None"),
