@@ -16,7 +16,12 @@ from gymnasium.spaces import Box
 from ractd_jax.errors import ConfigError
 from ractd_jax.tasks.ant_maze import ANT_MAZES, CELL, STATE_SIZE, d4rl_map
 from ractd_jax.tasks.d4rl_ant import make_ant
-from ractd_jax.tasks.maze_map import MazeMap, check_free
+from ractd_jax.tasks.maze_map import (
+    MazeMap,
+    check_free,
+    is_within,
+    register_mazes,
+)
 
 GOAL_CELLS = {"umaze": (3, 1), "medium": (6, 6), "large": (7, 9)}
 TIME_LIMITS = {"umaze": 700, "medium": 1000, "large": 1000}
@@ -28,19 +33,12 @@ _WALL_HEIGHT = 2.0  # m
 
 def register_ant_mazes() -> None:
     """Makes the ids of :data:`ANT_MAZES` known to Gymnasium; once is enough."""
-    for name, environment_id in ANT_MAZES.items():
-        if environment_id not in gymnasium.registry:
-            gymnasium.register(
-                environment_id,
-                entry_point=f"{__name__}:AntMaze",
-                kwargs={"maze": name},
-                max_episode_steps=TIME_LIMITS[name],
-            )
+    register_mazes(ANT_MAZES, f"{__name__}:AntMaze", TIME_LIMITS)
 
 
 def has_arrived(positions: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """[...] bool, whether `positions` [..., 2] lie within 0.5 m of `goal` [2]."""
-    return np.linalg.norm(np.asarray(positions) - goal, axis=-1) <= GOAL_RADIUS
+    return is_within(positions, goal, GOAL_RADIUS)
 
 
 def draw_goal(maze: MazeMap, cell, rng: np.random.Generator) -> np.ndarray:

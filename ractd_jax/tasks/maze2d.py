@@ -16,7 +16,13 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.tasks.maze_map import check_free, evaluation_spec, maze_map
+from ractd_jax.tasks.maze_map import (
+    check_free,
+    evaluation_spec,
+    is_within,
+    maze_map,
+    register_mazes,
+)
 from ractd_jax.tasks.point_maze import MAZE2D
 
 GOAL_CELLS = {"umaze": (1, 1), "medium": (6, 6), "large": (7, 9)}
@@ -28,20 +34,12 @@ START_SPEED = 0.1  # m/s, standard deviation along each axis
 
 def register_maze2d() -> None:
     """Makes the ids of :data:`MAZE2D` known to Gymnasium; once is enough."""
-    for name, environment_id in MAZE2D.items():
-        if environment_id not in gymnasium.registry:
-            gymnasium.register(
-                environment_id,
-                entry_point=f"{__name__}:Maze2d",
-                kwargs={"maze": name},
-                max_episode_steps=TIME_LIMITS[name],
-            )
+    register_mazes(MAZE2D, f"{__name__}:Maze2d", TIME_LIMITS)
 
 
 def maze2d_reward(positions: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """[...] 1 where `positions` [..., 2] lie within 0.5 m of `goal` [2], else 0."""
-    distances = np.linalg.norm(np.asarray(positions) - goal, axis=-1)
-    return (distances <= GOAL_RADIUS).astype(np.float64)
+    return is_within(positions, goal, GOAL_RADIUS).astype(np.float64)
 
 
 class Maze2d(gymnasium.Env):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import io
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import gymnasium
@@ -119,6 +120,31 @@ def maze_map(name: str) -> MazeMap:
     """
     cells = evaluation_spec(name).kwargs["maze_map"]
     return MazeMap(np.array([[cell == _WALL for cell in row] for row in cells]), name)
+
+
+def register_mazes(
+    ids: Mapping[str, str], entry_point: str, time_limits: Mapping[str, int]
+) -> None:
+    """Makes ids known to Gymnasium, unless they are.
+
+    Args:
+      ids: maze -> id.
+      entry_point: ``module:Class`` of the environment, which takes ``maze``.
+      time_limits: maze -> steps.
+    """
+    for name, environment_id in ids.items():
+        if environment_id not in gymnasium.registry:
+            gymnasium.register(
+                environment_id,
+                entry_point=entry_point,
+                kwargs={"maze": name},
+                max_episode_steps=time_limits[name],
+            )
+
+
+def is_within(positions: np.ndarray, goal: np.ndarray, radius: float) -> np.ndarray:
+    """[...] bool, whether `positions` [..., 2] lie within `radius` of `goal` [2]."""
+    return np.linalg.norm(np.asarray(positions) - goal, axis=-1) <= radius
 
 
 def crosses_wall(maze: MazeMap, plans: np.ndarray) -> np.ndarray:

@@ -68,3 +68,23 @@ def with_goals(dataset, lengths: tuple[int, ...]):
         dataset.episodes, goals=np.stack([numbers // 2, -numbers], axis=1)
     )
     return dataclasses.replace(dataset, episodes=episodes)
+
+
+# Plans without a goal.
+FREE = {"goal_size": 0, "conditioning": "both", "stride": 2}
+RELATIVE = {"relative": True, "conditioning": "film"}
+REWARDS = np.random.default_rng(1).normal(size=sum(LENGTHS)).astype(np.float32)
+
+
+def free_settings(**sections):
+    sections["plan"] = FREE | sections.get("plan", {})
+    return state_settings(
+        **{"reward": {"target": "plan_return", "holdout_fraction": 0.3}, **sections}
+    )
+
+
+@pytest.fixture(scope="module")
+def paid(dataset):
+    """The same walks, with rewards."""
+    episodes = dataclasses.replace(dataset.episodes, rewards=REWARDS)
+    return dataclasses.replace(dataset, episodes=episodes)
