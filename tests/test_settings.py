@@ -52,7 +52,7 @@ def load(config: str, preset: str):
 
 
 def test_every_task_has_a_config():
-    assert len(CONFIGS) == 22
+    assert len(CONFIGS) == 23
     found = {load(config, "smoke").task for config in CONFIGS}
     assert set(REWARD_WEIGHTS) | {f"pointmaze-{maze}" for maze in MAZES} <= found
 

@@ -21,8 +21,10 @@ from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.planning import Planner
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.reports.event_pictures import draw_events
+from ractd_jax.reports.path_pictures import draw_paths
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Controller, Environment
+from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import check_environment
 
 # What a score is made of, not what an episode depends on.
@@ -210,7 +212,8 @@ def evaluate_to_files(
 ) -> dict[str, Any]:
     """Evaluates a planner; writes NAME.npz (raw returns) and NAME.json (statistics).
 
-    And NAME_events.png, where the environment family names events.
+    And NAME_events.png, where the environment family names events, and NAME_paths.png,
+    for plans of states in a maze.
 
     Args:
       planner: of actions or of states.
@@ -228,17 +231,21 @@ def evaluate_to_files(
     path = results_path(planner, evaluation, folder)
     raw, statistics = with_ending(path, ".npz"), with_ending(path, ".json")
     check_writable(raw, statistics)
-    environment, about = evaluation.environment, {}
+    environment, about, pictures = evaluation.environment, {}, {}
     check_environment(environment, planner.dims)
     film = Film(min(num_videos, evaluation.num_episodes)) if num_videos else None
     if planner.dims.plans_states:
         found = evaluate_states(planner, evaluation, path.name, film)
         results, about = found.episodes, _about_states(found, evaluation.controller)
+        if (maze := task_of(environment.id).maze(environment.id)) is not None:
+            pictures["paths_picture"] = str(with_ending(path, "_paths.png"))
+            draw_paths(pictures["paths_picture"], maze, found)
     else:
         results = evaluate_actions(planner, evaluation, path.name, film)
     save_results(raw, results)
     picture = with_ending(path, "_events.png")
-    drawn = draw_events(picture, {planner.stage: results})
+    if draw_events(picture, {planner.stage: results}):
+        pictures["events_picture"] = str(picture)
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id}
     summary |= {"seed": evaluation.seed, "noise": evaluation.noise}
@@ -246,8 +253,7 @@ def evaluate_to_files(
     summary |= {"precision": planner.precision, "temperature": planner.temperature}
     summary["asked"] = asked(planner, evaluation)
     write_json(statistics, summary)
-    if drawn:
-        summary["events_picture"] = str(picture)
+    summary |= pictures
     if film is not None:
         found = write_videos(film, environment, results.seeds, path)
         summary["videos"] = [str(video) for video in found]

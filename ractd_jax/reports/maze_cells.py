@@ -14,6 +14,7 @@ LINE = 0.17  # of text
 SMALL, LARGE = 8, 9  # points
 INK, FAINT, RED = "#1a1a1a", "#555b66", "#c1121f"
 PATH = {"color": INK, "lw": 0.9}
+MISSED = {"color": RED, "lw": 0.9}
 _WALL, _GOAL = "#c8ccd4", "#e69f00"
 _START_MARK = {"marker": "o", "ms": 5, "mfc": "white", "mec": INK, "mew": 1.1}
 _GOAL_MARK = {"marker": "*", "ms": 8, "mfc": _GOAL, "mec": INK, "mew": 0.6}
@@ -123,7 +124,15 @@ def draw_states(
 
 def draw_ends(axis: Any, start: np.ndarray | None, goal: np.ndarray) -> None:
     if start is not None:
-        axis.plot(*start[:2], **_START_MARK, zorder=4)
+        draw_start(axis, start)
+    draw_goal(axis, goal)
+
+
+def draw_start(axis: Any, start: np.ndarray) -> None:
+    axis.plot(*start[:2], **_START_MARK, zorder=4)
+
+
+def draw_goal(axis: Any, goal: np.ndarray) -> None:
     axis.plot(*goal[:2], **_GOAL_MARK, zorder=4)
 
 
@@ -149,7 +158,7 @@ def draw_caption(axis: Any, text: str, colour: str, side: str, line: int) -> Non
 
 
 def legend_entries(kinds: Sequence[str]) -> dict[str, Any]:
-    """Text -> handle, for those of plan, wall and path in `kinds`, and for the ends."""
+    """Text -> handle of those of plan, wall, path, missed, start, goal in `kinds`."""
     from matplotlib.lines import Line2D
 
     def mark(ls="none", **style):
@@ -163,6 +172,10 @@ def legend_entries(kinds: Sequence[str]) -> dict[str, Any]:
         entries["in a wall"] = mark(**_WALL_MARK)
     if "path" in kinds:
         entries["executed"] = mark("-", **PATH)
-    entries["start"] = mark(**_START_MARK)
-    entries["goal, paid in the circle"] = mark(**_GOAL_MARK)
+    if "missed" in kinds:
+        entries["executed, goal not reached"] = mark("-", **MISSED)
+    if "start" in kinds:
+        entries["start"] = mark(**_START_MARK)
+    if "goal" in kinds:
+        entries["goal, paid in the circle"] = mark(**_GOAL_MARK)
     return entries

@@ -251,6 +251,8 @@ def _kinds(maze, drawn):
         "plan": bool(plans),
         "wall": any(maze.is_wall(plan[:, :2]).any() for plan in plans),
         "path": any(cell.path is not None for cell in drawn),
+        "start": True,
+        "goal": True,
     }
     return [kind for kind, is_there in there.items() if is_there]
 

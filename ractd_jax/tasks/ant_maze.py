@@ -25,7 +25,11 @@ ANT_MAZES = {
     "large": "ractd/AntMaze-Large-v0",
 }
 # What is recorded in them, see ractd_jax.recording.ant_maze.
-RECORDED = ("umaze", "medium-play", "medium-diverse", "large-play", "large-diverse")
+RECORDED = (
+    *("umaze", "umaze-diverse"),
+    *("medium-play", "medium-diverse"),
+    *("large-play", "large-diverse"),
+)
 # The ant that is told where to walk, on a plane.
 DIRECTION = "ractd/AntDirection-v0"
 CELL = 4.0  # m

@@ -128,6 +128,7 @@ def test_ends_of_the_kinds():
     assert set(ends["umaze"]) == {((1, 1), (3, 1))}
     # Each pair of the marked cells, both ways.
     assert len(ends["medium-play"]) == 5 * 4 and len(ends["large-play"]) == 8 * 7
+    assert len({start for start, _ in ends["umaze-diverse"]}) == 7
     assert len({start for start, _ in ends["medium-diverse"]}) == 26
 
 
