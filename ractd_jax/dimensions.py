@@ -38,6 +38,9 @@ class Dimensions:
       rank: 1 where the rank of a return conditions plans, else 0.
       family: name of the environment family, see :func:`ractd_jax.tasks.get_task`.
       plans_states: whether a plan holds states in place of actions.
+      elements: E, elements of the scene that condition plans of states, see
+        ``plan.elements`` of the settings; 0 for none.
+      element_size: F, numbers of an element.
     """
 
     observation: int
@@ -49,15 +52,27 @@ class Dimensions:
     rank: int = 0
     family: str = ""
     plans_states: bool = False
+    elements: int = 0
+    element_size: int = 0
 
     @property
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each entry of one plan's condition, in the network's order."""
         if self.plans_states:
-            ends = ("start", "goal") if self.goal else ("start",)
-            return {end: (self.observation,) for end in ends}
+            shapes = {end: (self.observation,) for end in self.ends}
+            if self.elements:
+                shapes["elements"] = self.elements, self.element_size
+                shapes["known"] = (1,)
+            return shapes
         shapes = {"rank": (self.rank,)} if self.rank else {}
         return {**shapes, "observations": (self.history, self.observation)}
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Names of a plan's ends that condition it; none for plans of actions."""
+        if not self.plans_states:
+            return ()
+        return ("start", "goal") if self.goal else ("start",)
 
     @property
     def condition(self) -> int:
@@ -75,6 +90,9 @@ class Dimensions:
 
     @property
     def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one row of ``Planner.plan``'s observations, [h, O] with h > 1."""
-        size = self.environment_observation
+        """Shape of one row of ``Planner.plan``'s observations, [h, O] with h > 1.
+
+        Elements stand behind what the environment shows.
+        """
+        size = self.environment_observation + self.elements * self.element_size
         return (size,) if self.history == 1 else (self.history, size)

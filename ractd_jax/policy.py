@@ -47,6 +47,8 @@ class PolicyDimensions(NamedTuple):
       rank: 1 where a return's rank conditions plans, else 0.
       family: name of the environment family that the planner was trained for.
       plans_states: whether a plan holds states in place of actions.
+      elements: E, elements of the scene behind an observation; 0 for none.
+      element_size: F, numbers of an element.
     """
 
     observation: int
@@ -58,6 +60,8 @@ class PolicyDimensions(NamedTuple):
     rank: int = 0
     family: str = ""
     plans_states: bool = False
+    elements: int = 0
+    element_size: int = 0
 
     @property
     def environment_observation(self) -> int:

@@ -5,10 +5,9 @@ import matplotlib.figure
 import numpy as np
 import pytest
 
-from ractd_jax.evaluation.results import EpisodeResults
-from ractd_jax.evaluation.state_rollout import StateResults
+from ractd_jax.evaluation.results import EpisodeResults, StateResults
 from ractd_jax.reports import maze_cells
-from ractd_jax.reports.path_pictures import draw_paths
+from ractd_jax.reports.maze_paths import draw_paths
 from ractd_jax.tasks.maze_map import MazeMap
 
 MAZE = MazeMap(np.array([[1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]], bool), "corridor")

@@ -118,6 +118,20 @@ def window_arrivals(
     return arrive(states, steps >= arrival)
 
 
+def plan_waypoints(plans, last, count: int):
+    """[B, count, D] steps that cut each plan's way into count + 1 equal parts.
+
+    Args:
+      plans: [B, H, D].
+      last: [B] the step at which a plan's way ends, at most H - 1.
+      count: waypoints.
+    """
+    parts = np.arange(1, count + 1, dtype=np.int32)
+    steps = last[:, None] * parts // (count + 1)
+    rows = np.arange(len(plans), dtype=np.int32)[:, None]
+    return plans[rows, steps]
+
+
 def window_history(observations, index: WindowIndex, rows, history: int):
     """[B, h, O] observations up to each window's start, oldest first.
 

@@ -88,3 +88,34 @@ def load_results(path: str | os.PathLike) -> EpisodeResults:
     except Exception as error:  # zipfile and numpy each raise their own
         raise DataError(path, expected="evaluation results", found=error) from None
     return EpisodeResults(**fields)
+
+
+class StateResults(NamedTuple):
+    """Results of E episodes, and the plans that were made in them.
+
+    Attributes:
+      episodes: returns and lengths.
+      paths: [E, T, O] float32 visited states; NaN after an episode's end.
+      first_plans: [E, H, O] float32, the plan that each episode began with.
+      goals: [E, G] float32, the goal that it was made for; G may be 0.
+      reached: [E] bool, whether the goal was reached, as the environment family says.
+      collided: [P] bool of each plan made, whether something is in its way; empty where
+        the family does not know.
+      seconds_per_plan: of the calls to the planner, the first of each batch size left
+        out; NaN when there was none.
+    """
+
+    episodes: EpisodeResults
+    paths: np.ndarray
+    first_plans: np.ndarray
+    goals: np.ndarray
+    reached: np.ndarray
+    collided: np.ndarray
+    seconds_per_plan: float
+
+
+def save_state_results(path: str | os.PathLike, results: StateResults) -> None:
+    """Writes the raw results as npz; appears only when complete."""
+    arrays = {**results._asdict(), **stored_arrays(results.episodes)}
+    del arrays["episodes"]
+    save_arrays(path, arrays)

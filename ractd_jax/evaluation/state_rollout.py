@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.evaluation.results import EpisodeResults, save_arrays, stored_arrays
+from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.results import StateResults
 from ractd_jax.evaluation.rollout import EpisodeKeys, run_episodes
 from ractd_jax.evaluation.video import Film
 from ractd_jax.planning import Planner
@@ -18,30 +17,6 @@ from ractd_jax.planning.controllers import ControllerFn, make_controller
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.settings import Controller, Environment
 from ractd_jax.tasks import Task, get_task, task_of
-
-
-class StateResults(NamedTuple):
-    """Results of E episodes, and the plans that were made in them.
-
-    Attributes:
-      episodes: returns and lengths.
-      paths: [E, T, O] float32 visited states; NaN after an episode's end.
-      first_plans: [E, H, O] float32, the plan that each episode began with.
-      goals: [E, G] float32, the goal that it was made for; G may be 0.
-      reached: [E] bool, whether the goal was reached, as the environment family says.
-      collided: [P] bool of each plan made, whether something is in its way; empty where
-        the family does not know.
-      seconds_per_plan: of the calls to the planner, the first of each batch size left
-        out; NaN when there was none.
-    """
-
-    episodes: EpisodeResults
-    paths: np.ndarray
-    first_plans: np.ndarray
-    goals: np.ndarray
-    reached: np.ndarray
-    collided: np.ndarray
-    seconds_per_plan: float
 
 
 class FollowPlans:
@@ -208,8 +183,14 @@ def evaluate_controlled(
       film: as of :func:`evaluate_state_planner`.
 
     Raises:
-      ConfigError: the controller needs a model and none is given.
+      ConfigError: the controller needs a model and none is given, or plans have
+        elements.
     """
+    if planner.dims.elements:
+        raise ConfigError(
+            "config.plan.elements: expected 'none' in an evaluation, as no environment "
+            f"shows them, found {planner.settings.plan.elements!r}"
+        )
     settings = dataclasses.replace(planner.settings, controller=options)
     return evaluate_state_planner(
         planner,
@@ -222,10 +203,3 @@ def evaluate_controlled(
         on_step=on_step,
         film=film,
     )
-
-
-def save_state_results(path: str | os.PathLike, results: StateResults) -> None:
-    """Writes the raw results as npz; appears only when complete."""
-    arrays = {**results._asdict(), **stored_arrays(results.episodes)}
-    del arrays["episodes"]
-    save_arrays(path, arrays)

@@ -14,20 +14,19 @@
 """
 
 from ractd_jax.methods.base import (
-    DenoiserNetwork,
     Method,
     PlanBatch,
     PlanMethod,
     Sampler,
     edm_noise,
     init_noise_scale,
-    make_network,
     plan_distance,
 )
 from ractd_jax.methods.bc import BehaviourCloning
 from ractd_jax.methods.critic import Critic, TransitionBatch
 from ractd_jax.methods.ctm import CtmStudent, student_coefficients
 from ractd_jax.methods.ddpm import Ddpm
+from ractd_jax.methods.denoisers import DenoiserNetwork, make_network
 from ractd_jax.methods.edm import EdmTeacher
 from ractd_jax.methods.inverse_dynamics import InverseDynamicsMethod, PairBatch
 from ractd_jax.methods.reward import (

@@ -24,21 +24,13 @@ from ractd_jax.diffusion.guidance import (
     Guidance,
 )
 from ractd_jax.dimensions import Dimensions
-from ractd_jax.errors import ConfigError
-from ractd_jax.networks import (
-    Compute,
-    ResidualMLP,
-    ResidualMLPConfig,
-    TemporalTransformer,
-    TemporalTransformerConfig,
-    TemporalUNet,
-    TemporalUNetConfig,
-    pin_ends,
-)
-from ractd_jax.settings import Diffusion, Network, Plan, Settings
+from ractd_jax.methods.denoisers import DenoiserNetwork, make_network
+from ractd_jax.networks import pin_ends
+from ractd_jax.settings import Diffusion, Plan, Settings
 
-DenoiserNetwork = TemporalUNet | TemporalTransformer | ResidualMLP
 Info = dict[str, jax.Array]
+# Of a step's key, beside the streams that methods split it into.
+_KNOWN_STREAM = 1
 
 
 class Method(Protocol):
@@ -168,15 +160,40 @@ class PlanMethod:
 
     def pin(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """Noisy `plans` with the ends in place that the condition fixes, if any."""
-        if not self.network.config.pins_ends:
-            return plans
-        return pin_ends(plans, self.flat(condition))
+        return self._with_ends(plans, condition, reach=0)
 
     def pin_clean(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """:meth:`pin` for clean plans: the steps next to an end move along with it."""
+        return self._with_ends(plans, condition, self.network.config.pin_reach)
+
+    def _with_ends(self, plans, condition, reach):
         if not self.network.config.pins_ends:
             return plans
-        return pin_ends(plans, self.flat(condition), self.network.config.pin_reach)
+        ends = jnp.concatenate([condition[end] for end in self.dims.ends], axis=-1)
+        return pin_ends(plans, ends, reach)
+
+    def blank(self, condition: Condition) -> Condition:
+        """The condition without its elements, for classifier-free guidance."""
+        return {**condition, "known": jnp.zeros_like(condition["known"])}
+
+    def guidance_by_elements(self, weight: float) -> tuple[Guidance, ...]:
+        """Classifier-free guidance of this weight; none where it changes nothing."""
+        if not self.dims.elements or weight == 1.0:
+            return ()
+        return (guidance.classifier_free(weight, self.blank),)
+
+    def draw_known(
+        self, key: jax.Array, batch_size: int, dropout: float
+    ) -> jax.Array | None:
+        """[B, 1] 1 where a step of training shows the elements, 0 where it does not.
+
+        None for plans without elements.
+        """
+        if not self.dims.elements:
+            return None
+        key = jax.random.fold_in(key, _KNOWN_STREAM)
+        shown = jax.random.bernoulli(key, 1.0 - dropout, (batch_size, 1))
+        return shown.astype(jnp.float32)
 
     def guided(
         self, denoise_fn: ConditionedDenoiseFn, transforms: Sequence[Guidance]
@@ -220,90 +237,9 @@ def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
     return losses.distance(name, weights / weights.mean())
 
 
-def make_network(
-    settings: Network, dims: Dimensions, dropout_rate: float = 0.0
-) -> DenoiserNetwork:
-    """The denoiser's network, of the kind that the settings name.
-
-    Raises:
-      ConfigError: the network cannot represent plans of these sizes.
-    """
-    shared = {
-        "embed_dim": settings.embed_dim,
-        "noise_embedding": settings.noise_embedding,
-        "dropout_rate": dropout_rate,
-        "condition_dim": dims.condition,
-        "compute": Compute(settings.conv, settings.dtype),
-    }
-    network = _MAKERS[settings.kind](settings, dims, shared)
-    try:
-        network.config.check_horizon(dims.horizon)
-    except ValueError as error:
-        raise ConfigError(f"config.plan.horizon: {error}") from None
-    return network
-
-
-def _make_mlp(settings: Network, dims: Dimensions, shared: dict) -> ResidualMLP:
-    if dims.conditioning != "film":
-        raise ConfigError(
-            "config.plan.conditioning: expected 'film' with config.network.kind = "
-            f"'mlp', which pins no ends, found {dims.conditioning!r}"
-        )
-    for name in ("patch_size", "fourier_octaves", "pin_reach"):
-        found, plain = getattr(settings, name), getattr(Network(), name)
-        if found != plain:
-            raise ConfigError(
-                f"config.network.{name}: expected {plain} with "
-                f"config.network.kind = 'mlp', which has none, found {found}"
-            )
-    return ResidualMLP(
-        ResidualMLPConfig(
-            plan_shape=dims.plan_shape,
-            width=settings.mlp_width,
-            num_blocks=settings.mlp_blocks,
-            **shared,
-        )
-    )
-
-
-def _make_unet(settings: Network, dims: Dimensions, shared: dict) -> TemporalUNet:
-    return TemporalUNet(
-        TemporalUNetConfig(
-            widths=settings.widths,
-            kernel_size=settings.kernel_size,
-            num_groups=settings.num_groups,
-            **_over_steps(settings, dims),
-            **shared,
-        )
-    )
-
-
-def _make_transformer(
-    settings: Network, dims: Dimensions, shared: dict
-) -> TemporalTransformer:
-    return TemporalTransformer(
-        TemporalTransformerConfig(
-            width=settings.transformer_width,
-            num_blocks=settings.transformer_blocks,
-            num_heads=settings.transformer_heads,
-            **_over_steps(settings, dims),
-            **shared,
-        )
-    )
-
-
-def _over_steps(settings: Network, dims: Dimensions) -> dict[str, Any]:
-    """What the networks over a plan's steps share."""
-    return {
-        "plan_dim": dims.plan_shape[1],
-        "conditioning": dims.conditioning,
-        "patch_size": settings.patch_size,
-        "fourier_octaves": settings.fourier_octaves,
-        "pin_reach": settings.pin_reach,
-    }
-
-
-_MAKERS = {"unet": _make_unet, "mlp": _make_mlp, "transformer": _make_transformer}
+def with_known(condition: Condition, known: jax.Array | None) -> Condition:
+    """The condition, its elements left out where `known` [B, 1] is 0."""
+    return condition if known is None else {**condition, "known": known}
 
 
 def of_settings(settings: Settings, dims: Dimensions, section: str) -> dict[str, Any]:

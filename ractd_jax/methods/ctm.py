@@ -18,7 +18,7 @@ import numpy as np
 
 from ractd_jax import diffusion, losses
 from ractd_jax.diffusion import EdmNoise, guidance
-from ractd_jax.diffusion.guidance import Condition
+from ractd_jax.diffusion.guidance import Condition, ConditionedDenoiseFn
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.losses import StudentCoefficients, StudentForm
 from ractd_jax.methods.base import (
@@ -88,6 +88,7 @@ class CtmStudent(PlanMethod):
       teacher: the method whose parameters are ``frozen["teacher"]``.
       reward: the method whose parameters are ``frozen["reward"]``; None leaves the
         reward term out (CTD).
+      guidance_weight: of the teacher's guidance by elements.
     """
 
     edm: EdmNoise
@@ -101,6 +102,7 @@ class CtmStudent(PlanMethod):
     path_batch_size: int
     teacher: EdmTeacher
     reward: Rating | None = None
+    guidance_weight: float = 1.0
 
     name = "student"
     jumps = True
@@ -135,7 +137,13 @@ class CtmStudent(PlanMethod):
             path_batch_size=options.path_batch_size,
             teacher=EdmTeacher.from_settings(settings, dims),
             reward=reward,
+            guidance_weight=options.guidance_weight,
         )
+
+    def teacher_fn(self, params: Any) -> ConditionedDenoiseFn:
+        """D(x, sigma, condition) that is distilled: the teacher's, under guidance."""
+        transforms = self.teacher.guidance_by_elements(self.guidance_weight)
+        return guidance.guided(self.teacher.denoise_fn(params), transforms)
 
     def clean_fn(self, params: Any, **apply_options: Any) -> losses.CleanFn:
         """g(x, sigma, sigma_stop, condition)."""
@@ -270,7 +278,7 @@ class CtmStudent(PlanMethod):
             clean=self.clean_fn(params, **self.training_options(dropout)),
             frozen_jump=lambda x, sigma, stop: frozen_jump(x, sigma, stop, condition),
             teacher_denoise=guidance.bind(
-                self.teacher.denoise_fn(frozen["teacher"]), condition
+                self.teacher_fn(frozen["teacher"]), condition
             ),
             plan_return=plan_return,
         )

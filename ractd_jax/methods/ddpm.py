@@ -21,6 +21,7 @@ from ractd_jax.methods.base import (
     check_temperature,
     of_settings,
     plan_distance,
+    with_known,
 )
 from ractd_jax.settings import Settings
 
@@ -32,11 +33,13 @@ class DdpmDraws(NamedTuple):
       times: int32 [B] timesteps.
       noise: [B, H, D] standard normal.
       dropout: key.
+      known: [B, 1] whether the elements are shown; None for plans without any.
     """
 
     times: jax.Array
     noise: jax.Array
     dropout: jax.Array
+    known: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +49,12 @@ class Ddpm(PlanMethod):
     Attributes:
       num_timesteps: T.
       distance: the distance between plans.
+      elements_dropout: probability of leaving a plan's elements out in training.
     """
 
     num_timesteps: int
     distance: losses.DistanceFn
+    elements_dropout: float = 0.0
 
     name = "ddpm"
     takes_guidance = True
@@ -64,6 +69,7 @@ class Ddpm(PlanMethod):
             **of_settings(settings, dims, "ddpm"),
             num_timesteps=settings.ddpm.num_timesteps,
             distance=plan_distance(settings.ddpm.distance, settings.plan),
+            elements_dropout=settings.plan.elements_dropout,
         )
 
     @property
@@ -95,6 +101,7 @@ class Ddpm(PlanMethod):
             jax.random.randint(time_key, (batch_size,), 0, self.num_timesteps),
             jax.random.normal(noise_key, (batch_size, *self.dims.plan_shape)),
             dropout_key,
+            self.draw_known(key, batch_size, self.elements_dropout),
         )
 
     def loss(
@@ -108,7 +115,7 @@ class Ddpm(PlanMethod):
         del target_params, frozen
         clean_fn = self.clean_fn(params, **self.training_options(draws.dropout))
         loss = losses.ddpm_loss(
-            guidance.bind(clean_fn, batch.condition),
+            guidance.bind(clean_fn, with_known(batch.condition, draws.known)),
             batch.plans,
             draws.times,
             draws.noise,

@@ -23,6 +23,7 @@ from ractd_jax.methods.base import (
     init_noise_scale,
     of_settings,
     plan_distance,
+    with_known,
 )
 from ractd_jax.settings import Settings
 
@@ -34,11 +35,13 @@ class EdmDraws(NamedTuple):
       sigma: [B] noise levels.
       noise: [B, H, D] standard normal.
       dropout: key.
+      known: [B, 1] whether the elements are shown; None for plans without any.
     """
 
     sigma: jax.Array
     noise: jax.Array
     dropout: jax.Array
+    known: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +53,14 @@ class EdmTeacher(PlanMethod):
       init_scale: standard deviation of x_T.
       log_sigma: mean and standard deviation of ln sigma in training.
       distance: the distance between plans.
+      elements_dropout: probability of leaving a plan's elements out in training.
     """
 
     edm: EdmNoise
     init_scale: float
     log_sigma: tuple[float, float]
     distance: losses.DistanceFn
+    elements_dropout: float = 0.0
 
     name = "teacher"
     takes_guidance = True
@@ -73,6 +78,7 @@ class EdmTeacher(PlanMethod):
             init_scale=init_noise_scale(noise),
             log_sigma=(noise.log_sigma_mean, noise.log_sigma_std),
             distance=plan_distance(settings.teacher.distance, settings.plan),
+            elements_dropout=settings.plan.elements_dropout,
         )
 
     def denoise_fn(self, params: Any, **apply_options: Any) -> ConditionedDenoiseFn:
@@ -96,6 +102,7 @@ class EdmTeacher(PlanMethod):
             diffusion.sample_log_normal_sigma(sigma_key, batch_size, *self.log_sigma),
             jax.random.normal(noise_key, (batch_size, *self.dims.plan_shape)),
             dropout_key,
+            self.draw_known(key, batch_size, self.elements_dropout),
         )
 
     def loss(
@@ -110,7 +117,7 @@ class EdmTeacher(PlanMethod):
         options = self.training_options(draws.dropout)
         denoise_fn = self.denoise_fn(params, **options)
         loss = losses.dsm_loss(
-            guidance.bind(denoise_fn, batch.condition),
+            guidance.bind(denoise_fn, with_known(batch.condition, draws.known)),
             batch.plans,
             draws.sigma,
             draws.noise,

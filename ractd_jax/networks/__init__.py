@@ -3,6 +3,7 @@
 from ractd_jax.networks.actor import ActorMLP
 from ractd_jax.networks.blocks import Compute, Conv
 from ractd_jax.networks.conditioning import CONDITIONINGS, fold_levels, pin_ends
+from ractd_jax.networks.elements import ElementsConfig
 from ractd_jax.networks.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "ActorMLP",
     "Compute",
     "Conv",
+    "ElementsConfig",
     "InverseDynamics",
     "InverseDynamicsConfig",
     "NoiseEmbedding",

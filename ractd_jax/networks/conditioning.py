@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ractd_jax.networks.blocks import Dense, fourier_features, mish
+from ractd_jax.networks.elements import ElementTokens, split_elements
 from ractd_jax.networks.noise_embedding import NoiseEmbedding
 
 # Width of the MLP that reads the Fourier features of the condition.
@@ -32,11 +33,13 @@ class Inputs(NamedTuple):
       x: [B, H / patch_size, C] the plan's positions.
       condition: [B, E] of the FiLM layers, activated.
       films: name -> [B, size] of :attr:`film_sizes`; empty unless levels are folded.
+      tokens: [B, E, T] of the elements that blocks attend to, or None.
     """
 
     x: jax.Array
     condition: jax.Array
     films: dict[str, jax.Array]
+    tokens: jax.Array | None = None
 
 
 def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
@@ -95,6 +98,10 @@ def read_inputs(
     cond = cond.reshape(cond.shape[0], -1).astype(config.compute.dtype)
     if config.condition_dim is not None:
         chex.assert_axis_dimension(cond, 1, config.condition_dim)
+    cond, elements = split_elements(config.elements, cond)
+    tokens = None
+    if elements is not None:
+        tokens = ElementTokens(config.elements, name="element_tokens")(elements)
     if config.pins_ends:
         # Not scaled as the noisy steps are: what is known stays visible.
         x = pin_ends(x, cond)
@@ -106,6 +113,9 @@ def read_inputs(
         hidden = Dense(_CONDITION_WIDTH, config.compute, name="cond_out")(hidden)
         cond = jnp.concatenate([cond, hidden], axis=-1)
     parts.append(cond)
+    if tokens is not None and config.elements.conditioning == "concat":
+        parts.append(tokens.reshape(tokens.shape[0], -1))
+        tokens = None
     if config.fourier_octaves:
         x = fourier_features(x, config.fourier_octaves)
     batch, horizon, _ = x.shape
@@ -116,7 +126,7 @@ def read_inputs(
         joined = Dense(sum(sizes), config.compute, name="films")(condition)
         split = jnp.split(joined, np.cumsum(sizes)[:-1], axis=-1)
         films = dict(zip(config.film_sizes, split, strict=True))
-    return Inputs(x, condition, films)
+    return Inputs(x, condition, films, tokens)
 
 
 @functools.partial(jax.jit, static_argnames="config")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ractd_jax.networks.blocks import Compute, Dense
 from ractd_jax.networks.conditioning import CONDITIONINGS, read_inputs
+from ractd_jax.networks.elements import ElementsConfig
 from ractd_jax.networks.noise_embedding import sinusoidal_embedding
 
 # Features of the hidden layer of a block's MLP, times the width.
@@ -29,8 +30,9 @@ class TemporalTransformerConfig:
       noise_embedding: see :class:`ractd_jax.networks.NoiseEmbedding`.
       dropout_rate: probability of dropping an activation while training.
       condition_dim: flattened size of the condition; checked when given.
-      conditioning, patch_size, fourier_octaves, pin_reach, compute: see
-        :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token.
+      conditioning, patch_size, fourier_octaves, pin_reach, elements, compute: see
+        :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token, and elements
+        are concatenated.
     """
 
     plan_dim: int
@@ -45,6 +47,7 @@ class TemporalTransformerConfig:
     patch_size: int = 1
     fourier_octaves: int = 0
     pin_reach: int = 0
+    elements: ElementsConfig | None = None
     compute: Compute = Compute()
 
     def __post_init__(self):
@@ -163,7 +166,8 @@ class TemporalTransformer(nn.Module):
         """
         config = self.config
         shape = x.shape
-        x, condition, films = read_inputs(config, x, c_noise, cond, c_noise_stop)
+        inputs = read_inputs(config, x, c_noise, cond, c_noise_stop)
+        x, condition, films, _ = inputs
         places = sinusoidal_embedding(jnp.arange(x.shape[1]), config.width)
         hidden = Dense(config.width, config.compute, name="tokens")(x) + places
         hidden = hidden.astype(jnp.float32)

@@ -16,6 +16,7 @@ from ractd_jax.networks.blocks import (
     ResidualBlock,
 )
 from ractd_jax.networks.conditioning import CONDITIONINGS, read_inputs
+from ractd_jax.networks.elements import CrossAttention, ElementsConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ class TemporalUNetConfig:
         condition get besides their own values, the condition through a small MLP; 0 is
         Duan et al.'s network, whose FiLM layers are linear in the condition.
       pin_reach: steps of a clean plan that its pinned ends move along with them.
+      elements: how elements of the scene condition plans; None without any.
       compute: how to compute.
     """
 
@@ -54,6 +56,7 @@ class TemporalUNetConfig:
     patch_size: int = 1
     fourier_octaves: int = 0
     pin_reach: int = 0
+    elements: ElementsConfig | None = None
     compute: Compute = Compute()
 
     def __post_init__(self):
@@ -148,10 +151,11 @@ class TemporalUNet(nn.Module):
         """
         config = self.config
         shape = x.shape
-        x, condition, films = read_inputs(config, x, c_noise, cond, c_noise_stop)
+        inputs = read_inputs(config, x, c_noise, cond, c_noise_stop)
+        x, condition, films, tokens = inputs
 
-        def residual(name, features, hidden):
-            return ResidualBlock(
+        def residual(name, features, hidden, attends=True):
+            hidden = ResidualBlock(
                 features,
                 config.kernel_size,
                 config.num_groups,
@@ -159,6 +163,15 @@ class TemporalUNet(nn.Module):
                 config.compute,
                 name=name,
             )(hidden, condition, deterministic, films.get(name))
+            if tokens is None or not attends:
+                return hidden
+            return CrossAttention(
+                config.elements.num_heads,
+                config.elements.head_size,
+                config.num_groups,
+                config.compute,
+                name=f"{name}_attention",
+            )(hidden, tokens)
 
         skips = []
         last = len(config.widths) - 1
@@ -169,7 +182,7 @@ class TemporalUNet(nn.Module):
             if i < last:
                 x = Conv(width, 3, 2, config.compute, name=f"downsample_{i}")(x)
         for name in ("middle_a", "middle_b"):
-            x = residual(name, config.widths[-1], x)
+            x = residual(name, config.widths[-1], x, attends=False)
         for i in range(last, 0, -1):
             width = config.widths[i - 1]
             x = jnp.concatenate([x, skips[i]], axis=-1)

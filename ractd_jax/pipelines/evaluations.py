@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.results import EpisodeResults, save_results
+from ractd_jax.evaluation.results import EpisodeResults, StateResults, save_results
 from ractd_jax.evaluation.rollout import evaluate_planner
-from ractd_jax.evaluation.state_rollout import StateResults, evaluate_controlled
+from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.video import Film, write_videos
 from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.planning import Planner
 from ractd_jax.planning.inverse_dynamics import InverseDynamicsModel
 from ractd_jax.reports.event_pictures import draw_events
-from ractd_jax.reports.path_pictures import draw_paths
+from ractd_jax.reports.maze_paths import draw_paths
 from ractd_jax.reports.statistics import summarize
 from ractd_jax.settings import Controller, Environment
 from ractd_jax.tasks import task_of
@@ -86,6 +86,7 @@ def asked(planner: Planner, evaluation: Evaluation) -> dict[str, Any]:
         "num_candidates": planner.num_candidates,
         "precision": planner.precision,
         "target_rank": _target_rank(planner),
+        "guidance_weight": _guidance_weight(planner),
         "environment": {k: v for k, v in environment.items() if k not in _SCORES},
         "num_episodes": evaluation.num_episodes,
         "seed": evaluation.seed,
@@ -142,6 +143,8 @@ def _unusual(planner: Planner, evaluation: Evaluation) -> list[str]:
         parts.append(f"best_of_{planner.num_candidates}_{reward}")
     if planner.precision != "float32":
         parts.append(planner.precision)
+    if (weight := _guidance_weight(planner)) not in (None, 1.0):
+        parts.append(f"guidance{weight:g}")
     if planner.dims.rank:
         parts.append(f"rank{_target_rank(planner):g}")
     if evaluation.num_workers:
@@ -156,6 +159,12 @@ def _unusual(planner: Planner, evaluation: Evaluation) -> list[str]:
 def _target_rank(planner: Planner) -> float | None:
     """The rank that plans are asked for; None where they have none."""
     return planner.settings.evaluation.target_rank if planner.dims.rank else None
+
+
+def _guidance_weight(planner: Planner) -> float | None:
+    """The weight of the guidance by elements; None where there is no such guidance."""
+    guided = planner.dims.elements and planner.method.takes_guidance
+    return planner.settings.evaluation.guidance_weight if guided else None
 
 
 def evaluate_actions(

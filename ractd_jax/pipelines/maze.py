@@ -10,8 +10,7 @@ from pathlib import Path
 import ractd_jax
 from ractd_jax.data.sources import load_resolved
 from ractd_jax.evaluation.latency import one_core, plan_latency
-from ractd_jax.evaluation.results import save_results
-from ractd_jax.evaluation.state_rollout import save_state_results
+from ractd_jax.evaluation.results import save_results, save_state_results
 from ractd_jax.files import check_writable, with_ending, write_json
 from ractd_jax.pipelines.evaluations import (
     evaluate_states,

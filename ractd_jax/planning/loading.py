@@ -31,6 +31,7 @@ def load_planner(
     precision: str = "float32",
     temperature: float | None = None,
     target_rank: float | None = None,
+    guidance_weight: float | None = None,
     guidance: Sequence[Guidance] = (),
 ) -> Planner:
     """Loads the planner trained in `directory`.
@@ -55,11 +56,15 @@ def load_planner(
       target_rank: in [-1, 1], the return's rank that conditions the plans of a model
         with ``plan.return_condition``; by default ``evaluation.target_rank`` of its
         settings.
+      guidance_weight: weight of classifier-free guidance by the elements of a
+        teacher's or DDPM model's plans, at least 0; by default
+        ``evaluation.guidance_weight`` of its settings.
       guidance: transforms of a teacher's or DDPM model's denoiser of normalised plans
         (:mod:`ractd_jax.diffusion.guidance`), the last one outermost.
 
     Raises:
-      ConfigError: the rank is out of range, or the plans have no such condition.
+      ConfigError: the rank or the weight is out of range, or the plans have no such
+        condition.
       CheckpointError: the folder has no readable checkpoint of a planner, or the reward
         model's folder has none.
       ValueError: an impossible number of steps or candidates, another precision, or
@@ -67,7 +72,8 @@ def load_planner(
     """
     use_compilation_cache()
     stored = StoredModel(directory)
-    method, settings, dims = _method_of(stored, target_rank)
+    asked = {"target_rank": target_rank, "guidance_weight": guidance_weight}
+    method, settings, dims = _method_of(stored, asked)
     evaluation = settings.evaluation
     template = jax.eval_shape(method.init, jax.random.key(0))
     if num_steps is None:
@@ -109,8 +115,14 @@ def _source_of(stored: StoredModel, weights: str) -> dict[str, Any]:
     return found | {"step": stored.step, "weights": weights}
 
 
-def _method_of(stored: StoredModel, target_rank: float | None):
-    """(method, settings, dimensions) of a stored planner."""
+def _method_of(stored: StoredModel, asked: dict[str, float | None]):
+    """(method, settings, dimensions) of a stored planner.
+
+    Args:
+      stored: the checkpoint.
+      asked: fields of ``evaluation`` -> what is asked of the condition, if not what
+        the settings say.
+    """
     name = stored.metadata["stage"]
     if name not in PLAN_METHODS:
         raise CheckpointError(
@@ -119,13 +131,17 @@ def _method_of(stored: StoredModel, target_rank: float | None):
         )
     settings = from_mapping(stored.metadata["settings"])
     dims = Dimensions(**stored.metadata["dimensions"])
-    if target_rank is not None:
-        if not dims.rank:
-            raise ConfigError(
-                f"target_rank: expected plans of config.plan.return_condition = True, "
-                f"found {stored.directory} without it"
-            )
-        settings = from_mapping({"evaluation": {"target_rank": target_rank}}, settings)
+    guided = bool(dims.elements) and PLAN_METHODS[name].takes_guidance
+    needs = {
+        "target_rank": (dims.rank, "plans of config.plan.return_condition = True"),
+        "guidance_weight": (guided, "a teacher or ddpm of plans with elements"),
+    }
+    asked = {field: value for field, value in asked.items() if value is not None}
+    for field in asked:
+        fits, expected = needs[field]
+        if not fits:
+            raise ConfigError(f"{field}: expected {expected}, found {stored.directory}")
+    settings = from_mapping({"evaluation": asked}, settings)
     return PLAN_METHODS[name].from_settings(settings, dims), settings, dims
 
 

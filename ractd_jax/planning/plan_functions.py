@@ -39,14 +39,19 @@ def make_condition_fn(
     def of_start(observations):
         return {"start": normalizer.normalize(observations)}
 
+    def at_rest(goals):
+        return normalizer.normalize(
+            get_task(dims.family).goal_state(goals, dims.observation)
+        )
+
     def of_start_and_goal(observations):
-        task = get_task(dims.family)
-        state, goal = task.split(observations, dims.goal)
-        goal = task.goal_state(goal, dims.observation)
-        return {
-            "start": normalizer.normalize(state),
-            "goal": normalizer.normalize(goal),
-        }
+        observations, elements = _split_elements(observations, dims)
+        state, goal = get_task(dims.family).split(observations, dims.goal)
+        found = {"start": normalizer.normalize(state), "goal": at_rest(goal)}
+        if not dims.elements:
+            return found
+        found["elements"] = at_rest(elements)[..., : dims.element_size]
+        return {**found, "known": jnp.ones_like(found["start"][:, :1])}
 
     def of_history(observations):
         shape = (observations.shape[0], dims.history, dims.observation)
@@ -60,6 +65,14 @@ def make_condition_fn(
         get_task(dims.family)  # An unknown family is an error here, not in a program.
         return of_start_and_goal if dims.goal else of_start
     return of_history
+
+
+def _split_elements(observations, dims: Dimensions):
+    """(what an environment shows [B, O + G], elements [B, E, F] behind it)."""
+    shown = dims.environment_observation
+    elements = observations[:, shown:]
+    shape = observations.shape[0], dims.elements, dims.element_size
+    return observations[:, :shown], elements.reshape(shape)
 
 
 def make_choose_fn(plan_return_fn: PlanReturnFn, num_candidates: int) -> ChooseFn:

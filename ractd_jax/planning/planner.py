@@ -225,9 +225,11 @@ class Planner:
     def sampler_of(self, network) -> Sampler:
         """This planner's sampler with another form of its network."""
         method = dataclasses.replace(self.method, network=network)
-        if not self.guidance:
+        if not method.takes_guidance:
             return method.sampler(self.num_steps, self.temperature)
-        return method.sampler(self.num_steps, self.temperature, self.guidance)
+        weight = self.settings.evaluation.guidance_weight
+        transforms = (*method.guidance_by_elements(weight), *self.guidance)
+        return method.sampler(self.num_steps, self.temperature, transforms)
 
     def _program(self, batch_size: int):
         if not self._packs:

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from ractd_jax.evaluation.state_rollout import StateResults
+from ractd_jax.evaluation.results import StateResults
 from ractd_jax.files import save_figure
 from ractd_jax.reports import maze_cells as cells
 from ractd_jax.reports.maze_cells import GAP, LINE

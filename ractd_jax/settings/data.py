@@ -141,6 +141,12 @@ class Dataset:
         "by quantiles (robust).",
         choices=("minmax", "robust"),
     )
+    held_out_pairs: int = option(
+        0,
+        "In mazes, leaves out the windows that go between every n-th pair of regions "
+        "(2 x 2 cells), to test combinations that were never seen; 0 leaves out none.",
+        minimum=0,
+    )
     streaming: bool = option(
         False,
         "Whether to draw batches on the host (grain), for data larger than the "
@@ -227,4 +233,18 @@ class Plan:
         "Whether a plan of states without a goal holds changes from its start, each "
         "step in units of its usual size, so that near states are as precise as far "
         "ones.",
+    )
+    elements: str = option(
+        "none",
+        "Elements of the scene that condition a plan of states: none, or waypoints "
+        "that cut the way to its goal into equal parts.",
+        choices=("none", "waypoints"),
+    )
+    num_waypoints: int = option(3, "Waypoints of a plan.", positive=True)
+    elements_dropout: float = option(
+        0.1,
+        "Probability of leaving a plan's elements out while a teacher or DDPM model "
+        "trains, for classifier-free guidance.",
+        minimum=0.0,
+        below=1.0,
     )

@@ -67,6 +67,22 @@ class Network:
     transformer_heads: int = option(
         4, "Heads of the transformer's attention.", positive=True
     )
+    elements: str = option(
+        "attention",
+        "How elements of the scene (plan.elements) enter: by cross-attention after "
+        "each residual block of the U-Net (attention), or concatenated with the noise "
+        "embedding (concat).",
+        choices=("attention", "concat"),
+    )
+    element_octaves: int = option(
+        10,
+        "Octaves of Fourier features of each number of an element.",
+        minimum=0,
+    )
+    element_heads: int = option(4, "Heads of the attention to elements.", positive=True)
+    element_head_size: int = option(
+        32, "Features of a head of the attention to elements.", positive=True
+    )
 
     def __post_init__(self):
         width, heads = self.transformer_width, self.transformer_heads

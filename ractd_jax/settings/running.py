@@ -66,6 +66,12 @@ class Evaluation:
         minimum=-1.0,
         maximum=1.0,
     )
+    guidance_weight: float = option(
+        1.0,
+        "Weight of classifier-free guidance by the elements of plans, for teachers and "
+        "DDPM models: 0 leaves them out, 1 is the conditional model.",
+        minimum=0.0,
+    )
     num_candidates: int = option(
         1,
         "Plans sampled together, of which the one with the best predicted return is "

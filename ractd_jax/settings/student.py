@@ -67,6 +67,12 @@ class Student:
         minimum=0.0,
         maximum=1.0,
     )
+    guidance_weight: float = option(
+        1.0,
+        "Weight of classifier-free guidance by the elements of plans in the teacher "
+        "that is distilled, see evaluation.guidance_weight.",
+        minimum=0.0,
+    )
     dsm_form: str = option(
         "denoiser",
         "What the DSM loss compares with data: g(x, t, t) (denoiser, as Kim et al., "

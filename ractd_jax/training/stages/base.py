@@ -11,10 +11,11 @@ import numpy as np
 from absl import logging
 
 from ractd_jax.data.changes import plan_changes
+from ractd_jax.data.combinations import seen_rows
 from ractd_jax.data.episodes import Episodes, return_ranks, split_at_goals
 from ractd_jax.data.sources import OfflineDataset, learner_of_returns, require_rewards
 from ractd_jax.data.weighting import choose_windows, describe_windows
-from ractd_jax.data.windows import index_windows
+from ractd_jax.data.windows import WindowIndex, index_windows
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import Method
@@ -27,6 +28,7 @@ from ractd_jax.training.parallel import Part
 from ractd_jax.training.stages.gathering import (
     Gather,
     PlanData,
+    arrives,
     make_gather,
     rows_per_window,
 )
@@ -117,7 +119,15 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         conditioning=settings.plan.conditioning,
         rank=int(settings.plan.return_condition),
         family=task_of(settings.environment.id).name,
+        **_elements(settings.plan),
     )
+
+
+def _elements(plan: Plan) -> dict[str, int]:
+    """The sizes of what conditions plans besides their ends."""
+    if plan.elements == "none":
+        return {}
+    return {"elements": plan.num_waypoints, "element_size": plan.goal_size}
 
 
 def _check_plan(plan: Plan, observation: int) -> None:
@@ -141,12 +151,17 @@ def _check_plan(plan: Plan, observation: int) -> None:
                 plan.split_at_goals and not plan.goal_size,
                 "False (config.plan.goal_size is 0)",
             ),
+            "elements": (
+                plan.elements != "none" and not plan.goal_size,
+                "'none' (config.plan.goal_size is 0)",
+            ),
         }
     else:
         wrong = {
             "conditioning": (plan.conditioning != "film", "'film'"),
             "stride": (plan.stride != 1, "1"),
             "relative": (plan.relative, "False"),
+            "elements": (plan.elements != "none", "'none'"),
             "execute": (
                 plan.execute > plan.horizon,
                 f"at most config.plan.horizon = {plan.horizon}",
@@ -224,9 +239,31 @@ def plan_data(
         about = {"critic": reference(critic)}
     chosen = choose_windows(index, episodes, options, dataset.name, advantages)
     ranks = return_ranks(episodes) if plan.return_condition else None
+    index, lags = chosen.index, None
+    if options.held_out_pairs:
+        index, lags = _seen_rows(settings, episodes, index)
+        about |= {"held_out_pairs": options.held_out_pairs, "rows": len(lags)}
     data = dataset.episodes
-    found = PlanData(data.observations, data.actions, chosen.index, ranks)
+    found = PlanData(data.observations, data.actions, index, ranks, lags)
     return found, chosen.summary | about
+
+
+def _seen_rows(settings: Settings, episodes: Episodes, index: WindowIndex):
+    """:func:`seen_rows` of the environment's maze.
+
+    Raises:
+      ConfigError: the environment is no maze, or plans have no goal to arrive at.
+    """
+    environment, plan = settings.environment.id, settings.plan
+    maze = task_of(environment).maze(environment)
+    if maze is None or not arrives(plan):
+        raise ConfigError(
+            "config.dataset.held_out_pairs: expected 0, or plans of states in a maze "
+            "(config.plan.goal = 'arrival'), found "
+            f"{settings.dataset.held_out_pairs} with {environment}"
+        )
+    every = settings.dataset.held_out_pairs
+    return seen_rows(index, episodes, maze, every, plan.horizon, plan.stride)
 
 
 def critic_advantages(
@@ -273,7 +310,9 @@ def plan_sampling(
     """
     data, windows = plan_data(settings, dataset)
     logging.info("%s: %s", name, describe_windows(windows))
-    num_rows = len(data.index.start) * rows_per_window(settings.plan)
+    num_rows = len(data.index.start)
+    if data.lags is None:
+        num_rows *= rows_per_window(settings.plan)
     if num_rows > np.iinfo(np.int32).max:
         raise ConfigError(
             f"config.plan.horizon: expected at most 2^31 pairs of a window and a "

@@ -11,6 +11,7 @@ from ractd_jax.data.changes import plan_changes
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.data.windows import (
     WindowIndex,
+    plan_waypoints,
     window_actions,
     window_arrivals,
     window_history,
@@ -34,6 +35,8 @@ class PlanData(NamedTuple):
     index: WindowIndex
     # [E] return_ranks of the episodes, where plans are conditioned on them.
     ranks: jax.Array | None = None
+    # [W] states until the arrival of each window, where they are drawn beforehand.
+    lags: jax.Array | None = None
 
 
 def make_gather(dims: Dimensions, dataset: OfflineDataset, options: Plan) -> Gather:
@@ -53,10 +56,10 @@ def make_gather(dims: Dimensions, dataset: OfflineDataset, options: Plan) -> Gat
 
 def rows_per_window(options: Plan) -> int:
     """Rows for each window: lags until the arrival, 1 for plans that have none."""
-    return options.horizon - 1 if _arrives(options) else 1
+    return options.horizon - 1 if arrives(options) else 1
 
 
-def _arrives(options: Plan) -> bool:
+def arrives(options: Plan) -> bool:
     """Whether plans are trained to reach a goal before their end, and stay in it."""
     has_goal = options.kind == "states" and options.goal_size > 0
     return has_goal and options.goal == "arrival"
@@ -92,7 +95,8 @@ def _gather_states(
 
     With the goal at the plan's `last` state, or without one, a row is a window. With an
     `arrival` within it, row r is window r // (H - 1) and arrives at its state
-    1 + r % (H - 1), or where the window's episode ends.
+    1 + r % (H - 1), or where the window's episode ends; where `data` has lags, a row is
+    a window.
     """
     stride, lags = options.stride, rows_per_window(options)
     task = get_task(dims.family)
@@ -101,23 +105,35 @@ def _gather_states(
         return task.arrive(states, arrived, dims.goal)
 
     def gather(data: PlanData, rows) -> PlanBatch:
-        if not _arrives(options):
+        if not arrives(options):
+            last = dims.horizon - 1 + 0 * rows
             states = window_states(
                 data.observations, data.index, rows, dims.horizon, stride
             )
         else:
+            if data.lags is None:
+                rows, last = rows // lags, 1 + rows % lags
+            else:
+                last = data.lags[rows]
             states = window_arrivals(
                 data.observations,
                 data.index,
-                rows // lags,
-                1 + rows % lags,
+                rows,
+                last,
                 dims.horizon,
                 stride,
                 arrive,
             )
         plans = observation_normalizer.normalize(states)
         ends = {"start": plans[:, 0], "goal": plans[:, -1]}
-        condition = {end: ends[end] for end in dims.condition_shapes}
+        condition = {end: ends[end] for end in dims.ends}
+        if dims.elements:
+            # An episode may end before the lag.
+            ends_at = data.index.bounds[data.index.episode[rows] + 1] - 1
+            last = last.clip(max=(ends_at - data.index.start[rows]) // stride)
+            waypoints = plan_waypoints(plans, last, dims.elements)
+            condition["elements"] = waypoints[..., : dims.element_size]
+            condition["known"] = plans[:, 0, :1] * 0.0 + 1.0
         if changes is not None:
             plans = changes.encode(plans)
         return PlanBatch(plans, condition)

@@ -13,7 +13,7 @@ from ractd_jax import diffusion
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.diffusion import guidance
 from ractd_jax.losses import PlanReturnFn
-from ractd_jax.methods import CtmStudent, EdmTeacher, PlanBatch
+from ractd_jax.methods import CtmStudent, PlanBatch
 from ractd_jax.normalizers import is_spread
 from ractd_jax.settings import Settings
 from ractd_jax.student import PathPoints, sample_one_step, solve_paths
@@ -43,7 +43,7 @@ def sample_teacher(
 ) -> Samples:
     """The teacher's, solved once with the steps of the path loss."""
     condition, init = _noisy_states(method, batch)
-    solve = make_path_solver(settings, method.teacher)
+    solve = make_path_solver(settings, method)
     levels = jnp.zeros(len(init), jnp.int32)
     plans = jnp.clip(solve(teacher_params, init, condition, levels).end, -1.0, 1.0)
     return Samples(condition, init, plans)
@@ -98,13 +98,13 @@ def one_step_plans(method: CtmStudent):
     return plans
 
 
-def make_path_solver(settings: Settings, teacher: EdmTeacher):
+def make_path_solver(settings: Settings, method: CtmStudent):
     """(teacher params, x_T, condition, levels) -> PathPoints."""
-    sigmas = diffusion.karras_sigmas(settings.student.path_steps + 1, teacher.edm)
+    sigmas = diffusion.karras_sigmas(settings.student.path_steps + 1, method.edm)
 
     @jax.jit
     def solve(params, init, condition, levels):
-        denoise_fn = guidance.bind(teacher.denoise_fn(params), condition)
+        denoise_fn = guidance.bind(method.teacher_fn(params), condition)
         denoise_fn = diffusion.clip_denoised(denoise_fn)
         return solve_paths(denoise_fn, init, condition, sigmas, levels)
 
@@ -140,10 +140,11 @@ class _Origins:
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
+        known = {name: x for name, x in condition.items() if name == "known"}
         condition = method.flat(condition)
         noise = rng.standard_normal(condition.shape, np.float32)
         condition = condition + options.path_condition_noise * noise * self._noisy
-        condition = method.named(condition)
+        condition = {**method.named(condition), **known}
         return method.pin(jnp.asarray(init), condition), condition
 
     def collect(self, point_fn) -> PathPoints:
@@ -158,7 +159,7 @@ def teacher_paths(
 ) -> PathPoints:
     """The points of the path loss: ``student.num_paths``, solved once."""
     options, origins = settings.student, _Origins(settings, dataset, method)
-    solve = make_path_solver(settings, method.teacher)
+    solve = make_path_solver(settings, method)
 
     def points():
         init, condition = origins.next()

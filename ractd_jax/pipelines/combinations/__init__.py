@@ -1,0 +1,1 @@
+"""Experiments on combinations of known elements that training never showed."""

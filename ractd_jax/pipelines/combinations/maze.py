@@ -1,0 +1,259 @@
+"""Plans through waypoints of a maze, to pairs and by ways that were never seen.
+
+One cell is a maze and a training seed: a teacher without waypoints, one that reads
+them beside the noise embedding, one that attends to them, and the one-step students
+of the first and the last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import ractd_jax
+from ractd_jax.data.combinations import held_out_pairs
+from ractd_jax.data.sources import OfflineDataset, load_resolved
+from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation.latency import one_core, plan_latency
+from ractd_jax.evaluation.results import save_arrays
+from ractd_jax.files import check_writable, write_json, write_text
+from ractd_jax.machine import commit, machine
+from ractd_jax.pipelines.benchmark import asked_settings, check_same_settings
+from ractd_jax.pipelines.combinations.maze_queries import (
+    KINDS,
+    Queries,
+    draw_queries,
+    labels_of_slots,
+    support,
+    validity,
+)
+from ractd_jax.pipelines.trainings import prepare_dataset
+from ractd_jax.planning import Planner
+from ractd_jax.presets.combinations import MAZES
+from ractd_jax.reports.combinations_table import maze_tables
+from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.tasks import get_task, task_of
+from ractd_jax.tasks.maze_map import MazeMap
+from ractd_jax.training.loop import train
+from ractd_jax.training.stages import dimensions, make_stage, student_stage
+from ractd_jax.training.stages.base import plan_sampling
+
+# How waypoints enter a network -> what that changes in the settings.
+_MODELS: dict[str, dict[str, dict[str, Any]]] = {
+    "none": {"plan": {"elements": "none"}, "student": {"guidance_weight": 1.0}},
+    "concat": {"network": {"elements": "concat"}},
+    "attention": {},
+}
+_DISTILLED = ("none", "attention")
+WEIGHTS = (1.0, 1.3, 2.3)
+_SAMPLED_ROWS = 100_000
+# Ways that take this share of a plan leave it time to arrive.
+_FILLED = 0.9
+_TIMED_CALLS = 50
+
+
+class MazeEntry(NamedTuple):
+    """A planner of the table.
+
+    Attributes:
+      label: its row.
+      model: folder of its training.
+      weight: of the guidance, where its sampler has one.
+    """
+
+    label: str
+    model: str
+    weight: float | None = None
+
+
+def entries_of(settings: Settings) -> list[MazeEntry]:
+    """The rows of the table."""
+    found = []
+    for name in _MODELS:
+        teacher, student = f"teacher_{name}", f"student_{name}"
+        label, weight = name, f", weight {settings.student.guidance_weight:g}"
+        if name == "none":
+            label, weight = "no waypoints", ""
+            found.append(MazeEntry(f"{label}, teacher", teacher))
+        else:
+            found += [
+                MazeEntry(f"{label}, teacher, weight {each:g}", teacher, each)
+                for each in WEIGHTS
+            ]
+        if name in _DISTILLED:
+            found.append(MazeEntry(f"{label}, one step{weight}", student))
+    return found
+
+
+def run_maze_cell(
+    settings: Settings, workdir: Path, output: Path, num_queries: int
+) -> None:
+    """Trains and evaluates a cell, and skips what is finished.
+
+    Writes ``plans.npz`` (what was asked, and the plans of every entry) into the
+    workdir, and ``cell.json`` (shares of valid plans) into the output, last.
+
+    Args:
+      settings: of :func:`ractd_jax.presets.combinations.get_waypoint_maze`.
+      workdir: of the cell's trainings; its parent has the dataset.
+      output: of the results.
+      num_queries: ways of each kind.
+
+    Raises:
+      ConfigError: a cell of other settings is there.
+    """
+    asked = {"settings": asked_settings(settings), "num_queries": num_queries}
+    if _is_finished(output / "cell.json", asked):
+        return
+    check_writable(output / "cell.json", workdir / "plans.npz")
+    settings = prepare_dataset(settings, workdir.parents[1])
+    settings, dataset = load_resolved(settings)
+    seconds = _train(settings, dataset, workdir)
+    maze = task_of(settings.environment.id).maze(settings.environment.id)
+    trained, longest = _trained_ways(settings, dataset)
+    held = held_out_pairs(maze, settings.dataset.held_out_pairs)
+    queries = {
+        kind: draw_queries(
+            *(maze, held, kind, num_queries, longest),
+            settings.plan.num_waypoints,
+            settings.evaluation.seed,
+        )
+        for kind in KINDS
+    }
+    arrays = {
+        f"{kind}/{field}": array
+        for kind, asked in queries.items()
+        for field, array in asked._asdict().items()
+    }
+    rows = {}
+    for entry in entries_of(settings):
+        planner = ractd_jax.load_planner(
+            workdir / entry.model, guidance_weight=entry.weight
+        )
+        row = {"nfe": _evaluations(planner), "parameters": _num_parameters(planner)}
+        with one_core():
+            calls = _TIMED_CALLS if planner.nfe < 10 else 5
+            row["ms_per_plan"] = 1e3 * plan_latency(planner, calls)["p50"]
+        for kind, asked in queries.items():
+            plans = _plans(planner, asked, settings.evaluation.seed)
+            arrays[f"{kind}/{entry.label}"] = plans
+            row[kind] = {
+                name: float(np.mean(found))
+                for name, found in _shares(maze, asked, plans).items()
+            }
+        rows[entry.label] = row
+    save_arrays(workdir / "plans.npz", arrays)
+    checks = {
+        "slots": labels_of_slots(settings.plan.num_waypoints),
+        "held_out_pairs": int(held.sum()),
+        "longest": longest,
+        **{kind: support(maze, asked, trained) for kind, asked in queries.items()},
+    }
+    found = {"maze": maze.name, "seed": settings.seed, "queries": num_queries}
+    found |= {"rows": rows, "checks": checks}
+    found["about"] = {**machine(), "commit": commit(), "seconds": seconds, **asked}
+    write_json(output / "cell.json", found)
+
+
+def settings_of_models(settings: Settings) -> dict[str, Settings]:
+    """How waypoints enter -> the settings of that model's trainings."""
+    return {name: from_mapping(each, settings) for name, each in _MODELS.items()}
+
+
+def _train(settings: Settings, dataset: OfflineDataset, workdir: Path):
+    """Trains every model, or finds it trained; seconds of what was run."""
+    seconds = {}
+
+    def run(stage, own: Settings, name: str) -> None:
+        start = time.perf_counter()
+        train(stage, own.run, own.seed, workdir / name)
+        seconds[name] = time.perf_counter() - start
+
+    for name, own in settings_of_models(settings).items():
+        teacher = f"teacher_{name}"
+        run(make_stage("teacher", own, dataset), own, teacher)
+        if name in _DISTILLED:
+            stage = student_stage(own, dataset, workdir / teacher, None)
+            run(stage, own, f"student_{name}")
+    return seconds
+
+
+def _trained_ways(settings: Settings, dataset: OfflineDataset) -> tuple[Queries, float]:
+    """What a sample of windows is conditioned on, and metres that fit into a plan."""
+    sampling, _ = plan_sampling("waypoints", settings, dataset)
+    rows = np.random.default_rng(0).integers(sampling["num_rows"], size=_SAMPLED_ROWS)
+    batch = sampling["gather"](sampling["data"], rows.astype(np.int32))
+    normalizer = dataset.observation_normalizer
+    size = dimensions(settings, dataset).observation
+
+    def positions(normalised: np.ndarray) -> np.ndarray:
+        pad = [(0, 0)] * (normalised.ndim - 1) + [(0, size - normalised.shape[-1])]
+        return np.asarray(normalizer.unnormalize(np.pad(normalised, pad)))[..., :2]
+
+    names = "start", "goal", "elements"
+    ways = Queries(*(positions(np.asarray(batch.condition[name])) for name in names))
+    plans = positions(np.asarray(batch.plans[:1_000]))
+    steps = np.linalg.norm(np.diff(plans, axis=1), axis=-1)
+    usual = float(np.median(steps[steps > 1e-3]))
+    return ways, _FILLED * (settings.plan.horizon - 1) * usual
+
+
+def _plans(planner: Planner, asked: Queries, seed: int) -> np.ndarray:
+    """[Q, H, O], each from a standing start."""
+    task = get_task(planner.dims.family)
+    starts = task.goal_state(asked.starts, planner.dims.observation)
+    parts = [np.asarray(starts), asked.goals]
+    if planner.dims.elements:
+        parts.append(asked.waypoints.reshape(len(asked.goals), -1))
+    observations = np.concatenate(parts, axis=1, dtype=np.float32)
+    keys = jax.random.split(jax.random.key(seed), len(observations))
+    return np.asarray(planner.plan(observations, keys))
+
+
+def _shares(maze: MazeMap, asked: Queries, plans: np.ndarray) -> dict[str, np.ndarray]:
+    found = validity(maze, asked, plans)
+    return {"valid": found.valid, **found._asdict()}
+
+
+def _evaluations(planner: Planner) -> int:
+    """Network evaluations of a plan; guidance takes two for one."""
+    options = planner.settings.evaluation
+    transforms = planner.method.guidance_by_elements(options.guidance_weight)
+    guided = planner.method.takes_guidance and transforms
+    return planner.nfe * (2 if guided else 1)
+
+
+def _num_parameters(planner: Planner) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(planner.params))
+
+
+def _is_finished(path: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether a cell is there; ConfigError where it was made with other settings."""
+    if not path.exists():
+        return False
+    about = json.loads(path.read_text())["about"]
+    check_same_settings(path, about["settings"], asked["settings"])
+    if about["num_queries"] != asked["num_queries"]:
+        raise ConfigError(
+            f"--num_queries: {path} has {about['num_queries']}, found "
+            f"{asked['num_queries']}: expected the same, or another --results"
+        )
+    return True
+
+
+def write_maze_tables(results: Path) -> str:
+    """table.md and table.json of the finished cells of a folder; the text."""
+    found = [
+        json.loads(path.read_text())
+        for maze in MAZES
+        for path in sorted((results / maze).glob("*/cell.json"))
+    ]
+    write_json(results / "table.json", found)
+    write_text(results / "table.md", text := maze_tables(found))
+    return text
