@@ -18,6 +18,7 @@ MISSED = {"color": RED, "lw": 0.9}
 _WALL, _GOAL = "#c8ccd4", "#e69f00"
 _START_MARK = {"marker": "o", "ms": 5, "mfc": "white", "mec": INK, "mew": 1.1}
 _GOAL_MARK = {"marker": "*", "ms": 8, "mfc": _GOAL, "mec": INK, "mew": 0.6}
+_WAYPOINT_MARK = {"marker": "s", "ms": 4.5, "mfc": INK, "mec": "white", "mew": 0.6}
 _WALL_MARK = {"marker": "o", "ms": 4, "mfc": "#21918c", "mec": RED, "mew": 1.0}
 _MARGIN = 0.04
 _BORDER = 0.5  # m of the outer walls
@@ -132,6 +133,10 @@ def draw_start(axis: Any, start: np.ndarray) -> None:
     axis.plot(*start[:2], **_START_MARK, zorder=4)
 
 
+def draw_waypoints(axis: Any, waypoints: np.ndarray) -> None:
+    axis.plot(*waypoints.T, ls="none", **_WAYPOINT_MARK, zorder=4)
+
+
 def draw_goal(axis: Any, goal: np.ndarray) -> None:
     axis.plot(*goal[:2], **_GOAL_MARK, zorder=4)
 
@@ -158,7 +163,7 @@ def draw_caption(axis: Any, text: str, colour: str, side: str, line: int) -> Non
 
 
 def legend_entries(kinds: Sequence[str]) -> dict[str, Any]:
-    """Text -> handle of those of plan, wall, path, missed, start, goal in `kinds`."""
+    """Text -> handle of what `kinds` has: plan, wall, path, missed, waypoint, ..."""
     from matplotlib.lines import Line2D
 
     def mark(ls="none", **style):
@@ -174,6 +179,8 @@ def legend_entries(kinds: Sequence[str]) -> dict[str, Any]:
         entries["executed"] = mark("-", **PATH)
     if "missed" in kinds:
         entries["executed, goal not reached"] = mark("-", **MISSED)
+    if "waypoint" in kinds:
+        entries["waypoint that is asked for"] = mark(**_WAYPOINT_MARK)
     if "start" in kinds:
         entries["start"] = mark(**_START_MARK)
     if "goal" in kinds:

@@ -34,12 +34,14 @@ class DrawnPlan(NamedTuple):
         None draws none.
       goal: [2 or more] x and y.
       text: a few words below, such as the return or the steps to the goal.
+      waypoints: [W, 2] positions that it should pass, or None.
     """
 
     plan: np.ndarray | None
     path: np.ndarray | None
     goal: np.ndarray
     text: str
+    waypoints: np.ndarray | None = None
 
     @property
     def start(self) -> np.ndarray | None:
@@ -251,6 +253,7 @@ def _kinds(maze, drawn):
         "plan": bool(plans),
         "wall": any(maze.is_wall(plan[:, :2]).any() for plan in plans),
         "path": any(cell.path is not None for cell in drawn),
+        "waypoint": any(cell.waypoints is not None for cell in drawn),
         "start": True,
         "goal": True,
     }
@@ -269,6 +272,8 @@ def _draw_cell(axis, maze, cell, start, goal_radius, one_line):
         cells.draw_states(axis, cell.plan, maze.is_wall(cell.plan[:, :2]))
     if cell.path is not None:
         axis.plot(*cell.path[:, :2].T, **cells.PATH, zorder=3)
+    if cell.waypoints is not None:
+        cells.draw_waypoints(axis, cell.waypoints)
     cells.draw_ends(axis, start, cell.goal)
     cells.draw_caption(axis, cell.text, cells.FAINT, "left", 0)
     if cell.plan is not None and crosses_wall(maze, cell.plan[None])[0]:

@@ -37,6 +37,7 @@ from ractd_jax.pipelines.trainings import prepare_dataset
 from ractd_jax.planning import Planner
 from ractd_jax.presets.combinations import MAZES
 from ractd_jax.reports.combinations_table import maze_tables
+from ractd_jax.reports.maze_pictures import DrawnPlan, draw_plans
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.tasks import get_task, task_of
 from ractd_jax.tasks.maze_map import MazeMap
@@ -56,6 +57,7 @@ _SAMPLED_ROWS = 100_000
 # Ways that take this share of a plan leave it time to arrive.
 _FILLED = 0.9
 _TIMED_CALLS = 50
+_SHOWN = 3  # rows of the picture
 
 
 class MazeEntry(NamedTuple):
@@ -97,7 +99,8 @@ def run_maze_cell(
     """Trains and evaluates a cell, and skips what is finished.
 
     Writes ``plans.npz`` (what was asked, and the plans of every entry) into the
-    workdir, and ``cell.json`` (shares of valid plans) into the output, last.
+    workdir, and ``plans.png`` (some of them) and ``cell.json`` (shares of valid plans)
+    into the output, the latter last.
 
     Args:
       settings: of :func:`ractd_jax.presets.combinations.get_waypoint_maze`.
@@ -149,6 +152,7 @@ def run_maze_cell(
             }
         rows[entry.label] = row
     save_arrays(workdir / "plans.npz", arrays)
+    _draw(output / "plans.png", maze, queries, arrays, settings)
     checks = {
         "slots": labels_of_slots(settings.plan.num_waypoints),
         "held_out_pairs": int(held.sum()),
@@ -231,6 +235,34 @@ def _evaluations(planner: Planner) -> int:
 
 def _num_parameters(planner: Planner) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(planner.params))
+
+
+def _draw(
+    path: Path,
+    maze: MazeMap,
+    queries: Mapping[str, Queries],
+    arrays: Mapping[str, np.ndarray],
+    settings: Settings,
+) -> None:
+    """Columns of plans: without waypoints and with them, of each kind of query."""
+    free = "no waypoints, teacher"
+    guided = f"attention, one step, weight {settings.student.guidance_weight:g}"
+    columns = {
+        "seen pair": ("seen", free),
+        "held-out pair": ("held_out", free),
+        "detour": ("detours", free),
+        "detour, teacher": ("detours", "attention, teacher, weight 1"),
+        "detour, one step": ("detours", guided),
+    }
+    rows = {}
+    for title, (kind, label) in columns.items():
+        asked, plans = queries[kind], arrays[f"{kind}/{label}"]
+        text = "no waypoints" if label == free else "waypoints"
+        rows[title] = [
+            DrawnPlan(plans[i], None, asked.goals[i], text, asked.waypoints[i])
+            for i in range(min(_SHOWN, len(plans)))
+        ]
+    draw_plans(path, maze, rows)
 
 
 def _is_finished(path: Path, asked: Mapping[str, Any]) -> bool:
