@@ -25,8 +25,8 @@ class Dimensions:
 
     A plan of actions [H, A] is conditioned on the h latest observations and, if
     ``rank`` is 1, on the rank of a return. A plan of states [H, O] is conditioned on
-    its start and, unless ``goal`` is 0, on a second state, its goal. A condition is a
-    mapping, see :attr:`condition_shapes`.
+    its start and, unless ``goal`` is 0, on a second state, its goal; a joint one
+    [H, O + A] on its start. A condition is a mapping, see :attr:`condition_shapes`.
 
     Attributes:
       observation: O.
@@ -38,9 +38,12 @@ class Dimensions:
       rank: 1 where the rank of a return conditions plans, else 0.
       family: name of the environment family, see :func:`ractd_jax.tasks.get_task`.
       plans_states: whether a plan holds states in place of actions.
-      elements: E, elements of the scene that condition plans of states, see
-        ``plan.elements`` of the settings; 0 for none.
+      elements: E, elements of the scene that condition plans, see ``plan.elements`` of
+        the settings; 0 for none.
       element_size: F, numbers of an element.
+      element_kinds: K, kinds of which an element names one; 0 where it holds numbers.
+        Kinds are read off an observation, others are given.
+      joint: whether a plan holds states and actions, [H, O + A].
     """
 
     observation: int
@@ -54,11 +57,13 @@ class Dimensions:
     plans_states: bool = False
     elements: int = 0
     element_size: int = 0
+    element_kinds: int = 0
+    joint: bool = False
 
     @property
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each entry of one plan's condition, in the network's order."""
-        if self.plans_states:
+        if self.ends:
             shapes = {end: (self.observation,) for end in self.ends}
             if self.elements:
                 shapes["elements"] = self.elements, self.element_size
@@ -70,7 +75,7 @@ class Dimensions:
     @property
     def ends(self) -> tuple[str, ...]:
         """Names of a plan's ends that condition it; none for plans of actions."""
-        if not self.plans_states:
+        if not self.plans_states and not self.joint:
             return ()
         return ("start", "goal") if self.goal else ("start",)
 
@@ -81,7 +86,13 @@ class Dimensions:
 
     @property
     def plan_shape(self) -> tuple[int, int]:
+        if self.joint:
+            return self.horizon, self.observation + self.action
         return self.horizon, self.observation if self.plans_states else self.action
+
+    def actions_of(self, plans):
+        """[..., A] what is executed of plans [..., D] with actions."""
+        return plans[..., self.observation :] if self.joint else plans
 
     @property
     def environment_observation(self) -> int:
@@ -92,7 +103,9 @@ class Dimensions:
     def observation_shape(self) -> tuple[int, ...]:
         """Shape of one row of ``Planner.plan``'s observations, [h, O] with h > 1.
 
-        Elements stand behind what the environment shows.
+        Elements that are given stand behind what the environment shows.
         """
-        size = self.environment_observation + self.elements * self.element_size
+        size = self.environment_observation
+        if not self.element_kinds:
+            size += self.elements * self.element_size
         return (size,) if self.history == 1 else (self.history, size)

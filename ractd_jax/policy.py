@@ -49,6 +49,8 @@ class PolicyDimensions(NamedTuple):
       plans_states: whether a plan holds states in place of actions.
       elements: E, elements of the scene behind an observation; 0 for none.
       element_size: F, numbers of an element.
+      element_kinds: K, kinds of which an element names one; 0 where it holds numbers.
+      joint: whether a plan holds states and actions, [H, O + A].
     """
 
     observation: int
@@ -62,10 +64,16 @@ class PolicyDimensions(NamedTuple):
     plans_states: bool = False
     elements: int = 0
     element_size: int = 0
+    element_kinds: int = 0
+    joint: bool = False
 
     @property
     def environment_observation(self) -> int:
         return self.observation + self.goal
+
+    def actions_of(self, plans):
+        """[..., A] what is executed of plans [..., D] with actions."""
+        return plans[..., self.observation :] if self.joint else plans
 
 
 class Policy:
@@ -99,7 +107,7 @@ class Policy:
             with fixed_numerics():
                 keys = key if key.ndim else jax.random.split(key, len(observations))
                 plans = program.call(weights, observations, jax.random.key_data(keys))
-                return plans[:, 0] if first_only else plans
+                return self.dims.actions_of(plans[:, 0]) if first_only else plans
 
         if sum(array.nbytes for array in weights) <= _CONSTANT_BYTES:
             plan = functools.partial(plan, self.weights)

@@ -58,12 +58,12 @@ def load_dataset(settings: Settings) -> OfflineDataset:
 
 def _read(settings: Settings) -> OfflineDataset:
     options = settings.dataset
-    of_states = settings.plan.kind == "states" and not settings.plan.relative
+    of_states = settings.plan.kind != "actions" and not settings.plan.relative
     if options.observation_normalizer == "zscore" and of_states:
         raise ConfigError(
             "config.dataset.observation_normalizer: expected 'minmax' or 'robust' with "
-            "config.plan.kind = 'states', whose plans lie in [-1, 1] (unless "
-            "config.plan.relative), found 'zscore'"
+            f"config.plan.kind = {settings.plan.kind!r}, whose plans lie in [-1, 1] "
+            "(unless config.plan.relative), found 'zscore'"
         )
     name, episodes, origin = read_source(options, _flatten_rule(settings))
     normalizers = options.observation_normalizer, options.action_normalizer
@@ -150,18 +150,18 @@ def resolve_sigma_data(settings: Settings, dataset: OfflineDataset) -> Settings:
     """
     if settings.diffusion.sigma_data is not None:
         return settings
-    of_states = settings.plan.kind == "states"
-    name = "observations" if of_states else "actions"
-    values = getattr(dataset.episodes, name)
-    normalizer = (
-        dataset.observation_normalizer if of_states else dataset.action_normalizer
-    )
-    if of_states and settings.plan.relative:
-        windows = some_windows(dataset.episodes, normalizer, settings.plan)
-        numbers = fit_changes(windows).encode(windows)
-    else:
-        numbers = normalizer.normalize(values)
-    square = np.mean(np.square(numbers), dtype=np.float64)
+    episodes, kind = dataset.episodes, settings.plan.kind
+    parts = []
+    if kind == "states" and settings.plan.relative:
+        normalizer = dataset.observation_normalizer
+        windows = some_windows(episodes, normalizer, settings.plan)
+        parts.append(fit_changes(windows).encode(windows))
+    elif kind != "actions":
+        parts.append(dataset.observation_normalizer.normalize(episodes.observations))
+    if kind != "states":
+        parts.append(dataset.action_normalizer.normalize(episodes.actions))
+    total = sum(np.sum(np.square(part), dtype=np.float64) for part in parts)
+    square = total / sum(part.size for part in parts)
     # Data that never varies still needs a scale.
     sigma_data = round(max(math.sqrt(square), 0.01), 4)
     noise = dataclasses.replace(settings.diffusion, sigma_data=sigma_data)

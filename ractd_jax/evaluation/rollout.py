@@ -124,7 +124,8 @@ class ClosedLoop:
         if self._execute == 1:
             actions = self._planner.act(observations[rows], keys)[:, None]
         else:
-            actions = self._planner.plan(observations[rows], keys)[:, : self._execute]
+            plans = self._planner.plan(observations[rows], keys)[:, : self._execute]
+            actions = self._planner.dims.actions_of(plans)
         return np.asarray(actions)[: len(episodes)]
 
 

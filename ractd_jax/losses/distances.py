@@ -40,7 +40,7 @@ _PER_PLAN = {
 DISTANCES = tuple(_PER_PLAN)
 
 
-def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> DistanceFn:
+def distance(name: str, plan_weights: jax.typing.ArrayLike | None = None) -> DistanceFn:
     """The weighted distance ``f(prediction, target, weights) -> scalar``.
 
     * ``squared``: mean over the plan of e^2.
@@ -54,8 +54,8 @@ def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> Dis
 
     Args:
       name: one of DISTANCES.
-      step_weights: [H] weights of e^2 at each step of a plan, with mean 1; None for
-        equal ones.
+      plan_weights: [H, D] weights of e^2 of each number of a plan, with mean 1; None
+        for equal ones.
 
     Raises:
       ValueError: an unknown name.
@@ -64,8 +64,8 @@ def distance(name: str, step_weights: jax.typing.ArrayLike | None = None) -> Dis
         raise ValueError(f"distance must be one of {DISTANCES}, not {name!r}")
     per_plan = _PER_PLAN[name]
     scale = None
-    if step_weights is not None:
-        scale = np.sqrt(np.asarray(step_weights, np.float32))[:, None]
+    if plan_weights is not None:
+        scale = np.sqrt(np.asarray(plan_weights, np.float32))
 
     def weighted(prediction, target, weights):
         chex.assert_equal_shape([prediction, target])

@@ -170,7 +170,7 @@ class PlanMethod:
         if not self.network.config.pins_ends:
             return plans
         ends = jnp.concatenate([condition[end] for end in self.dims.ends], axis=-1)
-        return pin_ends(plans, ends, reach)
+        return pin_ends(plans, ends, reach, self.dims.observation)
 
     def blank(self, condition: Condition) -> Condition:
         """The condition without its elements, for classifier-free guidance."""
@@ -228,12 +228,13 @@ def init_noise_scale(settings: Diffusion) -> float:
     return settings.sigma_max if scale is None else scale
 
 
-def plan_distance(name: str, plan: Plan) -> losses.DistanceFn:
+def plan_distance(name: str, plan: Plan, dims: Dimensions) -> losses.DistanceFn:
     """The distance between plans, weighted by `plan.executed_weight`."""
     if plan.executed_weight == 1.0:
         return losses.distance(name)
-    weights = np.ones(plan.horizon)
-    weights[: plan.execute] = plan.executed_weight
+    weights = np.ones(dims.plan_shape)
+    # In a joint plan the actions stand behind the states.
+    weights[: plan.execute, -dims.action :] = plan.executed_weight
     return losses.distance(name, weights / weights.mean())
 
 

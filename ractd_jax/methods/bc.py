@@ -51,12 +51,12 @@ class BehaviourCloning(PlanMethod):
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> BehaviourCloning:
         """Raises ConfigError for plans of states: a mean of paths is no path."""
-        if dims.plans_states:
+        if dims.ends:
             raise ConfigError(
                 "config.plan.kind: expected 'actions' for behaviour cloning, found "
-                "'states'"
+                f"{settings.plan.kind!r}"
             )
-        distance = plan_distance("squared", settings.plan)
+        distance = plan_distance("squared", settings.plan, dims)
         return cls(**of_settings(settings, dims, "bc"), distance=distance)
 
     def regression_fn(

@@ -188,6 +188,11 @@ class Critic:
         Of plans of actions Q of the first one, of plans of states the mean of V over
         the states after the first.
         """
+        if self.dims.joint:
+            raise ConfigError(
+                "config.plan.kind: expected 'actions' or 'states' for a critic that "
+                "rates plans, found 'joint'"
+            )
         if not self.dims.plans_states:
             return of_first_action(self.reward_fn(params, pessimism))
 

@@ -117,7 +117,7 @@ class CtmStudent(PlanMethod):
     ) -> CtmStudent:
         options, noise = settings.student, settings.diffusion
         form = StudentForm(
-            plan_distance(options.distance, settings.plan),
+            plan_distance(options.distance, settings.plan, dims),
             options.max_solver_steps,
             options.dsm_form,
             options.reward_input,

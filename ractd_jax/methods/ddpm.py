@@ -68,7 +68,7 @@ class Ddpm(PlanMethod):
         return cls(
             **of_settings(settings, dims, "ddpm"),
             num_timesteps=settings.ddpm.num_timesteps,
-            distance=plan_distance(settings.ddpm.distance, settings.plan),
+            distance=plan_distance(settings.ddpm.distance, settings.plan, dims),
             elements_dropout=settings.plan.elements_dropout,
         )
 

@@ -112,6 +112,7 @@ def _over_steps(settings: Network, dims: Dimensions) -> dict[str, Any]:
         "fourier_octaves": settings.fourier_octaves,
         "pin_reach": settings.pin_reach,
         "elements": _elements(settings, dims),
+        "pin_size": dims.observation if dims.joint else None,
     }
 
 
@@ -123,6 +124,8 @@ def _elements(settings: Network, dims: Dimensions) -> ElementsConfig | None:
         size=dims.element_size,
         conditioning=settings.elements,
         octaves=settings.element_octaves,
+        kinds=dims.element_kinds,
+        embed_dim=settings.element_embed_dim,
         num_heads=settings.element_heads,
         head_size=settings.element_head_size,
     )

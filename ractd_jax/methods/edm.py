@@ -77,7 +77,7 @@ class EdmTeacher(PlanMethod):
             edm=edm_noise(noise),
             init_scale=init_noise_scale(noise),
             log_sigma=(noise.log_sigma_mean, noise.log_sigma_std),
-            distance=plan_distance(settings.teacher.distance, settings.plan),
+            distance=plan_distance(settings.teacher.distance, settings.plan, dims),
             elements_dropout=settings.plan.elements_dropout,
         )
 

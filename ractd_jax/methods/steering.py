@@ -83,10 +83,10 @@ class NoiseSteering(PlanMethod):
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> NoiseSteering:
         """Raises ConfigError for plans of states, whose ends are no noise."""
-        if dims.plans_states:
+        if dims.ends:
             raise ConfigError(
                 "config.plan.kind: expected 'actions' for noise steering, found "
-                "'states'"
+                f"{settings.plan.kind!r}"
             )
         options = settings.steering
         student = CtmStudent.from_settings(settings, dims)

@@ -60,7 +60,7 @@ class Td3Bc(PlanMethod):
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> Td3Bc:
         """Raises ConfigError for plans of more than one action, or of states."""
-        if dims.plans_states or dims.horizon > 1:
+        if dims.ends or dims.horizon > 1:
             raise ConfigError(
                 "config.plan.horizon: expected 1 and plans of actions for TD3+BC, "
                 f"found {dims.horizon}"

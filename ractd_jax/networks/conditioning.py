@@ -42,7 +42,9 @@ class Inputs(NamedTuple):
     tokens: jax.Array | None = None
 
 
-def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
+def pin_ends(
+    plans: jax.Array, ends: jax.Array, reach: int = 0, size: int | None = None
+) -> jax.Array:
     """`plans` [B, H, D] with known ends in place (inpainting).
 
     With a `reach`, the steps next to an end move along with it, by a share that falls
@@ -50,9 +52,13 @@ def pin_ends(plans: jax.Array, ends: jax.Array, reach: int = 0) -> jax.Array:
 
     Args:
       plans: the plans.
-      ends: [B, D] the first step, or [B, 2 D] the first and the last.
+      ends: [B, size] the first step, or [B, 2 size] the first and the last.
       reach: steps.
+      size: leading numbers of a step that are known at an end; all D by default.
     """
+    if size is not None and size < plans.shape[-1]:
+        known = pin_ends(plans[..., :size], ends, reach)
+        return jnp.concatenate([known, plans[..., size:]], axis=-1)
     size = plans.shape[-1]
     chex.assert_is_divisible(ends.shape[-1], size)
     ends = ends.astype(plans.dtype)
@@ -104,7 +110,7 @@ def read_inputs(
         tokens = ElementTokens(config.elements, name="element_tokens")(elements)
     if config.pins_ends:
         # Not scaled as the noisy steps are: what is known stays visible.
-        x = pin_ends(x, cond)
+        x = pin_ends(x, cond, size=config.pin_size)
     if config.conditioning == "ends":
         cond = cond[:, :0]  # With folded levels nothing is left: [B, 0].
     elif config.fourier_octaves:

@@ -34,6 +34,9 @@ class ElementsConfig:
       conditioning: ``attention`` to their tokens after each residual block but the
         middle ones, or ``concat`` of the tokens with the FiLM layers' inputs.
       octaves: octaves of Fourier features of each number.
+      kinds: K, where an element is the number of its kind, 0 .. K - 1; 0 where it is
+        described by F numbers.
+      embed_dim: size of a kind's embedding.
       num_heads: of the attention.
       head_size: features of a head.
     """
@@ -42,6 +45,8 @@ class ElementsConfig:
     size: int
     conditioning: str = "attention"
     octaves: int = 10
+    kinds: int = 0
+    embed_dim: int = 20
     num_heads: int = 4
     head_size: int = 32
 
@@ -59,11 +64,15 @@ class ElementsConfig:
 
     @property
     def token_size(self) -> int:
+        if self.kinds:
+            return self.embed_dim
         return self.size * (1 + 2 * self.octaves)
 
 
 class ElementTokens(nn.Module):
-    """[B, E F + 1] -> [B, E, T]: Fourier features, and what tells the slots apart.
+    """[B, E F + 1] -> [B, E, T]: Fourier features or embeddings, and slots.
+
+    A learned vector for each slot tells them apart, which attention alone would not.
 
     Where the elements are left out, each slot has a learned token in place of its
     features: zeros would be a legal element.
@@ -77,7 +86,12 @@ class ElementTokens(nn.Module):
         shape = config.count, config.token_size
         elements, known = flat[:, :-1], flat[:, -1:, None]
         elements = elements.reshape(flat.shape[0], config.count, config.size)
-        features = fourier_features(elements, config.octaves)
+        if config.kinds:
+            embedding = self.param("kinds", _INIT, (config.kinds, config.embed_dim))
+            numbers = elements[..., 0].astype(jnp.int32)
+            features = jax.nn.one_hot(numbers, config.kinds) @ embedding
+        else:
+            features = fourier_features(elements, config.octaves)
         blank = self.param("blank", _INIT, shape)
         slots = self.param("slots", _INIT, shape)
         return known * features + (1.0 - known) * blank + slots

@@ -30,9 +30,9 @@ class TemporalTransformerConfig:
       noise_embedding: see :class:`ractd_jax.networks.NoiseEmbedding`.
       dropout_rate: probability of dropping an activation while training.
       condition_dim: flattened size of the condition; checked when given.
-      conditioning, patch_size, fourier_octaves, pin_reach, elements, compute: see
-        :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token, and elements
-        are concatenated.
+      conditioning, patch_size, fourier_octaves, pin_reach, elements, pin_size,
+        compute: see :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token,
+        and elements are concatenated.
     """
 
     plan_dim: int
@@ -48,6 +48,7 @@ class TemporalTransformerConfig:
     fourier_octaves: int = 0
     pin_reach: int = 0
     elements: ElementsConfig | None = None
+    pin_size: int | None = None
     compute: Compute = Compute()
 
     def __post_init__(self):

@@ -41,6 +41,7 @@ class TemporalUNetConfig:
         Duan et al.'s network, whose FiLM layers are linear in the condition.
       pin_reach: steps of a clean plan that its pinned ends move along with them.
       elements: how elements of the scene condition plans; None without any.
+      pin_size: leading numbers of a step that an end names; None for all.
       compute: how to compute.
     """
 
@@ -57,6 +58,7 @@ class TemporalUNetConfig:
     fourier_octaves: int = 0
     pin_reach: int = 0
     elements: ElementsConfig | None = None
+    pin_size: int | None = None
     compute: Compute = Compute()
 
     def __post_init__(self):

@@ -37,7 +37,12 @@ def make_condition_fn(
     """
 
     def of_start(observations):
-        return {"start": normalizer.normalize(observations)}
+        found = {"start": normalizer.normalize(observations)}
+        if not dims.elements:
+            return found
+        kinds = get_task(dims.family).elements(observations)
+        known = jnp.ones_like(observations[:, :1])
+        return {**found, "elements": kinds[..., None], "known": known}
 
     def at_rest(goals):
         return normalizer.normalize(
@@ -61,7 +66,7 @@ def make_condition_fn(
         rank = jnp.full_like(latest[:, 0, :1], settings.evaluation.target_rank)
         return {"rank": rank, "observations": latest}
 
-    if dims.plans_states:
+    if dims.ends:
         get_task(dims.family)  # An unknown family is an error here, not in a program.
         return of_start_and_goal if dims.goal else of_start
     return of_history

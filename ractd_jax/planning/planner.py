@@ -13,6 +13,7 @@ import numpy as np
 from ractd_jax.diffusion.guidance import Condition, Guidance
 from ractd_jax.dimensions import Bounds, Dimensions
 from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
+from ractd_jax.joint import join_parts, split_parts
 from ractd_jax.losses import PlanReturnFn
 from ractd_jax.methods import PLAN_METHODS, Sampler
 from ractd_jax.normalizers import Changes, Normalizer
@@ -201,6 +202,10 @@ class Planner:
 
     def normalize_plans(self, plans):
         """[..., H, D] plans in environment units -> as the network knows them."""
+        if self.dims.joint:
+            states, actions = split_parts(plans, self.dims.observation)
+            states = self.observation_normalizer.normalize(states)
+            return join_parts(states, self.action_normalizer.normalize(actions))
         if not self.dims.plans_states:
             return self.action_normalizer.normalize(plans)
         states = self.observation_normalizer.normalize(plans)
@@ -211,6 +216,12 @@ class Planner:
 
         Also of [B, D], first steps of plans of actions.
         """
+        if self.dims.joint:
+            states, actions = split_parts(plans, self.dims.observation)
+            actions = self.action_normalizer.unnormalize(actions)
+            if plans.ndim == 2:
+                return actions  # what is executed
+            return join_parts(self.observation_normalizer.unnormalize(states), actions)
         if not self.dims.plans_states:
             return self.action_normalizer.unnormalize(plans)
         if self.changes is not None:

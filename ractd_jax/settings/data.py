@@ -188,7 +188,8 @@ class Plan:
     )
     executed_weight: float = option(
         1.0,
-        "Weight of the executed actions in the losses on plans, relative to the rest.",
+        "Weight of the executed actions in the losses on plans, relative to the other "
+        "numbers of a plan.",
         positive=True,
     )
     padding: str = option(
@@ -199,15 +200,16 @@ class Plan:
     )
     kind: str = option(
         "actions",
-        "What a plan holds: actions, from the latest observations on, or states, from "
-        "the current one on, to a goal if they have one.",
-        choices=("actions", "states"),
+        "What a plan holds: actions, from the latest observations on; states, from the "
+        "current one on, to a goal if they have one; or both, first the current state "
+        "and its action (joint).",
+        choices=("actions", "states", "joint"),
     )
     conditioning: str = option(
         "film",
-        "How start and goal condition a plan of states: through the FiLM layers (film, "
-        "as in Duan et al.'s code), by clamping the plan's first state and, with a "
-        "goal, its last (ends, as Janner et al., 2022, do), or both.",
+        "How start and goal condition a plan with states: through the FiLM layers "
+        "(film, as in Duan et al.'s code), by clamping the plan's first state and, "
+        "with a goal, its last (ends, as Janner et al., 2022, do), or both.",
         choices=("film", "ends", "both"),
     )
     goal: str = option(
@@ -236,9 +238,10 @@ class Plan:
     )
     elements: str = option(
         "none",
-        "Elements of the scene that condition a plan of states: none, or waypoints "
-        "that cut the way to its goal into equal parts.",
-        choices=("none", "waypoints"),
+        "Elements of the scene that condition a plan: none, waypoints that cut a plan "
+        "of states' way to its goal into equal parts, or the kinds of what an "
+        "observation shows, where the environment family knows them (observed).",
+        choices=("none", "waypoints", "observed"),
     )
     num_waypoints: int = option(3, "Waypoints of a plan.", positive=True)
     elements_dropout: float = option(

@@ -79,6 +79,9 @@ class Network:
         "Octaves of Fourier features of each number of an element.",
         minimum=0,
     )
+    element_embed_dim: int = option(
+        20, "Size of the learned embedding of an element's kind.", positive=True
+    )
     element_heads: int = option(4, "Heads of the attention to elements.", positive=True)
     element_head_size: int = option(
         32, "Features of a head of the attention to elements.", positive=True

@@ -76,11 +76,15 @@ class Task:
       pattern: regular expression of the Gymnasium ids that belong to the family.
       num_places: leading components of a state that say where in the world it is; how
         actions move it does not depend on them.
+      num_elements: E, slots of a scene whose kinds :meth:`elements` reads; 0 for none.
+      num_kinds: K, kinds that a slot may have, "not there" among them.
     """
 
     name = ""
     pattern = r"(?!)"
     num_places = 0
+    num_elements = 0
+    num_kinds = 0
 
     def owns(self, environment_id: str) -> bool:
         """Whether the environment of this Gymnasium id belongs to the family."""
@@ -126,6 +130,10 @@ class Task:
     def position(self, states):
         """[..., 2] where `states` are, for controllers that steer in the plane."""
         return states[..., :2]
+
+    def elements(self, states):
+        """[..., E] float32 the kinds 0 .. K - 1 of what `states` [..., O] show."""
+        raise NotImplementedError
 
     def velocity(self, states):
         """[..., 2] how fast `states` move along the axes of :meth:`position`."""

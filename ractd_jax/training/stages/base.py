@@ -119,15 +119,30 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         conditioning=settings.plan.conditioning,
         rank=int(settings.plan.return_condition),
         family=task_of(settings.environment.id).name,
-        **_elements(settings.plan),
+        joint=settings.plan.kind == "joint",
+        **_elements(settings),
     )
 
 
-def _elements(plan: Plan) -> dict[str, int]:
-    """The sizes of what conditions plans besides their ends."""
+def _elements(settings: Settings) -> dict[str, int]:
+    """The sizes of what conditions plans besides their ends.
+
+    Raises:
+      ConfigError: the environment family knows of no kinds in an observation.
+    """
+    plan, task = settings.plan, task_of(settings.environment.id)
     if plan.elements == "none":
         return {}
-    return {"elements": plan.num_waypoints, "element_size": plan.goal_size}
+    if plan.elements == "waypoints":
+        return {"elements": plan.num_waypoints, "element_size": plan.goal_size}
+    if not task.num_elements:
+        raise ConfigError(
+            "config.plan.elements: expected 'none' with "
+            f"{settings.environment.id or 'no environment'}, whose family names no "
+            "kinds, found 'observed'"
+        )
+    sizes = {"elements": task.num_elements, "element_size": 1}
+    return {**sizes, "element_kinds": task.num_kinds}
 
 
 def _check_plan(plan: Plan, observation: int) -> None:
@@ -152,22 +167,31 @@ def _check_plan(plan: Plan, observation: int) -> None:
                 "False (config.plan.goal_size is 0)",
             ),
             "elements": (
-                plan.elements != "none" and not plan.goal_size,
-                "'none' (config.plan.goal_size is 0)",
+                plan.elements != "none"
+                and not (plan.goal_size and plan.elements == "waypoints"),
+                "'none', or 'waypoints' with config.plan.goal_size above 0,",
             ),
         }
     else:
+        joint, known = plan.kind == "joint", ("none", "observed")
         wrong = {
-            "conditioning": (plan.conditioning != "film", "'film'"),
+            "conditioning": (not joint and plan.conditioning != "film", "'film'"),
+            "history": (joint and plan.history > 1, "1"),
+            "return_condition": (joint and plan.return_condition, "False"),
             "stride": (plan.stride != 1, "1"),
             "relative": (plan.relative, "False"),
-            "elements": (plan.elements != "none", "'none'"),
+            "elements": (
+                plan.elements not in (known if joint else known[:1]),
+                "'none' or 'observed'" if joint else "'none'",
+            ),
             "execute": (
                 plan.execute > plan.horizon,
                 f"at most config.plan.horizon = {plan.horizon}",
             ),
             "executed_weight": (
-                plan.executed_weight != 1.0 and plan.execute == plan.horizon,
+                plan.executed_weight != 1.0
+                and not joint
+                and plan.execute == plan.horizon,
                 "1.0, as all of a plan is executed,",
             ),
         }

@@ -18,6 +18,7 @@ from ractd_jax.data.windows import (
     window_states,
 )
 from ractd_jax.dimensions import Dimensions
+from ractd_jax.joint import join_parts
 from ractd_jax.methods import PlanBatch
 from ractd_jax.normalizers import Changes, Normalizer
 from ractd_jax.settings import Plan
@@ -45,6 +46,8 @@ def make_gather(dims: Dimensions, dataset: OfflineDataset, options: Plan) -> Gat
     A row is a window or, where plans arrive at goals, a window and a lag, see
     :func:`rows_per_window`.
     """
+    if dims.joint:
+        return _gather_joint(dims, dataset)
     if dims.plans_states:
         normalizer = dataset.observation_normalizer
         changes = plan_changes(dataset.episodes, normalizer, options)
@@ -81,6 +84,26 @@ def _gather_actions(
         if dims.rank:
             condition["rank"] = data.ranks[data.index.episode[rows]][:, None]
         return PlanBatch(action_normalizer.normalize(plans), condition)
+
+    return gather
+
+
+def _gather_joint(dims: Dimensions, dataset: OfflineDataset) -> Gather:
+    """Plans of states and actions, conditioned on their start and what it shows."""
+    normalize_states = dataset.observation_normalizer.normalize
+    normalize_actions = dataset.action_normalizer.normalize
+    task = get_task(dims.family)
+
+    def gather(data: PlanData, rows) -> PlanBatch:
+        states = window_states(data.observations, data.index, rows, dims.horizon, 1)
+        actions = window_actions(data.actions, data.index, rows, dims.horizon)
+        condition = {"start": normalize_states(states[:, 0])}
+        if dims.elements:
+            condition["elements"] = task.elements(states[:, 0])[..., None]
+            condition["known"] = 0.0 * states[:, 0, :1] + 1.0
+        return PlanBatch(
+            join_parts(normalize_states(states), normalize_actions(actions)), condition
+        )
 
     return gather
 

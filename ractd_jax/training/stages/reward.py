@@ -250,6 +250,11 @@ _ITEMS = {"return_to_go": returns_to_go, "plan_return": plan_returns}
 
 def _check_target(target: str, kind: str, dims: Dimensions) -> None:
     """Raises ConfigError for a target that these plans do not have."""
+    if dims.joint:
+        raise ConfigError(
+            "config.plan.kind: expected 'actions' or 'states' for reward models, found "
+            "'joint'"
+        )
     if dims.goal:
         expected, condition = GOAL_TARGETS, "a goal"
     elif dims.plans_states:

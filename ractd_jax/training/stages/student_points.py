@@ -140,7 +140,9 @@ class _Origins:
         temperature = rng.uniform(options.path_temperature, 1.0, size)
         temperature[::2] = 1.0
         init *= np.float32(temperature)[:, None, None]
-        known = {name: x for name, x in condition.items() if name == "known"}
+        # A kind is a number, and no quantity.
+        kept = ("known", "elements") if method.dims.element_kinds else ("known",)
+        known = {name: x for name, x in condition.items() if name in kept}
         condition = method.flat(condition)
         noise = rng.standard_normal(condition.shape, np.float32)
         condition = condition + options.path_condition_noise * noise * self._noisy
