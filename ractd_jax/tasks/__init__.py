@@ -18,6 +18,7 @@ from ractd_jax.tasks.base import (
 from ractd_jax.tasks.kitchen import D4RLKitchen, Kitchen
 from ractd_jax.tasks.locomotion import Locomotion
 from ractd_jax.tasks.point_maze import Maze2d, PointMaze
+from ractd_jax.tasks.roundabout import Roundabout
 
 __all__ = [
     "D4RL_RETURNS",
@@ -31,6 +32,7 @@ __all__ = [
     "Maze2d",
     "PointMaze",
     "Reference",
+    "Roundabout",
     "Task",
     "d4rl_reference",
     "get_task",
@@ -56,6 +58,7 @@ for _task in (
     AntDirection(),
     AntMaze(),
     D4RLAntMaze(),
+    Roundabout(),
 ):
     register(_task)
 

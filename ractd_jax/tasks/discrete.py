@@ -1,0 +1,27 @@
+"""Discrete actions as one-hot vectors of -1 and 1, for plans of numbers."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+
+
+def one_hot(actions: np.ndarray, number: int) -> np.ndarray:
+    """[..., number] float32 of actions [...] or [..., 1] in 0 .. number - 1."""
+    actions = np.asarray(actions, int)
+    if actions.ndim and actions.shape[-1] == 1:
+        actions = actions[..., 0]
+    return 2.0 * np.eye(number, dtype=np.float32)[actions] - 1.0
+
+
+class OneHotActions(gymnasium.ActionWrapper):
+    """Takes a number for each action, and does the one with the largest."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self._number = int(env.action_space.n)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._number,), np.float32)
+
+    def action(self, action: np.ndarray) -> int:
+        """The index of the largest of `action` [number]."""
+        return int(np.argmax(action))
