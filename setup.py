@@ -53,11 +53,13 @@ setup(
         "video": ["imageio[ffmpeg]>=2.31"],
         # Reads parquet files.
         "lerobot": ["pyarrow>=18"],
+        "roundabout": ["highway-env>=1.12,<1.13"],
         "wandb": ["wandb>=0.17"],
         "dev": [
             "grain>=0.2.10",
-            # The mazes' tests.
+            # The tests of mazes and of the roundabout.
             "gymnasium-robotics>=1.4,<1.5",
+            "highway-env>=1.12,<1.13",
             "pyarrow>=18",
             "filelock",
             "pytest>=8",

@@ -1,14 +1,15 @@
-"""Combinations of a start and a goal that are kept out of training, and waypoints.
+"""Combinations of where a way begins, passes and ends that are kept out of training.
 
-A maze's regions are blocks of 2 x 2 cells. Every n-th pair of regions, by a hash that
-does not depend on the machine, is held out: each region is seen as a start and as a
-goal, and so is each way through it, but never this start with this goal.
+A maze's regions are blocks of 2 x 2 cells. A way's elements are the regions of its
+start, of its middle and of its goal. Some pairs of a start and a goal are held out, and
+some triples of the other pairs, by a hash that does not depend on the machine: each
+region is seen in each place, but never these together.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,22 @@ _BLOCK = 2  # cells
 _DRAWS = 2  # rows for each window
 
 
+class HeldOut(NamedTuple):
+    """What no window of a training does.
+
+    Attributes:
+      pairs: [R, R] bool, (start, goal).
+      triples: [R, R, R] bool, (start, middle, goal) of the other pairs.
+    """
+
+    pairs: np.ndarray
+    triples: np.ndarray
+
+    def holds(self, start, middle, goal) -> np.ndarray:
+        """[...] bool, whether ways through these regions [...] are held out."""
+        return self.pairs[start, goal] | self.triples[start, middle, goal]
+
+
 def regions_of(maze: MazeMap, positions: np.ndarray) -> np.ndarray:
     """[...] int32 regions that `positions` [..., 2] lie in, in metres."""
     rows, columns = maze.walls.shape
@@ -32,35 +49,45 @@ def regions_of(maze: MazeMap, positions: np.ndarray) -> np.ndarray:
     return (blocks[..., 0] * across + blocks[..., 1]).astype(np.int32)
 
 
-def held_out_pairs(maze: MazeMap, every: int) -> np.ndarray:
-    """[R, R] bool, which (start, goal) regions no window leads between.
+def held_out(maze: MazeMap, every: int) -> HeldOut:
+    """One in `every` pairs and one in `every` triples of a maze's regions.
 
     A region keeps at least one other as a goal and one as a start, and itself.
 
     Args:
       maze: its walls.
-      every: n; one in n pairs, chosen by a hash.
+      every: at least 2.
 
     Raises:
-      ConfigError: fewer than 2.
+      ConfigError: fewer.
     """
     if every < 2:
         raise ConfigError(
-            f"config.dataset.held_out_pairs: expected 0 or at least 2, found {every}"
+            f"config.dataset.held_out_combinations: expected 0 or at least 2, found "
+            f"{every}"
         )
     free = np.unique(regions_of(maze, maze.cell_to_xy(maze.free_cells)))
-    held = np.zeros((free.max() + 1,) * 2, bool)
+
+    def chosen(*regions: int) -> bool:
+        text = " ".join(map(str, (maze.name, *regions)))
+        return zlib.crc32(text.encode()) % every == 0
+
+    size = int(free.max()) + 1
+    pairs, triples = np.zeros((size,) * 2, bool), np.zeros((size,) * 3, bool)
     for start in free:
-        for goal in free:
-            digest = zlib.crc32(f"{maze.name} {start} {goal}".encode())
-            held[start, goal] = start != goal and digest % every == 0
+        for goal in free[free != start]:
+            pairs[start, goal] = chosen(start, goal)
     for start in free:
         others = free[free != start]
-        if held[start, others].all():
-            held[start, others[0]] = False
-        if held[others, start].all():
-            held[others[0], start] = False
-    return held
+        if pairs[start, others].all():
+            pairs[start, others[0]] = False
+        if pairs[others, start].all():
+            pairs[others[0], start] = False
+    for start in free:
+        for goal in free[~pairs[start, free]]:
+            for middle in free[(free != start) & (free != goal)]:
+                triples[start, middle, goal] = chosen(start, middle, goal)
+    return HeldOut(pairs, triples)
 
 
 def seen_rows(
@@ -72,13 +99,13 @@ def seen_rows(
     stride: int,
     seed: int = 0,
 ) -> tuple[WindowIndex, np.ndarray]:
-    """Windows with a lag each, none of which leads between regions held out together.
+    """Windows with a lag each, none of which makes a way that is held out.
 
     Args:
       index: windows to draw from, twice each.
       episodes: what they lie in; observations begin with x and y.
       maze: its walls.
-      every: of :func:`held_out_pairs`.
+      every: of :func:`held_out`.
       horizon: H, states of a plan; a lag is 1 .. H - 1.
       stride: transitions between two states of a plan.
       seed: of the lags.
@@ -92,6 +119,7 @@ def seen_rows(
     start, episode = index.start[rows], index.episode[rows]
     arrival = np.minimum(start + stride * lags, index.bounds[episode + 1] - 1)
     regions = regions_of(maze, episodes.observations[:, :2])
-    held = held_out_pairs(maze, every)
-    seen = ~held[regions[start], regions[arrival]]
+    middle = (start + arrival) // 2
+    held = held_out(maze, every)
+    seen = ~held.holds(regions[start], regions[middle], regions[arrival])
     return WindowIndex(start[seen], episode[seen], index.bounds), lags[seen]

@@ -141,10 +141,11 @@ class Dataset:
         "by quantiles (robust).",
         choices=("minmax", "robust"),
     )
-    held_out_pairs: int = option(
+    held_out_combinations: int = option(
         0,
-        "In mazes, leaves out the windows that go between every n-th pair of regions "
-        "(2 x 2 cells), to test combinations that were never seen; 0 leaves out none.",
+        "In mazes, leaves out the windows between every n-th pair of a start's and a "
+        "goal's region (2 x 2 cells), and of the others those through every n-th "
+        "middle, to test combinations that were never seen; 0 leaves out none.",
         minimum=0,
     )
     streaming: bool = option(

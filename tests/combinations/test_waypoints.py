@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ractd_jax.data.combinations import held_out_pairs, regions_of, seen_rows
+from ractd_jax.data.combinations import HeldOut, held_out, regions_of, seen_rows
 from ractd_jax.data.windows import index_windows, plan_waypoints
 from ractd_jax.errors import ConfigError
 from ractd_jax.pipelines.combinations.maze_queries import (
@@ -76,44 +76,70 @@ def test_plans_without_a_goal_have_no_waypoints(dataset, plan, name):
 # --- held out
 
 
-def test_every_region_stays_a_start_and_a_goal(medium):
-    for every in (2, 4, 1_000):
-        held = held_out_pairs(medium, every)
-        free = np.unique(regions_of(medium, medium.cell_to_xy(medium.free_cells)))
-        inner = held[np.ix_(free, free)]
-        assert not np.diag(inner).any()
-        assert (~inner).sum(axis=0).min() >= 2 and (~inner).sum(axis=1).min() >= 2
-        assert held.sum() == inner.sum()
-        if every < 1_000:
-            pairs = len(free) * (len(free) - 1)
-            assert 0.5 / every < inner.sum() / pairs < 1.5 / every
-    with pytest.raises(ConfigError, match="held_out_pairs: expected 0 or at least 2"):
-        held_out_pairs(medium, 1)
+@pytest.mark.parametrize("every", [2, 4, 1_000])
+def test_every_region_stays_in_every_place(medium, every):
+    held = held_out(medium, every)
+    free = np.unique(regions_of(medium, medium.cell_to_xy(medium.free_cells)))
+    pairs = held.pairs[np.ix_(free, free)]
+    assert not np.diag(pairs).any() and held.pairs.sum() == pairs.sum()
+    assert (~pairs).sum(axis=0).min() >= 2 and (~pairs).sum(axis=1).min() >= 2
+    triples = held.triples[np.ix_(free, free, free)]
+    assert held.triples.sum() == triples.sum()
+    # Of pairs that are not held out, and of middles that are neither end.
+    assert not triples[pairs[:, None].repeat(len(free), axis=1)].any()
+    ends = np.arange(len(free))
+    assert not triples[ends, ends].any() and not triples[:, ends, ends].any()
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        allowed = ~(triples | pairs[:, None])
+        assert allowed.any(axis=axes).all()
+    if every < 1_000:
+        number = len(free) * (len(free) - 1)
+        assert 0.5 / every < pairs.sum() / number < 1.5 / every
+        left = (number - pairs.sum()) * (len(free) - 2)
+        assert 0.7 / every < triples.sum() / left < 1.3 / every
 
 
-def test_no_row_leads_between_regions_that_are_held_out_together(dataset, medium):
+def test_one_in_one_cannot_be_held_out(medium):
+    with pytest.raises(ConfigError, match="held_out_combinations: expected 0 or at"):
+        held_out(medium, 1)
+
+
+def ways_of(data_index, lags, stride, medium, episodes):
+    """Regions of start, middle and goal of each row."""
+    last = data_index.bounds[data_index.episode + 1] - 1
+    arrival = np.minimum(data_index.start + stride * lags, last)
+    regions = regions_of(medium, episodes.observations[:, :2])
+    middle = (data_index.start + arrival) // 2
+    return regions[data_index.start], regions[middle], regions[arrival]
+
+
+def test_no_row_makes_a_way_that_is_held_out(dataset, medium):
     episodes = dataset.episodes
     index = index_windows(episodes, HORIZON, "repeat_last")
-    held = held_out_pairs(medium, 2)
     kept, lags = seen_rows(index, episodes, medium, 2, HORIZON, 2)
     assert 0 < len(lags) < 2 * len(index.start)
     assert lags.min() >= 1 and lags.max() <= HORIZON - 1
-    last = index.bounds[kept.episode + 1] - 1
-    arrival = np.minimum(kept.start + 2 * lags, last)
-    regions = regions_of(medium, episodes.observations[:, :2])
-    assert not held[regions[kept.start], regions[arrival]].any()
+    held = held_out(medium, 2)
+    assert not held.holds(*ways_of(kept, lags, 2, medium, episodes)).any()
+    # The others were drawn, too.
+    every, lags = seen_rows(index, episodes, medium, 10**9, HORIZON, 2)
+    ways = ways_of(every, lags, 2, medium, episodes)
+    assert held.pairs[ways[0], ways[2]].any() and held.triples[ways].any()
 
 
-def test_held_out_pairs_need_a_maze(dataset):
-    settings = settings_of(dataset={"held_out_pairs": 4})
-    with pytest.raises(ConfigError, match=r"config\.dataset\.held_out_pairs: expected"):
+def test_held_out_combinations_need_a_maze(dataset):
+    settings = settings_of(dataset={"held_out_combinations": 4})
+    with pytest.raises(
+        ConfigError, match=r"config\.dataset\.held_out_combinations: expected"
+    ):
         plan_sampling("teacher", settings, dataset)
 
 
 def test_rows_of_a_training_lead_to_their_lags(dataset, medium):
     """A row is a window with its own lag, once pairs are held out."""
     settings = settings_of(
-        dataset={"held_out_pairs": 2}, environment={"id": "ractd/Maze2d-Medium-v0"}
+        dataset={"held_out_combinations": 2},
+        environment={"id": "ractd/Maze2d-Medium-v0"},
     )
     sampling, windows = plan_sampling("teacher", settings, dataset)
     data = sampling["data"]
@@ -138,13 +164,15 @@ def test_points_cut_a_line_into_equal_parts():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_queries_are_what_they_say(medium, kind):
-    held = held_out_pairs(medium, 4)
+    held = held_out(medium, 4)
     asked = draw_queries(medium, held, kind, 50, 14.0, 3, 0)
     again = draw_queries(medium, held, kind, 50, 14.0, 3, 0)
     np.testing.assert_array_equal(asked.waypoints, again.waypoints)
-    starts, goals = (regions_of(medium, xy) for xy in (asked.starts, asked.goals))
-    assert held[starts, goals].all() == (kind == "held_out")
-    assert held[starts, goals].any() == (kind == "held_out")
+    points = asked.starts, asked.waypoints[:, 1], asked.goals
+    start, middle, goal = (regions_of(medium, xy) for xy in points)
+    pairs, triples = held.pairs[start, goal], held.triples[start, middle, goal]
+    assert pairs.all() == pairs.any() == (kind == "held_out")
+    assert triples.all() == triples.any() == (kind == "detours")
     for start, goal, waypoints in zip(*asked, strict=True):
         assert not medium.is_wall(np.stack([start, goal, *waypoints])).any()
         cells = (tuple(medium.xy_to_cell(xy).tolist()) for xy in (start, goal))
@@ -155,7 +183,7 @@ def test_queries_are_what_they_say(medium, kind):
 
 
 def test_a_ring_has_a_way_round_and_a_corridor_none():
-    held = np.zeros((20, 20), bool)
+    held = HeldOut(np.zeros((20, 20), bool), np.ones((20, 20, 20), bool))
     asked = draw_queries(RING, held, "detours", 5, 20.0, 3, 0)
     assert len(asked.goals) == 5
     corridor = MazeMap(np.array([[1] * 8, [1, *[0] * 6, 1], [1] * 8], bool), "corridor")
@@ -166,7 +194,7 @@ def test_a_ring_has_a_way_round_and_a_corridor_none():
 
 
 def test_a_plan_is_valid_if_it_passes_everything_and_no_wall(medium):
-    held = held_out_pairs(medium, 4)
+    held = held_out(medium, 4)
     asked = draw_queries(medium, held, "seen", 20, 14.0, 3, 0)
     plans = []
     for start, goal, _ in zip(*asked, strict=True):

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import ractd_jax
-from ractd_jax.data.combinations import held_out_pairs
+from ractd_jax.data.combinations import held_out
 from ractd_jax.data.sources import OfflineDataset, load_resolved
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.latency import one_core, plan_latency
@@ -120,7 +120,7 @@ def run_maze_cell(
     seconds = _train(settings, dataset, workdir)
     maze = task_of(settings.environment.id).maze(settings.environment.id)
     trained, longest = _trained_ways(settings, dataset)
-    held = held_out_pairs(maze, settings.dataset.held_out_pairs)
+    held = held_out(maze, settings.dataset.held_out_combinations)
     queries = {
         kind: draw_queries(
             *(maze, held, kind, num_queries, longest),
@@ -155,7 +155,8 @@ def run_maze_cell(
     _draw(output / "plans.png", maze, queries, arrays, settings)
     checks = {
         "slots": labels_of_slots(settings.plan.num_waypoints),
-        "held_out_pairs": int(held.sum()),
+        "held_out_pairs": int(held.pairs.sum()),
+        "held_out_triples": int(held.triples.sum()),
         "longest": longest,
         **{kind: support(maze, asked, trained) for kind, asked in queries.items()},
     }

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ractd_jax.data.combinations import regions_of
+from ractd_jax.data.combinations import HeldOut, regions_of
 from ractd_jax.errors import ConfigError
 from ractd_jax.tasks.maze_map import MazeMap, crosses_wall, is_within, shortest_path
 
-# What is asked: pairs of regions that windows lead between, by the shortest path; pairs
-# that none leads between; and pairs of the first kind by another path.
+# What is asked: ways that windows make, by the shortest path; between pairs of regions
+# that none leads between; and between other pairs, by a path round about and through a
+# middle that none takes between them.
 KINDS = ("seen", "held_out", "detours")
 RADIUS = 0.5  # m, at which a waypoint or goal is passed
 _NOISE = 0.1  # m, of starts and goals to each side, as maze2d has it
@@ -64,7 +65,7 @@ def validity(maze: MazeMap, queries: Queries, plans: np.ndarray) -> Validity:
 
 def draw_queries(
     maze: MazeMap,
-    held: np.ndarray,
+    held: HeldOut,
     kind: str,
     count: int,
     longest: float,
@@ -75,7 +76,7 @@ def draw_queries(
 
     Args:
       maze: its walls.
-      held: [R, R] of :func:`ractd_jax.data.combinations.held_out_pairs`.
+      held: of :func:`ractd_jax.data.combinations.held_out`.
       kind: which.
       count: Q.
       longest: metres of the longest way that fits into a plan.
@@ -93,9 +94,6 @@ def draw_queries(
         if len(rows) == count:
             return Queries(*map(np.stack, zip(*rows, strict=True)))
         start, goal = (cells[i] for i in rng.choice(len(cells), 2, replace=False))
-        pair = regions_of(maze, maze.cell_to_xy(np.array([start, goal])))
-        if held[tuple(pair)] != (kind == "held_out"):
-            continue
         noise = rng.uniform(-_NOISE, _NOISE, (2, 2))
         path = ways.shortest(start, goal)
         if kind == "detours":
@@ -105,11 +103,20 @@ def draw_queries(
         line = maze.cell_to_xy(np.array(path))
         line[0] += noise[0]
         line[-1] += noise[1]
-        rows.append((line[0], line[-1], points_along(line, num_waypoints)))
+        middle = points_along(line, 1)
+        regions = regions_of(maze, np.stack([line[0], *middle, line[-1]]))
+        if _kind_of(held, *regions) == kind:
+            rows.append((line[0], line[-1], points_along(line, num_waypoints)))
     raise ConfigError(
         f"maze {maze.name}: expected {count} ways of kind {kind!r} of up to "
         f"{longest:.1f} m, found {len(rows)} in {_ATTEMPTS} draws"
     )
+
+
+def _kind_of(held: HeldOut, start: int, middle: int, goal: int) -> str:
+    if held.pairs[start, goal]:
+        return "held_out"
+    return "detours" if held.triples[start, middle, goal] else "seen"
 
 
 def points_along(line: np.ndarray, count: int) -> np.ndarray:

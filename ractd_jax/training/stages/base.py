@@ -264,9 +264,12 @@ def plan_data(
     chosen = choose_windows(index, episodes, options, dataset.name, advantages)
     ranks = return_ranks(episodes) if plan.return_condition else None
     index, lags = chosen.index, None
-    if options.held_out_pairs:
+    if options.held_out_combinations:
         index, lags = _seen_rows(settings, episodes, index)
-        about |= {"held_out_pairs": options.held_out_pairs, "rows": len(lags)}
+        about |= {
+            "held_out_combinations": options.held_out_combinations,
+            "rows": len(lags),
+        }
     data = dataset.episodes
     found = PlanData(data.observations, data.actions, index, ranks, lags)
     return found, chosen.summary | about
@@ -282,11 +285,11 @@ def _seen_rows(settings: Settings, episodes: Episodes, index: WindowIndex):
     maze = task_of(environment).maze(environment)
     if maze is None or not arrives(plan):
         raise ConfigError(
-            "config.dataset.held_out_pairs: expected 0, or plans of states in a maze "
-            "(config.plan.goal = 'arrival'), found "
-            f"{settings.dataset.held_out_pairs} with {environment}"
+            "config.dataset.held_out_combinations: expected 0, or plans of states in a "
+            "maze (config.plan.goal = 'arrival'), found "
+            f"{settings.dataset.held_out_combinations} with {environment}"
         )
-    every = settings.dataset.held_out_pairs
+    every = settings.dataset.held_out_combinations
     return seen_rows(index, episodes, maze, every, plan.horizon, plan.stride)
 
 
