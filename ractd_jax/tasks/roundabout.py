@@ -9,13 +9,15 @@ environments are in :mod:`ractd_jax.tasks.roundabout_env`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
 
 from ractd_jax.settings import Environment
 from ractd_jax.tasks.base import Task
+
+if TYPE_CHECKING:
+    import gymnasium
 
 # Who drives around: all of one kind, one kind or the other, or both together.
 TRAFFIC = ("cars", "bicycles", "one_kind", "mixed")
