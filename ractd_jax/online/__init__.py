@@ -1,0 +1,1 @@
+"""On-policy learning with discrete actions, for behaviour policies and baselines."""
