@@ -12,7 +12,7 @@ class RecordedEpisode(NamedTuple):
 
     Attributes:
       observations: [T + 1, O] float32, the last one after the final step.
-      actions: [T, A] float32.
+      actions: [T, A] float32, or [T] int64 of discrete ones.
       rewards: [T] float32.
       terminated: whether the environment ended it.
       truncated: whether the time limit ended it.

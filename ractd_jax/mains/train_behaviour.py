@@ -1,10 +1,11 @@
-"""Trains a behaviour policy with SBX and keeps snapshots from random to expert.
+"""Trains a behaviour policy and keeps snapshots from random to expert.
 
   pip install -e .[behaviour]
   python -m experiments.train_behaviour --env=Hopper-v5 --total_steps=400000 \
       --workdir=/tmp/behaviour/hopper --output=ractd_jax/recording/assets/hopper.npz
 
-Only needed to make new behaviour policies: those for Hopper are shipped.
+Only needed to make new behaviour policies: those for Hopper are shipped. tqc and sac
+are SBX's; --algorithm=ppo is for discrete actions, and takes none of SBX's options.
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ def run() -> None:
     """Defines the flags and runs :func:`main`."""
     count = functools.partial(flags.DEFINE_integer, lower_bound=1)
     flags.DEFINE_string("env", "Hopper-v5", "Gymnasium id of the environment to solve.")
-    flags.DEFINE_enum("algorithm", "tqc", ["tqc", "sac"], "SBX algorithm.")
+    flags.DEFINE_enum("algorithm", "tqc", ["tqc", "sac", "ppo"], "SBX's, or our PPO.")
     count("total_steps", 400_000, "Environment steps of the training.")
     count("snapshot_every", 10_000, "Environment steps between snapshots.")
     count("eval_episodes", 10, "Stochastic episodes that rate a snapshot.")

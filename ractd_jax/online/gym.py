@@ -27,7 +27,7 @@ def train_ppo(
     num_env_steps: int,
     seed: int,
     widths: Sequence[int] = (256, 256),
-    on_update: Callable[[int, dict[str, float]], None] | None = None,
+    on_update: Callable[[int, Any, dict[str, float]], None] | None = None,
 ) -> tuple[ActorCritic, Any]:
     """Trains a policy; (network, parameters).
 
@@ -37,8 +37,8 @@ def train_ppo(
       num_env_steps: steps of all environments together, rounded up to whole updates.
       seed: of the first weights, of everything drawn and of the resets.
       widths: of the network.
-      on_update: called with (env steps so far, scalars of the update, among them the
-        mean ``return`` of the episodes that ended in it, NaN without any).
+      on_update: called with (env steps so far, parameters, scalars of the update, among
+        them the mean ``return`` of the episodes that ended in it, NaN without any).
     """
     network = ActorCritic(int(envs[0].action_space.n), tuple(widths))
     size = int(np.prod(envs[0].observation_space.shape))
@@ -53,7 +53,7 @@ def train_ppo(
         if on_update is not None:
             mean = float(np.mean(returns)) if returns else float("nan")
             scalars = {name: float(value) for name, value in info.items()}
-            on_update(done, {**scalars, "return": mean})
+            on_update(done, learner.params, {**scalars, "return": mean})
     return network, jax.device_get(learner.params)
 
 

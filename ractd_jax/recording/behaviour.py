@@ -1,4 +1,4 @@
-"""Behaviour policies: small tanh-Gaussian MLPs in numpy that generate datasets.
+"""Behaviour policies: small MLPs in numpy that generate datasets.
 
 A policy file is a plain ``.npz`` (no pickle) with the arrays of every snapshot
 taken along one training, and a JSON string ``metadata`` that says which
@@ -54,6 +54,43 @@ class BehaviourPolicy:
         unit = 0.5 * (np.tanh(mean) + 1.0)
         return self.action_low + unit * (self.action_high - self.action_low)
 
+    def noise(self, rng: np.random.Generator) -> np.ndarray:
+        """[1, A] draws for one observation of :meth:`act`."""
+        return rng.standard_normal((1, len(self.action_low)), np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class CategoricalPolicy:
+    """A policy of discrete actions, whose logits an MLP of tanh gives.
+
+    Attributes:
+      weights: kernels [in, out] of the hidden layers, then of the head [hidden, A].
+      biases: the matching biases.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+
+    def act(self, observations: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        """Actions [B], int64, for observations [B, O] in environment units.
+
+        Args:
+          observations: [B, O].
+          noise: [B, A] standard Gumbel draws, or None for the likeliest action.
+        """
+        hidden = np.asarray(observations, np.float32)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            hidden = np.tanh(hidden @ weight + bias)
+        logits = hidden @ self.weights[-1] + self.biases[-1]
+        return np.argmax(logits if noise is None else logits + noise, axis=-1)
+
+    def noise(self, rng: np.random.Generator) -> np.ndarray:
+        """[1, A] draws for one observation of :meth:`act`."""
+        return rng.gumbel(size=(1, len(self.biases[-1])))
+
+
+Behaviour = BehaviourPolicy | CategoricalPolicy
+
 
 @dataclasses.dataclass(frozen=True)
 class PolicySnapshots:
@@ -66,10 +103,10 @@ class PolicySnapshots:
         maps ``medium`` and ``expert`` to snapshot names.
     """
 
-    policies: Mapping[str, BehaviourPolicy]
+    policies: Mapping[str, Behaviour]
     metadata: Mapping[str, object]
 
-    def role(self, name: str) -> BehaviourPolicy:
+    def role(self, name: str) -> Behaviour:
         """The policy that plays `name` (``medium`` or ``expert``)."""
         return self.policies[self.metadata["roles"][name]]
 
@@ -81,8 +118,9 @@ def save_snapshots(path: str | os.PathLike, snapshots: PolicySnapshots) -> None:
         for i, (w, b) in enumerate(zip(policy.weights, policy.biases, strict=True)):
             arrays[f"{name}/weight_{i}"] = w.astype(np.float32)
             arrays[f"{name}/bias_{i}"] = b.astype(np.float32)
-        arrays[f"{name}/action_low"] = policy.action_low
-        arrays[f"{name}/action_high"] = policy.action_high
+        if isinstance(policy, BehaviourPolicy):
+            arrays[f"{name}/action_low"] = policy.action_low
+            arrays[f"{name}/action_high"] = policy.action_high
     arrays["metadata"] = np.array(json.dumps(snapshots.metadata))
     with completed(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
@@ -120,9 +158,14 @@ def _policy_from_arrays(arrays: Mapping[str, np.ndarray], name: str):
     depth = sum(key.startswith(f"{name}/weight_") for key in arrays)
     if depth == 0:
         raise KeyError(f"{name}/weight_0")
+    layers = [
+        tuple(arrays[f"{name}/{kind}_{i}"] for i in range(depth))
+        for kind in ("weight", "bias")
+    ]
+    if f"{name}/action_low" not in arrays:
+        return CategoricalPolicy(*layers)
     return BehaviourPolicy(
-        weights=tuple(arrays[f"{name}/weight_{i}"] for i in range(depth)),
-        biases=tuple(arrays[f"{name}/bias_{i}"] for i in range(depth)),
+        *layers,
         action_low=arrays[f"{name}/action_low"],
         action_high=arrays[f"{name}/action_high"],
     )

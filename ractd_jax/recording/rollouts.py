@@ -8,13 +8,18 @@ import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError
-from ractd_jax.recording.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.recording.behaviour import (
+    Behaviour,
+    BehaviourPolicy,
+    PolicySnapshots,
+)
 
 DATASET_KINDS = ("medium", "medium-replay", "medium-expert")
 
@@ -32,27 +37,32 @@ def _record(policy: BehaviourPolicy, seed: int) -> RecordedEpisode:
 
 
 def record_episode(
-    env: gymnasium.Env, policy: BehaviourPolicy, seed: int
+    env: gymnasium.Env,
+    policy: Behaviour,
+    seed: int,
+    options: dict[str, Any] | None = None,
 ) -> RecordedEpisode:
-    """One stochastic episode of `policy`, determined by the seed."""
+    """One stochastic episode of `policy`, determined by the seed and the `options` of
+    the reset.
+    """
     rng = np.random.default_rng(seed)
-    observation, _ = env.reset(seed=seed)
+    observation, _ = env.reset(seed=seed, options=options)
     observations, actions, rewards = [observation], [], []
     terminated = truncated = False
     while not (terminated or truncated):
-        noise = rng.standard_normal((1, len(policy.action_low)), np.float32)
-        action = policy.act(observation[None], noise)[0]
+        action = policy.act(observation[None], policy.noise(rng))[0]
         observation, reward, terminated, truncated, _ = env.step(action)
         observations.append(observation)
         actions.append(action)
         rewards.append(reward)
     return RecordedEpisode(
         np.asarray(observations, np.float32),
-        np.asarray(actions, np.float32),
+        np.asarray(actions, env.action_space.dtype),
         np.asarray(rewards, np.float32),
         bool(terminated),
         bool(truncated),
         seed,
+        options=options,
     )
 
 

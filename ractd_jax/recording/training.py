@@ -1,4 +1,7 @@
-"""Trains a behaviour policy with SBX and keeps snapshots from random to expert."""
+"""Trains a behaviour policy and keeps snapshots from random to expert.
+
+With SBX, or with our PPO where actions are discrete.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class BehaviourTraining:
 
     Attributes:
       env: Gymnasium id.
-      algorithm: ``tqc`` or ``sac``.
+      algorithm: ``tqc`` or ``sac`` of SBX, or ``ppo``, for discrete actions.
       total_steps: environment steps.
       snapshot_every: environment steps between snapshots.
       eval_episodes: stochastic episodes that rate a snapshot.
@@ -33,9 +36,9 @@ class BehaviourTraining:
       critic_widths: of the critics' hidden layers.
       learning_rate: of all networks.
       discount: of the returns that it maximises.
-      entropy: of the actions, that the temperature is learned for; nats for each
-        number of an action.
-      update_every: environment steps between rounds of updates.
+      entropy: of the actions, that SBX learns the temperature for; nats for each number
+        of an action.
+      update_every: environment steps between rounds of updates; of ppo at least 64.
       updates_per_step: updates of a round for each of its environment steps.
       seed: of the training.
     """
@@ -71,7 +74,7 @@ def train_behaviour(
       ConfigError: SBX is not installed.
       DataError: the files cannot be written.
     """
-    if importlib.util.find_spec("sbx") is None:
+    if options.algorithm != "ppo" and importlib.util.find_spec("sbx") is None:
         raise ConfigError(
             "--algorithm: expected the sbx-rl package (pip install "
             "ractd_jax[behaviour]), found none"
@@ -96,7 +99,8 @@ def train_behaviour(
         snapshots = _chosen_snapshots(options, command, steps, policies, returns)
         behaviour.save_snapshots(output, snapshots)
 
-    _run_sbx(options, gymnasium.make(spec), record)
+    run = _run_ppo if options.algorithm == "ppo" else _run_sbx
+    run(options, gymnasium.make(spec), record)
 
 
 def _policy_from_sbx(params, action_space) -> behaviour.BehaviourPolicy:
@@ -119,8 +123,7 @@ def _episode_return(env, policy, seed: int) -> float:
     observation, _ = env.reset(seed=seed)
     total, done = 0.0, False
     while not done:
-        noise = rng.standard_normal((1, len(policy.action_low)), np.float32)
-        action = policy.act(observation[None], noise)[0]
+        action = policy.act(observation[None], policy.noise(rng))[0]
         observation, reward, terminated, truncated, _ = env.step(action)
         total += float(reward)
         done = terminated or truncated
@@ -130,7 +133,7 @@ def _episode_return(env, policy, seed: int) -> float:
 def _run_sbx(
     options: BehaviourTraining,
     env: gymnasium.Env,
-    record: Callable[[int, behaviour.BehaviourPolicy], None],
+    record: Callable[[int, behaviour.Behaviour], None],
 ) -> None:
     """Calls `record(env_steps, policy)` at every snapshot."""
     import sbx
@@ -165,6 +168,43 @@ def _run_sbx(
         policy_kwargs={"net_arch": widths},
     )
     model.learn(options.total_steps, callback=Snapshots())
+
+
+def _run_ppo(
+    options: BehaviourTraining,
+    env: gymnasium.Env,
+    record: Callable[[int, behaviour.Behaviour], None],
+) -> None:
+    """Calls `record(env_steps, policy)` after the updates that reach a snapshot."""
+    from ractd_jax.online.gym import train_ppo
+    from ractd_jax.online.ppo import PpoOptions
+
+    ppo = PpoOptions(
+        num_steps=options.update_every,
+        learning_rate=options.learning_rate,
+        discount=options.discount,
+    )
+    due = 0
+
+    def on_update(env_steps, params, info):
+        nonlocal due
+        logging.info("%d env steps: %s", env_steps, info)
+        if env_steps >= due:
+            due += options.snapshot_every
+            record(env_steps, policy_from_actor(params))
+
+    widths = options.actor_widths
+    train_ppo([env], ppo, options.total_steps, options.seed, widths, on_update)
+
+
+def policy_from_actor(params) -> behaviour.CategoricalPolicy:
+    """The actor of :class:`ractd_jax.online.ppo.ActorCritic` in numpy."""
+    depth = sum(name.startswith("actor_") for name in params) - 1
+    names = [f"actor_{i}" for i in range(depth)] + ["actor_out"]
+    return behaviour.CategoricalPolicy(
+        tuple(np.array(params[name]["kernel"]) for name in names),
+        tuple(np.array(params[name]["bias"]) for name in names),
+    )
 
 
 def _chosen_snapshots(

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from ractd_jax.errors import DataError
 from ractd_jax.recording import behaviour
-from ractd_jax.recording.behaviour import BehaviourPolicy, PolicySnapshots
+from ractd_jax.recording.behaviour import (
+    BehaviourPolicy,
+    CategoricalPolicy,
+    PolicySnapshots,
+    save_snapshots,
+)
 from ractd_jax.recording.rollouts import record_episode
 
 
@@ -75,6 +80,40 @@ def test_policy_by_hand():
     np.testing.assert_allclose(policy.act(observation, None), scaled[:1], rtol=1e-6)
     noisy = policy.act(observation, np.float32([[0.25]]))
     np.testing.assert_allclose(noisy, scaled[1:], rtol=1e-6)
+
+
+def test_a_discrete_policy_by_hand(tmp_path):
+    """One hidden layer of tanh; Gumbel noise draws in proportion to exp(logit)."""
+    policy = CategoricalPolicy(
+        (np.float32([[1.0]]), np.float32([[2.0, -2.0, 0.0]])),
+        (np.float32([0.0]), np.float32([0.0, 0.0, 0.5])),
+    )
+    logits = np.tanh(0.3) * np.array([2.0, -2.0, 0.0]) + [0.0, 0.0, 0.5]
+    observations = np.full((20_000, 1), 0.3)
+    assert policy.act(observations[:1], None) == np.argmax(logits)
+    noise = np.random.default_rng(0).gumbel(size=(20_000, 3))
+    shares = np.bincount(policy.act(observations, noise), minlength=3) / 20_000
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(shares, expected, atol=0.01)
+    assert policy.noise(np.random.default_rng(0)).shape == (1, 3)
+    metadata = {"snapshots": {"a": {}}, "roles": {"expert": "a"}}
+    save_snapshots(tmp_path / "p.npz", PolicySnapshots({"a": policy}, metadata))
+    loaded = behaviour.load_snapshots(tmp_path / "p.npz").role("expert")
+    assert isinstance(loaded, CategoricalPolicy)
+    np.testing.assert_array_equal(
+        loaded.act(observations, noise), policy.act(observations, noise)
+    )
+
+
+def test_a_discrete_policy_records_whole_numbers():
+    policy = CategoricalPolicy((np.zeros((4, 2), np.float32),), (np.zeros(2),))
+    env = gymnasium.make("CartPole-v1")
+    episode = record_episode(env, policy, 3)
+    assert episode.actions.dtype == np.int64
+    assert episode.actions.shape == episode.rewards.shape
+    assert set(episode.actions) == {0, 1}
+    again = record_episode(env, policy, 3)
+    np.testing.assert_array_equal(episode.observations, again.observations)
 
 
 @settings(max_examples=30)

@@ -17,6 +17,12 @@ from ractd_jax.online.ppo import (
     make_update,
     masked_logits,
 )
+from ractd_jax.recording.behaviour import load_snapshots
+from ractd_jax.recording.training import (
+    BehaviourTraining,
+    policy_from_actor,
+    train_behaviour,
+)
 
 
 def steps_of(rewards, values, next_values, discounts, ends) -> Steps:
@@ -124,9 +130,11 @@ def test_a_corridor_is_walked_to_its_end():
     envs = [gymnasium.wrappers.TimeLimit(Corridor(), 12) for _ in range(4)]
     options = PpoOptions(num_steps=32, batch_size=64, num_epochs=4, discount=0.95)
     seen = []
-    network, params = train_ppo(
-        envs, options, 4_000, 0, (32,), lambda steps, info: seen.append((steps, info))
-    )
+
+    def on_update(steps, params, info):
+        seen.append((steps, info))
+
+    network, params = train_ppo(envs, options, 4_000, 0, (32,), on_update)
     logits, values = network.apply({"params": params}, jnp.eye(5))
     assert (logits[:4].argmax(axis=1) == 1).all()
     assert np.all(np.diff(values[:4]) > 0)  # nearer is better
@@ -145,8 +153,38 @@ def test_cart_pole_is_balanced():
     )
     returns = []
 
-    def on_update(_, info):
+    def on_update(steps, params, info):
         returns.append(info["return"])
 
     train_ppo(envs, options, 60_000, 0, (64, 64), on_update)
     assert np.nanmean(returns[-8:]) > 400
+
+
+def test_a_behaviour_policy_acts_as_its_network(tmp_path):
+    """train_behaviour's PPO: the snapshots of a training on CartPole."""
+    options = BehaviourTraining(
+        env="CartPole-v1",
+        algorithm="ppo",
+        total_steps=512,
+        snapshot_every=256,
+        eval_episodes=2,
+        num_replay=2,
+        actor_widths=(8,),
+        critic_widths=(8,),
+        learning_rate=1e-3,
+        discount=0.9,
+        entropy=-1.0,
+        update_every=128,
+        updates_per_step=1.0,
+        seed=0,
+    )
+    train_behaviour(options, tmp_path, tmp_path / "policy.npz", "by hand")
+    snapshots = load_snapshots(tmp_path / "policy.npz")
+    steps = [about["env_steps"] for about in snapshots.metadata["snapshots"].values()]
+    assert steps[0] == 128 and len(steps) == 2
+    network = ActorCritic(2, (8,))
+    params = init_learner(network, PpoOptions(), 4, 0).params
+    seen = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    logits, _ = network.apply({"params": params}, seen)
+    policy = policy_from_actor(params)
+    np.testing.assert_array_equal(policy.act(seen, None), logits.argmax(axis=1))
