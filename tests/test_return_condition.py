@@ -16,7 +16,8 @@ from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.loop import train
 from ractd_jax.training.stages import plan_stage
-from ractd_jax.training.stages.base import dimensions, plan_sampling
+from ractd_jax.training.stages.base import plan_sampling
+from ractd_jax.training.stages.plan_sizes import dimensions
 from tests.toys import random_params, toy_dataset, toy_settings
 
 LENGTH = 10

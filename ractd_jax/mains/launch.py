@@ -30,6 +30,8 @@ STAGES = (
     "student",
     "steering",
     "td3_bc",
+    "discrete_bc",
+    "cql",
     "inverse_dynamics",
 )
 

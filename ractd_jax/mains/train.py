@@ -16,6 +16,8 @@ Stages:
     evaluations: all of config.ddpm.num_timesteps by ancestral sampling, fewer by DDIM.
   bc: behaviour cloning. With config.dataset.weighting=top it learns from the best
     episodes only (percentile behaviour cloning), with uniform from all.
+  discrete_bc, cql: cloning by cross-entropy and conservative Q-learning, baselines for
+    discrete actions.
   inverse_dynamics: the actions between the states of a plan.
 """
 

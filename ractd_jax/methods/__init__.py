@@ -9,6 +9,7 @@
 :mod:`.steering`       noise steering of a frozen student
 :mod:`.bc`             behaviour cloning
 :mod:`.td3_bc`         TD3+BC
+:mod:`.discrete`       cloning and CQL of discrete actions
 :mod:`.inverse_dynamics`  actions between states
 =====================  ===========================================================
 """
@@ -27,6 +28,7 @@ from ractd_jax.methods.critic import Critic, TransitionBatch
 from ractd_jax.methods.ctm import CtmStudent, student_coefficients
 from ractd_jax.methods.ddpm import Ddpm
 from ractd_jax.methods.denoisers import DenoiserNetwork, make_network
+from ractd_jax.methods.discrete import DiscreteCloning, DiscreteCql
 from ractd_jax.methods.edm import EdmTeacher
 from ractd_jax.methods.inverse_dynamics import InverseDynamicsMethod, PairBatch
 from ractd_jax.methods.reward import (
@@ -52,6 +54,8 @@ PLAN_METHODS: dict[str, type[PlanMethod]] = {
         NoiseSteering,
         BehaviourCloning,
         Td3Bc,
+        DiscreteCloning,
+        DiscreteCql,
     )
 }
 
@@ -69,6 +73,8 @@ __all__ = [
     "CtmStudent",
     "Ddpm",
     "DenoiserNetwork",
+    "DiscreteCloning",
+    "DiscreteCql",
     "EdmTeacher",
     "InverseDynamicsMethod",
     "Method",

@@ -1,6 +1,6 @@
 """Networks as pure functions (Flax Linen)."""
 
-from ractd_jax.networks.actor import ActorMLP
+from ractd_jax.networks.actor import ActorMLP, LogitsMLP
 from ractd_jax.networks.blocks import Compute, Conv
 from ractd_jax.networks.conditioning import CONDITIONINGS, fold_levels, pin_ends
 from ractd_jax.networks.elements import ElementsConfig
@@ -29,6 +29,7 @@ __all__ = [
     "ElementsConfig",
     "InverseDynamics",
     "InverseDynamicsConfig",
+    "LogitsMLP",
     "NoiseEmbedding",
     "ResidualMLP",
     "ResidualMLPConfig",

@@ -1,4 +1,4 @@
-"""A deterministic policy's network."""
+"""Networks of policies without a planner."""
 
 from __future__ import annotations
 
@@ -27,3 +27,25 @@ class ActorMLP(nn.Module):
             x = Dense(width, name=f"dense_{i}")(x)
             x = nn.silu(nn.LayerNorm(name=f"norm_{i}")(x))
         return jnp.tanh(Dense(self.size, name="head")(x))
+
+
+class LogitsMLP(nn.Module):
+    """``LogitsMLP(A, widths).apply({"params": p}, states [B, O])`` -> [B, A].
+
+    A plain MLP with ReLU: with widths of 256 and 256, 30 inputs and 5 outputs it has
+    the 75,013 parameters of the clone in Duan (2025), table A.5.
+
+    Attributes:
+      size: A.
+      widths: hidden widths.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        x = observations
+        for i, width in enumerate(self.widths):
+            x = nn.relu(Dense(width, name=f"dense_{i}")(x))
+        return Dense(self.size, name="head")(x)

@@ -30,6 +30,8 @@ SMOKE = {
     "critic": {"num_steps": 8, "batch_size": 16, "num_members": 2, "widths": (16,)},
     "steering": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
     "td3_bc": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
+    "discrete_bc": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
+    "cql": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
     "student": {"num_steps": 8, "batch_size": 16, "optimizer": {"warmup_steps": 2}},
     "inverse_dynamics": {"num_steps": 8, "batch_size": 16, "widths": (16,)},
     "evaluation": {"num_episodes": 2, "teacher_steps": 3},

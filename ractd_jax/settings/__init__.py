@@ -13,8 +13,10 @@ from ractd_jax.settings.running import Controller, Evaluation, Run
 from ractd_jax.settings.student import Student
 from ractd_jax.settings.trainings import (
     BehaviourCloning,
+    Cql,
     Critic,
     Ddpm,
+    DiscreteCloning,
     InverseDynamics,
     Reward,
     Steering,
@@ -33,10 +35,12 @@ from ractd_jax.settings.tree import (
 __all__ = [
     "BehaviourCloning",
     "Controller",
+    "Cql",
     "Critic",
     "Dataset",
     "Ddpm",
     "Diffusion",
+    "DiscreteCloning",
     "Environment",
     "Evaluation",
     "InverseDynamics",

@@ -195,6 +195,35 @@ class Td3Bc:
 
 
 @section
+class DiscreteCloning:
+    """Training of a behaviour clone of discrete actions, a baseline."""
+
+    num_steps: int = option(10_000, "Optimiser steps.", positive=True)
+    batch_size: int = option(256, "Actions per step over all devices.", positive=True)
+    widths: tuple[int, ...] = option((256, 256), "Hidden widths.")
+    optimizer: Optimizer = Optimizer(learning_rate=1e-3, beta1=0.9, warmup_steps=100)
+
+
+@section
+class Cql:
+    """Training of conservative Q-learning (Kumar et al., 2020) of discrete actions."""
+
+    num_steps: int = option(20_000, "Optimiser steps.", positive=True)
+    batch_size: int = option(
+        256, "Transitions per step over all devices.", positive=True
+    )
+    widths: tuple[int, ...] = option((256, 256), "Hidden widths.")
+    alpha: float = option(1.0, "Weight of the conservative term.", minimum=0.0)
+    discount: float = option(0.8, "gamma.", minimum=0.0, below=1.0)
+    target_ema: float = option(
+        0.995, "Decay of the target network's EMA.", minimum=0.0, below=1.0
+    )
+    optimizer: Optimizer = Optimizer(
+        learning_rate=3e-4, weight_decay=0.0, beta1=0.9, warmup_steps=0
+    )
+
+
+@section
 class BehaviourCloning:
     """Training of a behaviour clone, the baseline."""
 

@@ -17,8 +17,10 @@ from ractd_jax.settings.running import Controller, Evaluation, Run
 from ractd_jax.settings.student import Student
 from ractd_jax.settings.trainings import (
     BehaviourCloning,
+    Cql,
     Critic,
     Ddpm,
+    DiscreteCloning,
     InverseDynamics,
     Reward,
     Steering,
@@ -52,6 +54,8 @@ class Settings:
     inverse_dynamics: InverseDynamics = InverseDynamics()
     evaluation: Evaluation = Evaluation()
     run: Run = Run()
+    discrete_bc: DiscreteCloning = DiscreteCloning()
+    cql: Cql = Cql()
 
 
 def to_dict(settings: Settings) -> dict:

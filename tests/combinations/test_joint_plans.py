@@ -13,7 +13,8 @@ from ractd_jax.methods import EdmTeacher
 from ractd_jax.planning.export import export_planner
 from ractd_jax.settings import from_mapping
 from ractd_jax.training.stages import make_stage, student_stage
-from ractd_jax.training.stages.base import dimensions, plan_sampling
+from ractd_jax.training.stages.base import plan_sampling
+from ractd_jax.training.stages.plan_sizes import dimensions
 from tests.toys import save_untrained, toy_dataset, toy_settings
 
 SEEN, ACTED, STEPS = 3, 2, 4

@@ -14,7 +14,8 @@ from ractd_jax.pipelines.combinations.maze_queries import (
     validity,
 )
 from ractd_jax.tasks.maze_map import MazeMap, shortest_path
-from ractd_jax.training.stages.base import dimensions, plan_sampling
+from ractd_jax.training.stages.base import plan_sampling
+from ractd_jax.training.stages.plan_sizes import dimensions
 from tests.combinations.test_elements import settings_of
 from tests.toys import HORIZON
 

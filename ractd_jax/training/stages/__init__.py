@@ -1,15 +1,17 @@
 """The stages: what each one trains, on what, with which loss."""
 
+import functools
+
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.settings import Settings
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
-    dimensions,
     gather_part,
 )
-from ractd_jax.training.stages.critic import critic_stage, td3_bc_stage
+from ractd_jax.training.stages.critic import agent_stage, critic_stage
 from ractd_jax.training.stages.inverse_dynamics import inverse_dynamics_stage
+from ractd_jax.training.stages.plan_sizes import dimensions
 from ractd_jax.training.stages.plans import plan_stage
 from ractd_jax.training.stages.reward import reward_stage, split_episodes
 from ractd_jax.training.stages.student import (
@@ -26,7 +28,8 @@ def make_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
     of_their_own = {
         "reward": reward_stage,
         "critic": critic_stage,
-        "td3_bc": td3_bc_stage,
+        "td3_bc": functools.partial(agent_stage, "td3_bc"),
+        "cql": functools.partial(agent_stage, "cql"),
         "inverse_dynamics": inverse_dynamics_stage,
     }
     if name in of_their_own:
@@ -36,6 +39,7 @@ def make_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
 
 __all__ = [
     "Stage",
+    "agent_stage",
     "base_metadata",
     "critic_stage",
     "dimensions",
@@ -48,5 +52,4 @@ __all__ = [
     "split_episodes",
     "steering_stage",
     "student_stage",
-    "td3_bc_stage",
 ]

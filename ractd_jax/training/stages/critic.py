@@ -1,4 +1,4 @@
-"""Trainings on transitions: critics and TD3+BC."""
+"""Trainings on transitions: critics, and agents without a planner."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from ractd_jax.data.episodes import Episodes, return_to_go
 from ractd_jax.data.ranking import rank_correlation
 from ractd_jax.data.sources import OfflineDataset, require_rewards
 from ractd_jax.errors import DataError
-from ractd_jax.methods import Critic, Td3Bc, TransitionBatch
+from ractd_jax.methods import PLAN_METHODS, Critic, TransitionBatch
 from ractd_jax.normalizers import MinMaxNormalizer, is_spread
 from ractd_jax.settings import Settings
-from ractd_jax.training.stages.base import Probe, Stage, base_metadata, dimensions
+from ractd_jax.training.stages.base import (
+    Probe,
+    Stage,
+    base_metadata,
+    require_one_hot,
+)
+from ractd_jax.training.stages.plan_sizes import dimensions
 from ractd_jax.training.stages.reward import split_episodes
 
 _RANKED = 8_192
@@ -83,7 +89,7 @@ def transitions(
     Raises:
       DataError: no transition has a next state, or the data has no rewards.
     """
-    require_rewards(dataset, "a critic or TD3+BC")
+    require_rewards(dataset, "a critic, TD3+BC or CQL")
     episodes = dataset.episodes
     mean, scale = value_scale(episodes, discount)
     rows, held_rows = split_episodes(episodes.starts, holdout, settings.dataset.seed)
@@ -155,23 +161,28 @@ def critic_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
     )
 
 
-def td3_bc_stage(settings: Settings, dataset: OfflineDataset) -> Stage:
-    """TD3+BC, on all episodes.
+def agent_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
+    """An agent without a planner, ``td3_bc`` or ``cql``, on all episodes.
 
     Raises:
-      ConfigError: plans of more than one action.
+      ConfigError: plans of more than one action, or for cql actions that are no one-hot
+        vectors.
       DataError: no transition has a next state, or the data has no rewards.
     """
-    options, dims = settings.td3_bc, dimensions(settings, dataset)
+    cls = PLAN_METHODS[name]
+    method = cls.from_settings(settings, dimensions(settings, dataset))
+    if name == "cql":
+        require_one_hot(dataset, name)
+    options = cls.options(settings)
     return Stage(
-        name="td3_bc",
-        method=Td3Bc.from_settings(settings, dims),
+        name=name,
+        method=method,
         num_steps=options.num_steps,
         batch_size=options.batch_size,
         optimizer=options.optimizer,
         frozen={},
         target_decay=options.target_ema,
-        metadata=base_metadata("td3_bc", settings, dataset),
+        metadata=base_metadata(name, settings, dataset),
         **transitions(settings, dataset, options.discount, 0.0).sampling,
     )
 

@@ -8,9 +8,10 @@ from ractd_jax.settings import Settings
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
-    dimensions,
     plan_sampling,
+    require_one_hot,
 )
+from ractd_jax.training.stages.plan_sizes import dimensions
 
 
 def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
@@ -21,6 +22,8 @@ def plan_stage(name: str, settings: Settings, dataset: OfflineDataset) -> Stage:
       ConfigError: the method or its network cannot make such plans.
     """
     method = PLAN_METHODS[name].from_settings(settings, dimensions(settings, dataset))
+    if name == "discrete_bc":
+        require_one_hot(dataset, name)
     options = method.options(settings)
     sampling, windows = plan_sampling(name, settings, dataset)
     return Stage(

@@ -21,10 +21,10 @@ from ractd_jax.tasks import task_of
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
-    dimensions,
     window_episodes,
 )
 from ractd_jax.training.stages.gathering import Gather, PlanData, make_gather
+from ractd_jax.training.stages.plan_sizes import dimensions
 
 _BLOCK = 65_536
 _HELD = 8_192

@@ -31,9 +31,9 @@ from ractd_jax.training.parallel import check_batch_size
 from ractd_jax.training.stages.base import (
     Stage,
     base_metadata,
-    dimensions,
     plan_sampling,
 )
+from ractd_jax.training.stages.plan_sizes import dimensions
 from ractd_jax.training.stages.student_points import (
     best_plans,
     return_spread,
