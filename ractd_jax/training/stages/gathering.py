@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from ractd_jax.data.changes import plan_changes
 from ractd_jax.data.sources import OfflineDataset
@@ -100,7 +101,7 @@ def _gather_joint(dims: Dimensions, dataset: OfflineDataset) -> Gather:
         condition = {"start": normalize_states(states[:, 0])}
         if dims.elements:
             condition["elements"] = task.elements(states[:, 0])[..., None]
-            condition["known"] = 0.0 * states[:, 0, :1] + 1.0
+            condition["known"] = np.ones((len(rows), 1), np.float32)
         return PlanBatch(
             join_parts(normalize_states(states), normalize_actions(actions)), condition
         )
@@ -121,42 +122,38 @@ def _gather_states(
     1 + r % (H - 1), or where the window's episode ends; where `data` has lags, a row is
     a window.
     """
-    stride, lags = options.stride, rows_per_window(options)
+    stride, per_window = options.stride, rows_per_window(options)
     task = get_task(dims.family)
 
+    def windows_of(data: PlanData, rows):
+        """(windows, states until each arrives or ends)."""
+        if not arrives(options):
+            return rows, np.full(len(rows), dims.horizon - 1, np.int32)
+        if data.lags is not None:
+            return rows, data.lags[rows]
+        return rows // per_window, 1 + rows % per_window
+
     def arrive(states, arrived):
-        return task.arrive(states, arrived, dims.goal)
+        return task.arrive(states, arrived, dims.goal) if arrives(options) else states
 
     def gather(data: PlanData, rows) -> PlanBatch:
-        if not arrives(options):
-            last = dims.horizon - 1 + 0 * rows
-            states = window_states(
-                data.observations, data.index, rows, dims.horizon, stride
-            )
-        else:
-            if data.lags is None:
-                rows, last = rows // lags, 1 + rows % lags
-            else:
-                last = data.lags[rows]
-            states = window_arrivals(
-                data.observations,
-                data.index,
-                rows,
-                last,
-                dims.horizon,
-                stride,
-                arrive,
-            )
+        windows, lags = windows_of(data, rows)
+        states = window_arrivals(
+            *(data.observations, data.index, windows, lags),
+            *(dims.horizon, stride, arrive),
+        )
         plans = observation_normalizer.normalize(states)
         ends = {"start": plans[:, 0], "goal": plans[:, -1]}
         condition = {end: ends[end] for end in dims.ends}
         if dims.elements:
             # An episode may end before the lag.
-            ends_at = data.index.bounds[data.index.episode[rows] + 1] - 1
-            last = last.clip(max=(ends_at - data.index.start[rows]) // stride)
-            waypoints = plan_waypoints(plans, last, dims.elements)
+            episode = data.index.episode[windows]
+            left = data.index.bounds[episode + 1] - 1 - data.index.start[windows]
+            waypoints = plan_waypoints(
+                plans, lags.clip(max=left // stride), dims.elements
+            )
             condition["elements"] = waypoints[..., : dims.element_size]
-            condition["known"] = plans[:, 0, :1] * 0.0 + 1.0
+            condition["known"] = np.ones((len(rows), 1), np.float32)
         if changes is not None:
             plans = changes.encode(plans)
         return PlanBatch(plans, condition)
