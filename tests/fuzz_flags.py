@@ -29,6 +29,7 @@ TRAINING = (CONFIG, *NO_DATA, "--workdir=new")
 MAINS = {
     "aggregate": ("--results=none", "--output=new/table"),
     "benchmark": ("--workdir=new", "--tasks=none", "--results=file/x"),
+    "combinations": ("--task=maze", "--maze=none", "--workdir=new", "--results=file"),
     "evaluate": ("--checkpoint=none",),
     "export": ("--checkpoint=none", "--output=new/policy.zip"),
     "generate_dataset": ("--task=none", "--root=new"),

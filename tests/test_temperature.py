@@ -178,10 +178,11 @@ def test_impossible_plans_are_refused(plan, message):
 
 def test_executed_actions_weigh_more_in_the_distance():
     plan = toy_settings(plan={"execute": 1, "executed_weight": 3.0}).plan
+    dims = Dimensions(observation=3, action=2, horizon=4, history=1)
     error = np.zeros((2, 4, 2), np.float32)
     error[:, 0] = 1.0
-    first = plan_distance("squared", plan)(error, 0 * error, np.ones(2))
-    last = plan_distance("squared", plan)(error[:, ::-1], 0 * error, np.ones(2))
+    first = plan_distance("squared", plan, dims)(error, 0 * error, np.ones(2))
+    last = plan_distance("squared", plan, dims)(error[:, ::-1], 0 * error, np.ones(2))
     # Weights 3, 1, 1, 1 over their mean of 1.5, of which a quarter each.
     assert float(first) == pytest.approx(2.0 / 4) and float(last) == pytest.approx(
         (1 / 1.5) / 4

@@ -160,15 +160,17 @@ class PlanMethod:
 
     def pin(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """Noisy `plans` with the ends in place that the condition fixes, if any."""
-        return self._with_ends(plans, condition, reach=0)
+        return self._with_ends(plans, condition, moves_along=False)
 
     def pin_clean(self, plans: jax.Array, condition: Condition) -> jax.Array:
         """:meth:`pin` for clean plans: the steps next to an end move along with it."""
-        return self._with_ends(plans, condition, self.network.config.pin_reach)
+        return self._with_ends(plans, condition, moves_along=True)
 
-    def _with_ends(self, plans, condition, reach):
-        if not self.network.config.pins_ends:
+    def _with_ends(self, plans, condition, moves_along):
+        config = self.network.config
+        if not config.pins_ends:
             return plans
+        reach = config.pin_reach if moves_along else 0
         ends = jnp.concatenate([condition[end] for end in self.dims.ends], axis=-1)
         return pin_ends(plans, ends, reach, self.dims.observation)
 
