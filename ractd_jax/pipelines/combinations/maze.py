@@ -111,8 +111,8 @@ def run_maze_cell(
     Raises:
       ConfigError: a cell of other settings is there.
     """
-    asked = {"settings": asked_settings(settings), "num_queries": num_queries}
-    if _is_finished(output / "cell.json", asked):
+    about = {"settings": asked_settings(settings), "num_queries": num_queries}
+    if _is_finished(output / "cell.json", about):
         return
     check_writable(output / "cell.json", workdir / "plans.npz")
     settings = prepare_dataset(settings, workdir.parents[1])
@@ -121,49 +121,40 @@ def run_maze_cell(
     maze = task_of(settings.environment.id).maze(settings.environment.id)
     trained, longest = _trained_ways(settings, dataset)
     held = held_out(maze, settings.dataset.held_out_combinations)
+    seed, count = settings.evaluation.seed, settings.plan.num_waypoints
     queries = {
-        kind: draw_queries(
-            *(maze, held, kind, num_queries, longest),
-            settings.plan.num_waypoints,
-            settings.evaluation.seed,
-        )
+        kind: draw_queries(maze, held, kind, num_queries, longest, count, seed)
         for kind in KINDS
     }
-    arrays = {
-        f"{kind}/{field}": array
-        for kind, asked in queries.items()
-        for field, array in asked._asdict().items()
-    }
-    rows = {}
+    rows, plans = {}, {}
     for entry in entries_of(settings):
         planner = ractd_jax.load_planner(
             workdir / entry.model, guidance_weight=entry.weight
         )
-        row = {"nfe": _evaluations(planner), "parameters": _num_parameters(planner)}
-        with one_core():
-            calls = _TIMED_CALLS if planner.nfe < 10 else 5
-            row["ms_per_plan"] = 1e3 * plan_latency(planner, calls)["p50"]
-        for kind, asked in queries.items():
-            plans = _plans(planner, asked, settings.evaluation.seed)
-            arrays[f"{kind}/{entry.label}"] = plans
-            row[kind] = {
-                name: float(np.mean(found))
-                for name, found in _shares(maze, asked, plans).items()
-            }
-        rows[entry.label] = row
-    save_arrays(workdir / "plans.npz", arrays)
-    _draw(output / "plans.png", maze, queries, arrays, settings)
+        found = {kind: _plans(planner, each, seed) for kind, each in queries.items()}
+        shares = {
+            kind: _shares(maze, queries[kind], each) for kind, each in found.items()
+        }
+        rows[entry.label] = {**_costs(planner), **shares}
+        plans |= {f"{kind}/{entry.label}": each for kind, each in found.items()}
+    asked = {
+        f"{kind}/{field}": array
+        for kind, each in queries.items()
+        for field, array in each._asdict().items()
+    }
+    save_arrays(workdir / "plans.npz", {**asked, **plans})
+    _draw(output / "plans.png", maze, queries, plans, settings)
     checks = {
-        "slots": labels_of_slots(settings.plan.num_waypoints),
+        "slots": labels_of_slots(count),
         "held_out_pairs": int(held.pairs.sum()),
         "held_out_triples": int(held.triples.sum()),
         "longest": longest,
-        **{kind: support(maze, asked, trained) for kind, asked in queries.items()},
+        **{kind: support(maze, each, trained) for kind, each in queries.items()},
     }
-    found = {"maze": maze.name, "seed": settings.seed, "queries": num_queries}
-    found |= {"rows": rows, "checks": checks}
-    found["about"] = {**machine(), "commit": commit(), "seconds": seconds, **asked}
-    write_json(output / "cell.json", found)
+    cell = {"maze": maze.name, "seed": settings.seed, "queries": num_queries}
+    cell |= {"rows": rows, "checks": checks}
+    cell["about"] = {**machine(), "commit": commit(), "seconds": seconds, **about}
+    write_json(output / "cell.json", cell)
 
 
 def settings_of_models(settings: Settings) -> dict[str, Settings]:
@@ -221,28 +212,36 @@ def _plans(planner: Planner, asked: Queries, seed: int) -> np.ndarray:
     return np.asarray(planner.plan(observations, keys))
 
 
-def _shares(maze: MazeMap, asked: Queries, plans: np.ndarray) -> dict[str, np.ndarray]:
+def _shares(maze: MazeMap, asked: Queries, plans: np.ndarray) -> dict[str, float]:
+    """Share of the plans that are valid, and of which each part of it is true."""
     found = validity(maze, asked, plans)
-    return {"valid": found.valid, **found._asdict()}
+    parts = {"valid": found.valid, **found._asdict()}
+    return {name: float(np.mean(part)) for name, part in parts.items()}
 
 
-def _evaluations(planner: Planner) -> int:
-    """Network evaluations of a plan; guidance takes two for one."""
-    options = planner.settings.evaluation
-    transforms = planner.method.guidance_by_elements(options.guidance_weight)
-    guided = planner.method.takes_guidance and transforms
-    return planner.nfe * (2 if guided else 1)
+def _costs(planner: Planner) -> dict[str, float]:
+    """Network evaluations, parameters, and milliseconds of a plan on one core.
 
-
-def _num_parameters(planner: Planner) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(planner.params))
+    Guidance takes two evaluations for one.
+    """
+    method = planner.method
+    weight = planner.settings.evaluation.guidance_weight
+    guided = method.takes_guidance and method.guidance_by_elements(weight)
+    with one_core():
+        calls = _TIMED_CALLS if planner.nfe < 10 else 5
+        seconds = plan_latency(planner, calls)["p50"]
+    return {
+        "nfe": planner.nfe * (2 if guided else 1),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(planner.params)),
+        "ms_per_plan": 1e3 * seconds,
+    }
 
 
 def _draw(
     path: Path,
     maze: MazeMap,
     queries: Mapping[str, Queries],
-    arrays: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
     settings: Settings,
 ) -> None:
     """Columns of plans: without waypoints and with them, of each kind of query."""
@@ -257,7 +256,7 @@ def _draw(
     }
     rows = {}
     for title, (kind, label) in columns.items():
-        asked, plans = queries[kind], arrays[f"{kind}/{label}"]
+        asked, plans = queries[kind], found[f"{kind}/{label}"]
         text = "no waypoints" if label == free else "waypoints"
         rows[title] = [
             DrawnPlan(plans[i], None, asked.goals[i], text, asked.waypoints[i])
