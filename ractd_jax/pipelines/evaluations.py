@@ -86,7 +86,6 @@ def asked(planner: Planner, evaluation: Evaluation) -> dict[str, Any]:
         "num_candidates": planner.num_candidates,
         "precision": planner.precision,
         "target_rank": _target_rank(planner),
-        "guidance_weight": _guidance_weight(planner),
         "environment": {k: v for k, v in environment.items() if k not in _SCORES},
         "num_episodes": evaluation.num_episodes,
         "seed": evaluation.seed,
@@ -95,6 +94,8 @@ def asked(planner: Planner, evaluation: Evaluation) -> dict[str, Any]:
         "controller": controller and dataclasses.asdict(controller),
         "inverse_dynamics": model and model.sha256,
     }
+    if (weight := _guidance_weight(planner)) is not None:
+        found["guidance_weight"] = weight
     return json.loads(json.dumps(found))
 
 
