@@ -145,13 +145,15 @@ def episodes_until(
     recorded, seeds = 0, itertools.count(seed)
     ahead = 4 * (num_workers or os.cpu_count() or 1)
     pending = [pool.submit(record, next(seeds)) for _ in range(ahead)]
-    while recorded < wanted:
-        episode = pending.pop(0).result()
-        pending.append(pool.submit(record, next(seeds)))
-        recorded += len(episode.rewards)
-        yield episode
-    for future in pending:
-        future.cancel()
+    try:
+        while recorded < wanted:
+            episode = pending.pop(0).result()
+            pending.append(pool.submit(record, next(seeds)))
+            recorded += len(episode.rewards)
+            yield episode
+    finally:  # also where nobody takes the next one
+        for future in pending:
+            future.cancel()
 
 
 def parts_of_episodes(lengths: Sequence[int], shares: Sequence[int]) -> np.ndarray:
