@@ -1,10 +1,11 @@
-"""Presets of plans through waypoints, to start-goal pairs that were never seen."""
+"""Presets of the experiments on unseen combinations."""
 
 from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-from ractd_jax.presets import mazes
+from ractd_jax.presets import base, mazes
+from ractd_jax.tasks.roundabout import IDS
 
 # With a way round: in umaze there is one path.
 MAZES = ("medium", "large")
@@ -39,4 +40,50 @@ def get_waypoint_maze(maze: str, preset: str) -> ConfigDict:
     config.network.element_head_size = _HEAD_SIZES[preset]
     config.student.guidance_weight = _GUIDANCE_WEIGHT
     config.student.reward_weight = 0.0
+    return config.lock()
+
+
+# Duan (2025), table A.4, at a width for two cores: plans of 8 steps, the first action
+# ten times as important, DDPM with 80 steps.
+_ROUNDABOUT = {
+    "task": "roundabout-one_kind",
+    "dataset": {
+        "id": "ractd/roundabout/one_kind-v0",
+        "weighting": "uniform",
+        "observation_normalizer": "minmax",
+    },
+    "plan": {
+        "kind": "joint",
+        "horizon": 8,
+        "conditioning": "ends",
+        "elements": "observed",
+        "executed_weight": 10.0,
+    },
+    "network": {"kind": "unet", "element_embed_dim": 20},
+    "student": {"reward_weight": 0.0},
+    "evaluation": {"temperature": 1.0},
+}
+_ROUNDABOUT_CPU = {
+    "teacher": {"num_steps": 10_000, "batch_size": 64},
+    "ddpm": {"num_timesteps": 80, "num_steps": 10_000, "batch_size": 64},
+}
+
+
+def get_roundabout(preset: str) -> ConfigDict:
+    """The locked config of joint plans on the roundabout of one kind.
+
+    Args:
+      preset: ``cpu`` or ``smoke``, see :mod:`ractd_jax.presets.base`.
+
+    Raises:
+      ValueError: another preset.
+    """
+    preset = preset or "cpu"
+    if preset not in ("cpu", "smoke"):
+        raise ValueError(f"preset must be one of ['cpu', 'smoke'], not {preset!r}")
+    config = base.get_preset(preset)
+    config.update(_ROUNDABOUT)
+    config.environment.id = IDS["one_kind"]
+    if preset == "cpu":
+        config.update(_ROUNDABOUT_CPU)
     return config.lock()
