@@ -25,7 +25,7 @@ from ractd_jax.planning import PRECISIONS, load_inverse_dynamics
 FLAGS = flags.FLAGS
 _LOADED = (
     *("num_steps", "weights", "num_candidates", "reward", "precision"),
-    *("temperature", "target_rank"),
+    *("temperature", "target_rank", "guidance_weight"),
 )
 _ASKED = ("num_episodes", "seed", "noise", "num_workers")
 _CONTROLLER = ("gain_position", "replan_every")
@@ -88,6 +88,13 @@ def run() -> None:
         "Rank of the return that is asked for, if not the checkpoint's.",
         lower_bound=-1.0,
         upper_bound=1.0,
+    )
+    flags.DEFINE_float(
+        "guidance_weight",
+        None,
+        "Weight of a teacher's guidance by the elements of a scene, if not the "
+        "checkpoint's.",
+        lower_bound=0.0,
     )
     flags.DEFINE_string("environment", None, "Gymnasium id, if not the checkpoint's.")
     flags.DEFINE_integer(
