@@ -1,7 +1,7 @@
 """Combinations of where a way begins, passes and ends that are kept out of training.
 
 A maze's regions are blocks of 2 x 2 cells. A way's elements are the regions of its
-start, of its middle and of its goal. Some pairs of a start and a goal are held out, and
+start, of its middle (in time) and of its goal. Some pairs of a start and a goal are held out, and
 some triples of the other pairs, by a hash that does not depend on the machine: each
 region is seen in each place, but never these together.
 """
@@ -119,7 +119,8 @@ def seen_rows(
     start, episode = index.start[rows], index.episode[rows]
     arrival = np.minimum(start + stride * lags, index.bounds[episode + 1] - 1)
     regions = regions_of(maze, episodes.observations[:, :2])
-    middle = (start + arrival) // 2
+    # The state that a plan's middle waypoint would be.
+    middle = start + stride * ((arrival - start) // stride // 2)
     held = held_out(maze, every)
     seen = ~held.holds(regions[start], regions[middle], regions[arrival])
     return WindowIndex(start[seen], episode[seen], index.bounds), lags[seen]

@@ -24,13 +24,14 @@ from ractd_jax.diffusion.guidance import (
     Guidance,
 )
 from ractd_jax.dimensions import Dimensions
+from ractd_jax.errors import ConfigError
 from ractd_jax.methods.denoisers import DenoiserNetwork, make_network
 from ractd_jax.networks import pin_ends
 from ractd_jax.settings import Diffusion, Plan, Settings
 
 Info = dict[str, jax.Array]
-# Of a step's key, beside the streams that methods split it into.
-_KNOWN_STREAM = 1
+# Folded into a step's key. Small numbers give the keys that splitting it gives, too.
+_KNOWN_STREAM = 0x6B6E6F77
 
 
 class Method(Protocol):
@@ -205,6 +206,16 @@ class PlanMethod:
             return denoise_fn
         return guidance.guided(
             denoise_fn, [*transforms, guidance.inpaint(self.pin_clean)]
+        )
+
+
+def check_transitions(dims: Dimensions, learner: str) -> None:
+    """Raises ConfigError for conditions that single transitions do not have."""
+    if dims.history > 1 or dims.rank:
+        raise ConfigError(
+            "config.plan: expected history = 1 and return_condition = False for "
+            f"{learner}, which learns from single transitions, found history = "
+            f"{dims.history} and return_condition = {bool(dims.rank)}"
         )
 
 

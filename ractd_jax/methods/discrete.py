@@ -20,6 +20,7 @@ from ractd_jax.methods.base import (
     PlanMethod,
     Sampler,
     check_temperature,
+    check_transitions,
 )
 from ractd_jax.methods.critic import TransitionBatch
 from ractd_jax.networks import LogitsMLP
@@ -125,6 +126,7 @@ class DiscreteCql(DiscretePolicy):
     def from_settings(cls, settings: Settings, dims: Dimensions) -> DiscreteCql:
         """Raises ConfigError, see :meth:`DiscretePolicy.network_of`."""
         options = settings.cql
+        check_transitions(dims, cls.name)
         network = cls.network_of(settings, dims)
         return cls(network, dims, options.alpha, options.discount)
 

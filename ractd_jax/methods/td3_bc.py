@@ -22,7 +22,13 @@ import jax.numpy as jnp
 
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.methods.base import Info, PlanMethod, Sampler, check_temperature
+from ractd_jax.methods.base import (
+    Info,
+    PlanMethod,
+    Sampler,
+    check_temperature,
+    check_transitions,
+)
 from ractd_jax.methods.critic import TransitionBatch
 from ractd_jax.networks import ActorMLP, RewardModel, RewardModelConfig
 from ractd_jax.settings import Settings
@@ -65,6 +71,7 @@ class Td3Bc(PlanMethod):
                 "config.plan.horizon: expected 1 and plans of actions for TD3+BC, "
                 f"found {dims.horizon}"
             )
+        check_transitions(dims, "TD3+BC")
         options = settings.td3_bc
         config = RewardModelConfig("layer_norm", options.widths)
         actor = ActorMLP(dims.action, options.widths)

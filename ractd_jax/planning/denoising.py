@@ -81,7 +81,7 @@ def _trajectory(planner, condition, x_init, sigmas):
 
     @jax.jit
     def solve(params):
-        denoise_fn = method.guided(method.denoise_fn(params), planner.guidance)
+        denoise_fn = method.guided(method.denoise_fn(params), planner.transforms)
         denoise_fn = guidance.bind(denoise_fn, condition)
         denoise_fn = diffusion.clip_denoised(denoise_fn)
 

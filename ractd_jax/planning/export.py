@@ -96,10 +96,15 @@ def largest_difference(planner: Planner, loaded: policy.Policy) -> float:
 
     The observations are drawn over the data's range.
     """
-    *_, observations, _ = loaded.program.in_avals
-    shape = (_COMPARED_PLANS, *observations.shape[1:])
+    dims = planner.dims
+    given = dims.goal, *[dims.element_size] * (not dims.element_kinds and dims.elements)
+    shape = (_COMPARED_PLANS, dims.history, dims.observation)
     unit = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
-    observations = planner.observation_normalizer.unnormalize(unit)
+    states = planner.observation_normalizer.unnormalize(unit)
+    # Goals and elements name leading components of a state: here of other rows.
+    parts = [np.roll(states, i + 1, axis=0)[..., :n] for i, n in enumerate(given)]
+    observations = np.concatenate([states, *parts], axis=-1)
+    observations = observations.reshape(_COMPARED_PLANS, *dims.observation_shape)
     key = jax.random.key(0)
     difference = planner.plan(observations, key) - loaded.plan(observations, key)
     return float(np.abs(difference).max())

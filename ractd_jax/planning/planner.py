@@ -238,9 +238,13 @@ class Planner:
         method = dataclasses.replace(self.method, network=network)
         if not method.takes_guidance:
             return method.sampler(self.num_steps, self.temperature)
+        return method.sampler(self.num_steps, self.temperature, self.transforms)
+
+    @property
+    def transforms(self) -> tuple[Guidance, ...]:
+        """Everything that guides the denoiser, by elements first."""
         weight = self.settings.evaluation.guidance_weight
-        transforms = (*method.guidance_by_elements(weight), *self.guidance)
-        return method.sampler(self.num_steps, self.temperature, transforms)
+        return (*self.method.guidance_by_elements(weight), *self.guidance)
 
     def _program(self, batch_size: int):
         if not self._packs:
@@ -302,13 +306,15 @@ class Planner:
         Args:
           observations: [B, O] in environment units, or [B, h, O] (oldest first) when
             the planner was trained with a history h > 1; [B, O + G], the state and the
-            goal, for plans of states.
+            goal, for plans of states, with E elements behind it [B, O + G + E F] where
+            plans go through waypoints.
           key: one key, or [B] keys, one for each plan. A key is one of
             ``jax.random.key``, a uint32 [2] of ``jax.random.PRNGKey``, or an int s,
             which is ``jax.random.key(s)``; noise is threefry's, whatever JAX's default.
 
         Returns:
-          [B, H, A] actions or [B, H, O] states, in environment units.
+          [B, H, A] actions, [B, H, O] states or [B, H, O + A] both, in environment
+          units.
 
         Raises:
           ValueError: the observations or keys have a wrong shape, or are not finite.

@@ -21,7 +21,7 @@ from ractd_jax.tasks.roundabout import IDS
 # Where episodes are recorded: a scene's vehicles are chosen by its options.
 ENVIRONMENT = IDS["one_kind"]
 _OTHERS = 4
-# Seeds that are tried for each step that is asked for.
+# Steps that are driven, at most, for each one that is asked for.
 _PATIENCE = 20
 
 _worker_env: gymnasium.Env | None = None

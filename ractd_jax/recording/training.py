@@ -20,6 +20,8 @@ from ractd_jax.files import check_writable
 from ractd_jax.recording import behaviour
 from ractd_jax.tasks.environments import registered_spec
 
+_LEAST_PPO_STEPS = 64  # a minibatch
+
 
 @dataclasses.dataclass(frozen=True)
 class BehaviourTraining:
@@ -79,9 +81,10 @@ def train_behaviour(
             "--algorithm: expected the sbx-rl package (pip install "
             "ractd_jax[behaviour]), found none"
         )
+    spec = registered_spec(options.env) or options.env
+    _check_algorithm(options, gymnasium.make(spec))
     check_writable(output, workdir / "returns.jsonl")
     workdir.mkdir(parents=True, exist_ok=True)
-    spec = registered_spec(options.env) or options.env
     env = gymnasium.make(spec)
     steps, policies, returns = [], [], []
 
@@ -101,6 +104,22 @@ def train_behaviour(
 
     run = _run_ppo if options.algorithm == "ppo" else _run_sbx
     run(options, gymnasium.make(spec), record)
+
+
+def _check_algorithm(options: BehaviourTraining, env: gymnasium.Env) -> None:
+    """Raises ConfigError for actions that the algorithm does not have."""
+    space, wanted = env.action_space, options.algorithm
+    if isinstance(space, gymnasium.spaces.Discrete) != (wanted == "ppo"):
+        kind = "discrete" if wanted == "ppo" else "continuous"
+        raise ConfigError(
+            f"--algorithm={wanted}: expected an environment of {kind} actions, found "
+            f"{options.env} with {space}"
+        )
+    if wanted == "ppo" and options.update_every < _LEAST_PPO_STEPS:
+        raise ConfigError(
+            f"--update_every: expected at least {_LEAST_PPO_STEPS} environment steps "
+            f"with --algorithm=ppo, found {options.update_every}"
+        )
 
 
 def _policy_from_sbx(params, action_space) -> behaviour.BehaviourPolicy:
@@ -189,7 +208,7 @@ def _run_ppo(
     def on_update(env_steps, params, info):
         nonlocal due
         logging.info("%d env steps: %s", env_steps, info)
-        if env_steps >= due:
+        if env_steps >= min(due, options.total_steps):
             due += options.snapshot_every
             record(env_steps, policy_from_actor(params))
 

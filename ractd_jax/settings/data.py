@@ -145,7 +145,8 @@ class Dataset:
         0,
         "In mazes, leaves out the windows between every n-th pair of a start's and a "
         "goal's region (2 x 2 cells), and of the others those through every n-th "
-        "middle, to test combinations that were never seen; 0 leaves out none.",
+        "middle, to test combinations that were never seen; 0 leaves out none. Plans "
+        "are trained without them, reward models and critics are not.",
         minimum=0,
     )
     streaming: bool = option(

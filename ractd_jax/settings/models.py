@@ -69,9 +69,9 @@ class Network:
     )
     elements: str = option(
         "attention",
-        "How elements of the scene (plan.elements) enter: by cross-attention after "
-        "each residual block of the U-Net (attention), or concatenated with the noise "
-        "embedding (concat).",
+        "How elements of the scene (plan.elements) enter: by cross-attention after the "
+        "residual blocks of the U-Net but the middle ones (attention), or concatenated "
+        "with the noise embedding (concat).",
         choices=("attention", "concat"),
     )
     element_octaves: int = option(

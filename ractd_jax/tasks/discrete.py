@@ -7,9 +7,9 @@ import numpy as np
 
 
 def one_hot(actions: np.ndarray, number: int) -> np.ndarray:
-    """[..., number] float32 of actions [...] or [..., 1] in 0 .. number - 1."""
+    """[..., number] float32 of actions [...], or [T, 1], in 0 .. number - 1."""
     actions = np.asarray(actions, int)
-    if actions.ndim and actions.shape[-1] == 1:
+    if actions.ndim > 1 and actions.shape[-1] == 1:
         actions = actions[..., 0]
     return 2.0 * np.eye(number, dtype=np.float32)[actions] - 1.0
 

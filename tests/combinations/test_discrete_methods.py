@@ -134,6 +134,20 @@ def test_a_clone_repeats_the_usual_action(choices, tmp_path):
     assert plans.shape == (2, 1, 3) and set(np.unique(plans)) == {-1.0, 1.0}
 
 
+@pytest.mark.parametrize("stage", ["cql", "td3_bc"])
+@pytest.mark.parametrize("plan", [{"history": 2}, {"return_condition": True}])
+def test_transitions_have_no_history_and_no_rank(choices, stage, plan):
+    settings = settings_of(plan=plan)
+    with pytest.raises(ConfigError, match=r"config\.plan: expected history = 1 and"):
+        make_stage(stage, settings, choices)
+
+
+def test_episodes_of_one_step_are_coded_alike():
+    assert one_hot(np.array([2]), 5).shape == (1, 5)
+    assert one_hot(np.array([[2]]), 5).shape == (1, 5)
+    np.testing.assert_array_equal(one_hot(2, 3), [-1.0, -1.0, 1.0])
+
+
 @pytest.mark.parametrize("stage", ["discrete_bc", "cql"])
 def test_other_data_and_plans_are_refused(stage):
     with pytest.raises(ConfigError, match="expected discrete actions, as one-hot"):

@@ -10,11 +10,12 @@ import pytest
 from ractd_jax import methods
 from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
-from ractd_jax.methods import CtmStudent, Ddpm, EdmTeacher
+from ractd_jax.methods import CtmStudent, Ddpm, EdmTeacher, base
 from ractd_jax.networks import fold_levels
 from ractd_jax.networks.elements import CONDITIONINGS, ElementsConfig, ElementTokens
 from ractd_jax.presets.combinations import get_waypoint_maze
 from ractd_jax.settings import Network, from_mapping
+from ractd_jax.training.stages import dimensions
 from tests.combinations.conftest import (
     WAYPOINTS,
     waypoint_dimensions,
@@ -219,6 +220,29 @@ def test_a_student_distils_the_guided_teacher():
     own = plain(x, sigma, condition)
     found = student.teacher_fn(params)(x, sigma, condition)
     np.testing.assert_allclose(found, blank + 1.7 * (own - blank), atol=1e-4)
+
+
+def test_what_is_left_out_does_not_depend_on_the_noise():
+    """No stream of a step's key is drawn from twice."""
+    method = EdmTeacher.from_settings(settings_of(), DIMS)
+    draws = method.draw(jax.random.key(0), 2_000)
+    first = np.asarray(draws.noise).reshape(-1)[:2_000]
+    out = draws.known[:, 0] == 0.0
+    assert out.sum() > 100
+    assert abs(first[out].mean() - first[~out].mean()) < 0.3
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 64))
+    own = jax.random.fold_in(jax.random.key(0), base._KNOWN_STREAM)
+    assert not (keys == jax.random.key_data(own)).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    ("plan", "section"),
+    [({"elements": "none"}, "student"), ({"elements_dropout": 0.0}, "evaluation")],
+)
+def test_guidance_that_was_not_learned_is_refused(dataset, plan, section):
+    settings = settings_of(plan=plan, **{section: {"guidance_weight": 1.3}})
+    with pytest.raises(ConfigError, match=rf"config\.{section}\.guidance_weight: "):
+        dimensions(settings, dataset)
 
 
 @pytest.mark.parametrize("make", [EdmTeacher, Ddpm])

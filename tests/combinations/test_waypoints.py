@@ -110,7 +110,9 @@ def ways_of(data_index, lags, stride, medium, episodes):
     last = data_index.bounds[data_index.episode + 1] - 1
     arrival = np.minimum(data_index.start + stride * lags, last)
     regions = regions_of(medium, episodes.observations[:, :2])
-    middle = (data_index.start + arrival) // 2
+    # Of the states of a plan, the one in the middle of its way.
+    way = (arrival - data_index.start) // stride
+    middle = data_index.start + stride * (way // 2)
     return regions[data_index.start], regions[middle], regions[arrival]
 
 

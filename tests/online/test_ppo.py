@@ -1,11 +1,14 @@
 """PPO: its estimates by hand, a bandit with masks, CartPole."""
 
+import dataclasses
+
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ractd_jax.errors import ConfigError
 from ractd_jax.online.gym import train_ppo
 from ractd_jax.online.ppo import (
     ActorCritic,
@@ -160,28 +163,45 @@ def test_cart_pole_is_balanced():
     assert np.nanmean(returns[-8:]) > 400
 
 
+SMALL = BehaviourTraining(
+    env="CartPole-v1",
+    algorithm="ppo",
+    total_steps=512,
+    snapshot_every=256,
+    eval_episodes=2,
+    num_replay=2,
+    actor_widths=(8,),
+    critic_widths=(8,),
+    learning_rate=1e-3,
+    discount=0.9,
+    entropy=-1.0,
+    update_every=128,
+    updates_per_step=1.0,
+    seed=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env": "Pendulum-v1"}, "--algorithm=ppo: expected .* discrete actions"),
+        ({"update_every": 1}, "--update_every: expected at least 64"),
+    ],
+)
+def test_what_ppo_cannot_do_is_refused(tmp_path, changes, message):
+    options = dataclasses.replace(SMALL, **changes)
+    with pytest.raises(ConfigError, match=message):
+        train_behaviour(options, tmp_path / "w", tmp_path / "p.npz", "by hand")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_behaviour_policy_acts_as_its_network(tmp_path):
     """train_behaviour's PPO: the snapshots of a training on CartPole."""
-    options = BehaviourTraining(
-        env="CartPole-v1",
-        algorithm="ppo",
-        total_steps=512,
-        snapshot_every=256,
-        eval_episodes=2,
-        num_replay=2,
-        actor_widths=(8,),
-        critic_widths=(8,),
-        learning_rate=1e-3,
-        discount=0.9,
-        entropy=-1.0,
-        update_every=128,
-        updates_per_step=1.0,
-        seed=0,
-    )
+    options = SMALL
     train_behaviour(options, tmp_path, tmp_path / "policy.npz", "by hand")
     snapshots = load_snapshots(tmp_path / "policy.npz")
     steps = [about["env_steps"] for about in snapshots.metadata["snapshots"].values()]
-    assert steps[0] == 128 and len(steps) == 2
+    assert steps[0] == 128 and steps[-1] in (384, 512) and len(steps) == 2
     network = ActorCritic(2, (8,))
     params = init_learner(network, PpoOptions(), 4, 0).params
     seen = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)

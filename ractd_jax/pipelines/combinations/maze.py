@@ -104,7 +104,7 @@ def run_maze_cell(
 
     Args:
       settings: of :func:`ractd_jax.presets.combinations.get_waypoint_maze`.
-      workdir: of the cell's trainings; its parent has the dataset.
+      workdir: of the cell's trainings; the folder two above it has the dataset.
       output: of the results.
       num_queries: ways of each kind.
 
@@ -280,12 +280,22 @@ def _is_finished(path: Path, asked: Mapping[str, Any]) -> bool:
 
 
 def write_maze_tables(results: Path) -> str:
-    """table.md and table.json of the finished cells of a folder; the text."""
+    """table.md and table.json of the finished cells of a folder; the text.
+
+    Raises:
+      ConfigError: they have other rows, or numbers of plans.
+    """
     found = [
         json.loads(path.read_text())
         for maze in MAZES
         for path in sorted((results / maze).glob("*/cell.json"))
     ]
+    alike = {(cell["queries"], *cell["rows"]) for cell in found}
+    if len(alike) > 1:
+        raise ConfigError(
+            f"--results: expected cells with the same rows and number of plans in "
+            f"{results}, found {len(alike)} kinds: use another folder"
+        )
     write_json(results / "table.json", found)
     write_text(results / "table.md", text := maze_tables(found))
     return text

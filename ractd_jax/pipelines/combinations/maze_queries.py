@@ -92,7 +92,7 @@ def draw_queries(
     rows = []
     for _ in range(_ATTEMPTS):
         if len(rows) == count:
-            return Queries(*map(np.stack, zip(*rows, strict=True)))
+            break
         start, goal = (cells[i] for i in rng.choice(len(cells), 2, replace=False))
         noise = rng.uniform(-_NOISE, _NOISE, (2, 2))
         path = ways.shortest(start, goal)
@@ -107,10 +107,12 @@ def draw_queries(
         regions = regions_of(maze, np.stack([line[0], *middle, line[-1]]))
         if _kind_of(held, *regions) == kind:
             rows.append((line[0], line[-1], points_along(line, num_waypoints)))
-    raise ConfigError(
-        f"maze {maze.name}: expected {count} ways of kind {kind!r} of up to "
-        f"{longest:.1f} m, found {len(rows)} in {_ATTEMPTS} draws"
-    )
+    if len(rows) < count:
+        raise ConfigError(
+            f"maze {maze.name}: expected {count} ways of kind {kind!r} of up to "
+            f"{longest:.1f} m, found {len(rows)} in {_ATTEMPTS} draws"
+        )
+    return Queries(*map(np.stack, zip(*rows, strict=True)))
 
 
 def _kind_of(held: HeldOut, start: int, middle: int, goal: int) -> str:

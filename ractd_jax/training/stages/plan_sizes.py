@@ -17,6 +17,7 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
     """
     observation = dataset.episodes.observations.shape[1]
     _check_plan(settings.plan, observation)
+    _check_guidance(settings)
     return Dimensions(
         observation=observation,
         action=dataset.episodes.actions.shape[1],
@@ -30,6 +31,19 @@ def dimensions(settings: Settings, dataset: OfflineDataset) -> Dimensions:
         joint=settings.plan.kind == "joint",
         **_elements(settings),
     )
+
+
+def _check_guidance(settings: Settings) -> None:
+    """Raises ConfigError for guidance by elements that training does not provide."""
+    plan = settings.plan
+    for name in ("student", "evaluation"):
+        weight = getattr(settings, name).guidance_weight
+        if weight != 1.0 and (plan.elements == "none" or not plan.elements_dropout):
+            raise ConfigError(
+                f"config.{name}.guidance_weight: expected 1.0 without config.plan."
+                "elements or with config.plan.elements_dropout = 0, as nothing is "
+                f"learned of plans without elements then, found {weight}"
+            )
 
 
 def _elements(settings: Settings) -> dict[str, int]:
