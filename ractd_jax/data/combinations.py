@@ -1,9 +1,9 @@
 """Combinations of where a way begins, passes and ends that are kept out of training.
 
 A maze's regions are blocks of 2 x 2 cells. A way's elements are the regions of its
-start, of its middle (in time) and of its goal. Some pairs of a start and a goal are held
-out, and some triples of the other pairs, by a hash that does not depend on the machine:
-each region is seen in each place, but never these together.
+start, of its middle (in time) and of its goal. Some pairs of a start and a goal are
+held out, and some triples of the other pairs, by a hash that does not depend on the
+machine: each region is seen in each place, but never these together.
 """
 
 from __future__ import annotations
