@@ -209,6 +209,13 @@ class PlanMethod:
         )
 
 
+def check_one_step(method: str, num_steps: int, temperature: float) -> None:
+    """Raises ValueError for options that a sampler of one step does not have."""
+    check_temperature(temperature)
+    if num_steps != 1:
+        raise ValueError(f"num_steps must be 1 for {method}, not {num_steps}")
+
+
 def check_transitions(dims: Dimensions, learner: str) -> None:
     """Raises ConfigError for conditions that single transitions do not have."""
     if dims.history > 1 or dims.rank:

@@ -18,7 +18,7 @@ from ractd_jax.methods.base import (
     PlanBatch,
     PlanMethod,
     Sampler,
-    check_temperature,
+    check_one_step,
     of_settings,
     plan_distance,
 )
@@ -98,9 +98,7 @@ class BehaviourCloning(PlanMethod):
         Raises:
           ValueError: more than one step, or a temperature below 0.
         """
-        check_temperature(temperature)
-        if num_steps != 1:
-            raise ValueError(f"num_steps must be 1 for bc, not {num_steps}")
+        check_one_step(self.name, num_steps, temperature)
 
         def sample(params, condition, noises):
             del noises

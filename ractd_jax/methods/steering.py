@@ -22,7 +22,7 @@ from ractd_jax.methods.base import (
     PlanBatch,
     PlanMethod,
     Sampler,
-    check_temperature,
+    check_one_step,
 )
 from ractd_jax.methods.ctm import CtmStudent
 from ractd_jax.methods.reward import Rating
@@ -157,9 +157,7 @@ class NoiseSteering(PlanMethod):
         Raises:
           ValueError: more than one step, or a temperature below 0.
         """
-        check_temperature(temperature)
-        if num_steps != 1:
-            raise ValueError(f"num_steps must be 1 for steering, not {num_steps}")
+        check_one_step(self.name, num_steps, temperature)
 
         def prepare(params):
             folded = self.student.fold(params["student"], self.student.edm.sigma_max)

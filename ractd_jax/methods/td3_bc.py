@@ -26,7 +26,7 @@ from ractd_jax.methods.base import (
     Info,
     PlanMethod,
     Sampler,
-    check_temperature,
+    check_one_step,
     check_transitions,
 )
 from ractd_jax.methods.critic import TransitionBatch
@@ -154,9 +154,7 @@ class Td3Bc(PlanMethod):
         Raises:
           ValueError: more than one step, or a temperature below 0.
         """
-        check_temperature(temperature)
-        if num_steps != 1:
-            raise ValueError(f"num_steps must be 1 for td3_bc, not {num_steps}")
+        check_one_step(self.name, num_steps, temperature)
 
         def sample(params, condition, noises):
             del noises

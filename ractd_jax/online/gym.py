@@ -91,6 +91,7 @@ class _Gatherer:
         number = len(self._envs)
         after = np.empty_like(self._observations)
         rewards, terminated, ends = np.zeros(number), np.zeros(number), np.zeros(number)
+        following = np.empty_like(after)
         for i, env in enumerate(self._envs):
             state, rewards[i], over, cut, _ = env.step(int(actions[i]))
             after[i] = _vector(state)
@@ -100,8 +101,8 @@ class _Gatherer:
                 finished.append(float(self._returns[i]))
                 self._returns[i] = 0.0
                 state, _ = env.reset()
-            self._observations = self._observations.copy()
-            self._observations[i] = _vector(state)
+            following[i] = _vector(state)
+        self._observations = following
         return after, rewards, terminated, ends.astype(bool)
 
 

@@ -10,7 +10,7 @@ from ractd_jax.tasks.roundabout import IDS
 # With a way round: in umaze there is one path.
 MAZES = ("medium", "large")
 _HELD_OUT = 4
-# Of the thesis's figures (docs/combinations.md).
+# Of the figures of mazes in Duan (2025), chapter 2.
 _GUIDANCE_WEIGHT = 1.3
 # Of the attention to waypoints; of cpu one with which attention has as many parameters
 # as concatenation, within 1%.

@@ -1,7 +1,7 @@
 """highway-env's search for the closest lane, over all lanes at once.
 
 highway-env looks at one lane after the other, for every vehicle at every simulated
-step, which is two thirds of a roundabout's time.
+step, and spends most of a roundabout's time on it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ _TIMED_CALLS = 50
 _SHOWN = 3  # rows of the picture
 
 
-class MazeEntry(NamedTuple):
+class WaypointEntry(NamedTuple):
     """A planner of the table.
 
     Attributes:
@@ -74,7 +74,7 @@ class MazeEntry(NamedTuple):
     weight: float | None = None
 
 
-def entries_of(settings: Settings) -> list[MazeEntry]:
+def entries_of(settings: Settings) -> list[WaypointEntry]:
     """The rows of the table."""
     found = []
     for name in _MODELS:
@@ -82,14 +82,14 @@ def entries_of(settings: Settings) -> list[MazeEntry]:
         label, weight = name, f", weight {settings.student.guidance_weight:g}"
         if name == "none":
             label, weight = "no waypoints", ""
-            found.append(MazeEntry(f"{label}, teacher", teacher))
+            found.append(WaypointEntry(f"{label}, teacher", teacher))
         else:
             found += [
-                MazeEntry(f"{label}, teacher, weight {each:g}", teacher, each)
+                WaypointEntry(f"{label}, teacher, weight {each:g}", teacher, each)
                 for each in WEIGHTS
             ]
         if name in _DISTILLED:
-            found.append(MazeEntry(f"{label}, one step{weight}", student))
+            found.append(WaypointEntry(f"{label}, one step{weight}", student))
     return found
 
 
