@@ -12,7 +12,10 @@ setup(
     # 3.11 and 3.12 are the versions that the tests and the accelerator runs use.
     python_requires=">=3.11",
     packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
-    package_data={"ractd_jax.recording": ["assets/*.npz"]},
+    package_data={
+        "ractd_jax.recording": ["assets/*.npz"],
+        "ractd_jax.tasks": ["assets/*.npz"],
+    },
     install_requires=[
         # pmap on top of jit and shard_map, and the key types used here: 0.8. The
         # next minor versions may drop pmap, so an upper bound.
@@ -54,12 +57,16 @@ setup(
         # Reads parquet files.
         "lerobot": ["pyarrow>=18"],
         "roundabout": ["highway-env>=1.12,<1.13"],
+        # gymnax 1.0 would lower gymnasium or jax.
+        "smax": ["jaxmarl>=0.2,<0.3", "gymnax==0.0.9"],
         "wandb": ["wandb>=0.17"],
         "dev": [
             "grain>=0.2.10",
-            # The tests of mazes and of the roundabout.
+            # The tests of mazes, of the roundabout and of SMAX.
             "gymnasium-robotics>=1.4,<1.5",
             "highway-env>=1.12,<1.13",
+            "jaxmarl>=0.2,<0.3",
+            "gymnax==0.0.9",
             "pyarrow>=18",
             "filelock",
             "pytest>=8",

@@ -47,6 +47,7 @@ MAINS = {
     "train_reward": TRAINING,
     "train_student": (*TRAINING, "--teacher=none"),
     "train_teacher": TRAINING,
+    "train_team": ("--teams=none", "--output=file/x"),
 }
 FIELDS = [name for name, _ in described_tree(Settings())]
 NUMBERS = ["", "abc", "-1", "nan", "-inf", "1e400", "0x", "1,2", "None", "９.５e", "{}"]

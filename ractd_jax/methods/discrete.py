@@ -1,7 +1,7 @@
 """Policies of discrete actions: behaviour cloning, and conservative Q-learning.
 
 Actions are one-hot vectors of -1 and 1 (:mod:`ractd_jax.tasks.discrete`). Both are
-baselines without a planner: a plan is the one action with the largest output.
+baselines without a planner: a plan is one action, the one with the largest output.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DiscretePolicy(PlanMethod):
         return NoDraws()
 
     def sampler(self, num_steps: int = 1, temperature: float = 1.0) -> Sampler:
-        """The action with the largest output.
+        """Numbers from -1 to 1 in the order of the outputs, the largest action's is 1.
 
         Raises:
           ValueError: more than one step, or a temperature below 0.
@@ -68,8 +68,10 @@ class DiscretePolicy(PlanMethod):
 
         def sample(params, condition, noises):
             del noises
-            best = self.outputs(params, self.flat(condition)).argmax(axis=-1)
-            return 2.0 * jax.nn.one_hot(best, self.dims.action)[:, None] - 1.0
+            outputs = self.outputs(params, self.flat(condition))
+            # An environment may not have the best action, so that all are ranked.
+            ranks = outputs.argsort(axis=-1).argsort(axis=-1)
+            return (2.0 * ranks / max(self.dims.action - 1, 1) - 1.0)[:, None]
 
         return Sampler(lambda params: params, sample, 1, 1)
 

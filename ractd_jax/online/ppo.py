@@ -122,6 +122,31 @@ def advantages(steps: Steps, gae_lambda: float) -> jax.Array:
     return found
 
 
+def clipped_surrogate(
+    log_probs: jax.Array,
+    actions: jax.Array,
+    old_log_probs: jax.Array,
+    gains: jax.Array,
+    clip: float,
+) -> tuple[jax.Array, jax.Array]:
+    """PPO's objective of a policy, to maximise, and the policy's mean entropy.
+
+    Args:
+      log_probs: [..., A] of all actions.
+      actions: int32 [...] that were taken.
+      old_log_probs: [...] theirs when they were taken.
+      gains: [...] their advantages, which are standardised here.
+      clip: of the ratio of probabilities.
+    """
+    chosen = jnp.take_along_axis(log_probs, actions[..., None], axis=-1)[..., 0]
+    ratio = jnp.exp(chosen - old_log_probs)
+    gains = (gains - gains.mean()) / (gains.std() + 1e-8)
+    clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
+    surrogate = jnp.minimum(ratio * gains, clipped * gains).mean()
+    entropy = -(jnp.exp(log_probs) * log_probs).sum(axis=-1).mean()
+    return surrogate, entropy
+
+
 class _Batch(NamedTuple):
     observations: jax.Array
     available: jax.Array
@@ -137,14 +162,10 @@ def ppo_loss(
     """The clipped surrogate, the value's error and the entropy; scalars to log."""
     logits, values = network.apply({"params": params}, batch.observations)
     log_probs = jax.nn.log_softmax(masked_logits(logits, batch.available))
-    chosen = jnp.take_along_axis(log_probs, batch.actions[:, None], axis=1)[:, 0]
-    ratio = jnp.exp(chosen - batch.log_probs)
-    spread = batch.advantages.std() + 1e-8
-    gains = (batch.advantages - batch.advantages.mean()) / spread
-    clipped = jnp.clip(ratio, 1.0 - options.clip, 1.0 + options.clip)
-    surrogate = jnp.minimum(ratio * gains, clipped * gains).mean()
+    surrogate, entropy = clipped_surrogate(
+        log_probs, batch.actions, batch.log_probs, batch.advantages, options.clip
+    )
     error = jnp.square(values - batch.targets).mean()
-    entropy = -(jnp.exp(log_probs) * log_probs).sum(axis=-1).mean()
     loss = -surrogate + options.value_weight * error - options.entropy_weight * entropy
     return loss, {"loss": loss, "value_error": error, "entropy": entropy}
 

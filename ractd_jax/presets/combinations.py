@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from ractd_jax.presets import base, mazes
 from ractd_jax.tasks.roundabout import IDS
+from ractd_jax.tasks.smax import environment_id
 
 # With a way round: in umaze there is one path.
 MAZES = ("medium", "large")
@@ -43,29 +44,34 @@ def get_waypoint_maze(maze: str, preset: str) -> ConfigDict:
     return config.lock()
 
 
+# Joint plans, conditioned on the kinds that are seen, of policies that are imitated.
+_JOINT = {
+    "dataset": {"weighting": "uniform", "observation_normalizer": "minmax"},
+    "plan": {"kind": "joint", "conditioning": "ends", "elements": "observed"},
+    "network": {"kind": "unet"},
+    "student": {"reward_weight": 0.0},
+    "evaluation": {"temperature": 1.0},
+}
 # Duan (2025), table A.4, at a width for two cores: plans of 8 steps, the first action
 # ten times as important, DDPM with 80 steps.
 _ROUNDABOUT = {
     "task": "roundabout-one_kind",
-    "dataset": {
-        "id": "ractd/roundabout/one_kind-v0",
-        "weighting": "uniform",
-        "observation_normalizer": "minmax",
-    },
-    "plan": {
-        "kind": "joint",
-        "horizon": 8,
-        "conditioning": "ends",
-        "elements": "observed",
-        "executed_weight": 10.0,
-    },
-    "network": {"kind": "unet", "element_embed_dim": 20},
-    "student": {"reward_weight": 0.0},
-    "evaluation": {"temperature": 1.0},
+    "dataset": {"id": "ractd/roundabout/one_kind-v0"},
+    "plan": {"horizon": 8, "executed_weight": 10.0},
+    "network": {"element_embed_dim": 20},
 }
 _ROUNDABOUT_CPU = {
     "teacher": {"num_steps": 10_000, "batch_size": 64},
     "ddpm": {"num_timesteps": 80, "num_steps": 10_000, "batch_size": 64},
+}
+# Duan (2025), tables A.8 and A.9, at half the horizon and a width for two cores.
+_SMAX = {
+    "plan": {"horizon": 16, "executed_weight": 1.0},
+    "network": {"element_embed_dim": 40},
+}
+_SMAX_CPU = {
+    "teacher": {"num_steps": 10_000, "batch_size": 64},
+    "ddpm": {"num_timesteps": 256, "num_steps": 10_000, "batch_size": 64},
 }
 
 
@@ -78,12 +84,35 @@ def get_roundabout(preset: str) -> ConfigDict:
     Raises:
       ValueError: another preset.
     """
+    config = _joint(preset, _ROUNDABOUT, _ROUNDABOUT_CPU)
+    config.environment.id = IDS["one_kind"]
+    return config.lock()
+
+
+def get_smax(size: int, learned: str, preset: str) -> ConfigDict:
+    """The locked config of joint plans of one unit of a team.
+
+    Args:
+      size: units of each side, one of :data:`ractd_jax.tasks.smax.SIZES`.
+      learned: teams of the data, one of :data:`ractd_jax.tasks.smax.LEARNED`.
+      preset: ``cpu`` or ``smoke``, see :mod:`ractd_jax.presets.base`.
+
+    Raises:
+      ValueError: another preset.
+    """
+    config = _joint(preset, _SMAX, _SMAX_CPU)
+    config.task = f"smax-{size}v{size}-{learned}"
+    config.dataset.id = f"ractd/smax/{size}v{size}-{learned}-v0"
+    config.environment.id = environment_id(size, learned, learned)
+    return config.lock()
+
+
+def _joint(preset: str, changes: dict, on_cpu: dict) -> ConfigDict:
+    """Unlocked, of joint plans with `changes`, and with those of preset ``cpu``."""
     preset = preset or "cpu"
     if preset not in ("cpu", "smoke"):
         raise ValueError(f"preset must be one of ['cpu', 'smoke'], not {preset!r}")
     config = base.get_preset(preset)
-    config.update(_ROUNDABOUT)
-    config.environment.id = IDS["one_kind"]
-    if preset == "cpu":
-        config.update(_ROUNDABOUT_CPU)
-    return config.lock()
+    for each in (_JOINT, changes, on_cpu if preset == "cpu" else {}):
+        config.update(each)
+    return config

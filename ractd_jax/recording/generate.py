@@ -19,13 +19,14 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
 from ractd_jax.paths import local_path
-from ractd_jax.recording import ant_maze, kitchen, point_maze
+from ractd_jax.recording import ant_maze, kitchen, point_maze, smax
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
 from ractd_jax.tasks import environments
 from ractd_jax.tasks.ant_maze import ANT_MAZES
 from ractd_jax.tasks.maze_map import evaluation_spec
+from ractd_jax.tasks.smax import LEARNED, SIZES
 
 
 class _Recipe(NamedTuple):
@@ -89,6 +90,16 @@ def _kitchen(_: str, kind: str, demonstrations: str) -> _Recipe:
     return _Recipe(spec, spec, kitchen.BEHAVIOUR, record)
 
 
+def _smax(_environment: str, kind: str, _: str) -> _Recipe:
+    spec = environments.registered_spec(smax.recording_environment(kind))
+    return _Recipe(
+        spec,
+        spec,
+        {"algorithm": "MAPPO"},
+        functools.partial(smax.record_smax, kind),
+    )
+
+
 # environment: its kinds, and what makes the recipe of (environment, kind, file of
 # demonstrations).
 _ENVIRONMENTS = {
@@ -98,6 +109,7 @@ _ENVIRONMENTS = {
     "pointmaze": (tuple(point_maze.KINDS), _point_maze),
     "antmaze": (ant_maze.KINDS, _ant_maze),
     "kitchen": (kitchen.KINDS, _kitchen),
+    "smax": (smax.smax_kinds(SIZES, LEARNED), _smax),
 }
 
 

@@ -19,6 +19,7 @@ from ractd_jax.tasks.kitchen import D4RLKitchen, Kitchen
 from ractd_jax.tasks.locomotion import Locomotion
 from ractd_jax.tasks.point_maze import Maze2d, PointMaze
 from ractd_jax.tasks.roundabout import Roundabout
+from ractd_jax.tasks.smax import SIZES, Smax
 
 __all__ = [
     "D4RL_RETURNS",
@@ -33,6 +34,7 @@ __all__ = [
     "PointMaze",
     "Reference",
     "Roundabout",
+    "Smax",
     "Task",
     "d4rl_reference",
     "get_task",
@@ -59,6 +61,7 @@ for _task in (
     AntMaze(),
     D4RLAntMaze(),
     Roundabout(),
+    *map(Smax, SIZES),
 ):
     register(_task)
 

@@ -15,13 +15,20 @@ def one_hot(actions: np.ndarray, number: int) -> np.ndarray:
 
 
 class OneHotActions(gymnasium.ActionWrapper):
-    """Takes a number for each action, and does the one with the largest."""
+    """Takes a number for each action, and does the one with the largest.
+
+    The largest of those that can be taken, where the environment says which by a method
+    ``action_masks``.
+    """
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         self._number = int(env.action_space.n)
+        self._masks = getattr(env.unwrapped, "action_masks", None)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._number,), np.float32)
 
     def action(self, action: np.ndarray) -> int:
         """The index of the largest of `action` [number]."""
+        if self._masks is not None:
+            action = np.where(self._masks(), action, -np.inf)
         return int(np.argmax(action))

@@ -131,7 +131,8 @@ def test_a_clone_repeats_the_usual_action(choices, tmp_path):
     np.testing.assert_allclose(probs[:, :2], 0.5, atol=0.15)
     assert (probs[:, 2] < 0.05).all()
     plans = np.asarray(planner.plan(seen, 0))
-    assert plans.shape == (2, 1, 3) and set(np.unique(plans)) == {-1.0, 1.0}
+    # All are ranked, for environments that may not have the best.
+    np.testing.assert_array_equal(np.sort(plans[:, 0]), [[-1.0, 0.0, 1.0]] * 2)
 
 
 @pytest.mark.parametrize("stage", ["cql", "td3_bc"])
