@@ -2,11 +2,14 @@
 
   python -m experiments.combinations --task=maze --maze=medium --seeds=0,1,2 \
       --workdir=runs/combinations --results=docs/results/combinations
+  python -m experiments.combinations --task=smax --size=3 --split=hard \
+      --workdir=runs/combinations --results=docs/results/smax
 
 maze: plans through three waypoints, for pairs of a start and a goal that no window
-leads between, and by ways that none takes. Restartable: a finished cell
-(RESULTS/MAZE/seed_S) is not run again, and a training that was cut off goes on.
-docs/combinations.md explains the problem and the table.
+leads between, and by ways that none takes. smax: one unit of a team, in teams of kinds
+that its data never combined. Restartable: a finished cell (RESULTS/NAME/seed_S) is not
+run again, and a training that was cut off goes on. docs/combinations.md explains the
+problem and the tables.
 """
 
 import sys
@@ -16,9 +19,15 @@ from absl import flags
 
 from ractd_jax.mains import flag_kinds, launch
 from ractd_jax.pipelines.cells import chosen_seeds
+from ractd_jax.pipelines.combinations.control import (
+    run_control_cell,
+    write_control_tables,
+)
 from ractd_jax.pipelines.combinations.maze import run_maze_cell, write_maze_tables
+from ractd_jax.pipelines.combinations.smax import SPLITS, smax_experiment
 from ractd_jax.presets.combinations import MAZES, get_waypoint_maze
 from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.tasks.smax import SIZES
 
 FLAGS = flags.FLAGS
 
@@ -33,31 +42,51 @@ def settings_of(maze: str, seed: int) -> Settings:
 def main():
     workdir = Path(FLAGS.workdir).absolute()
     results = Path(FLAGS.results or workdir / "results").absolute()
-    for seed in chosen_seeds(FLAGS.seeds):
-        for maze in FLAGS.maze:
-            settings, cell = settings_of(maze, seed), f"{maze}/seed_{seed}"
-            launch.use_fast_cpu_kernels(settings)
+    seeds = chosen_seeds(FLAGS.seeds)
+    if FLAGS.task == "maze":
+        for seed in seeds:
+            for maze in FLAGS.maze:
+                settings, cell = settings_of(maze, seed), f"{maze}/seed_{seed}"
+                launch.use_fast_cpu_kernels(settings)
+                folders = workdir / cell, results / cell
+                run_maze_cell(settings, *folders, FLAGS.num_queries)
+        sys.stdout.write(write_maze_tables(results))
+        return
+    for seed in seeds:
+        for split in FLAGS.split:
+            experiment = smax_experiment(int(FLAGS.size), split, FLAGS.preset)
+            launch.use_fast_cpu_kernels(experiment.settings(seed))
+            cell, count = f"{experiment.name}/seed_{seed}", FLAGS.num_episodes
             folders = workdir / cell, results / cell
-            run_maze_cell(settings, *folders, FLAGS.num_queries)
-    sys.stdout.write(write_maze_tables(results))
+            run_control_cell(experiment, seed, *folders, count or experiment.episodes)
+    sys.stdout.write(write_control_tables(results))
 
 
 def run() -> None:
     """Defines the flags and runs :func:`main`."""
-    flags.DEFINE_enum("task", None, ["maze"], "Which experiment.", required=True)
+    flags.DEFINE_enum("task", None, ["maze", "smax"], "Which one.", required=True)
     flag_kinds.define_path("workdir", None, "Folder of the trainings.", required=True)
     flag_kinds.define_path(
         "results", None, "Folder of the finished cells and the table."
     )
-    flags.DEFINE_list("maze", list(MAZES), "Mazes, with commas.")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds, with commas.")
-    flags.DEFINE_integer(
-        "num_queries", 200, "Plans of each kind and seed.", lower_bound=1
-    )
     flags.DEFINE_string("preset", "cpu", "cpu or smoke.")
-    flags.register_validator(
-        "maze",
-        lambda mazes: mazes and set(mazes) <= set(MAZES),
-        f"expected some of {', '.join(MAZES)}",
+    flags.DEFINE_list("maze", list(MAZES), "Mazes, with commas (maze).")
+    flags.DEFINE_integer(
+        "num_queries", 200, "Plans of each kind and seed (maze).", lower_bound=1
     )
+    flags.DEFINE_enum("size", "3", list(map(str, SIZES)), "Units a side (smax).")
+    flags.DEFINE_list("split", list(SPLITS), "Splits, with commas (smax).")
+    flags.DEFINE_integer(
+        "num_episodes",
+        None,
+        "Episodes of each environment and seed; by default 550 (smax).",
+        lower_bound=1,
+    )
+    for name, known in (("maze", MAZES), ("split", SPLITS)):
+        flags.register_validator(
+            name,
+            lambda chosen, known=known: chosen and set(chosen) <= set(known),
+            f"expected some of {', '.join(known)}",
+        )
     launch.run(main)

@@ -14,7 +14,6 @@ from ractd_jax.tasks.team_policy import TeamPolicy, save_team_policy
 
 # Battles that measure a policy, on other seeds than a recording's first.
 _ROUNDS, _FIRST_SEED = 1_000, 10_000_000
-_AT_ONCE = 250
 
 
 def train_team(
@@ -74,10 +73,8 @@ def win_rates(
     from ractd_jax.tasks.team_battle import TeamBattle, play_rounds
 
     seeds = np.arange(_FIRST_SEED, _FIRST_SEED + num_rounds)
-    parts = np.array_split(seeds, -(-num_rounds // _AT_ONCE))
     rates = {}
     for teams in TEAMS:
         team = TeamBattle(Battle(size, teams), policy)
-        won = np.concatenate([play_rounds(team, part).won for part in parts])
-        rates[teams] = float(won.mean())
+        rates[teams] = float(play_rounds(team, seeds).won.mean())
     return rates

@@ -16,6 +16,8 @@ from ractd_jax.tasks.team_policy import TeamPolicy, load_packaged_team
 NOBODY = -1
 # Who leads the own unit where no planner does.
 LEADERS = ("team", "random")
+# Battles that are played side by side.
+_SIZES = 16, 256
 # Far from the small numbers, with which fold_in gives the keys that split does.
 _RANDOM_STREAM = 2**31 - 1
 
@@ -123,8 +125,17 @@ def play_rounds(team: TeamBattle, seeds: np.ndarray, leader: str = "team") -> Ro
       leader: of the first agent: as the others (``team``), or what is available with
         equal chance (``random``).
     """
-    played = _play(team.battle, team.policy.network, leader)(team.policy.params, seeds)
-    observations, actions, alive, rewards, over, kinds = map(np.asarray, played)
+    play = _play(team.battle, team.policy.network)
+    # Few sizes, as each is compiled; what is played twice is left out.
+    size = _SIZES[len(seeds) > _SIZES[0]]
+    parts = []
+    for first in range(0, len(seeds), size):
+        chosen = np.resize(seeds[first : first + size], size)
+        played = play(team.policy.params, chosen, leader == "random")
+        count = min(size, len(seeds) - first)
+        parts.append([np.asarray(array)[:count] for array in played])
+    played = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    observations, actions, alive, rewards, over, kinds = played
     lengths = over.argmax(axis=1) + 1
     last = np.take_along_axis(rewards, lengths[:, None] - 1, axis=1)[:, 0]
     won = np.asarray(team.battle.won(last, np.ones(len(last), bool)))
@@ -132,21 +143,20 @@ def play_rounds(team: TeamBattle, seeds: np.ndarray, leader: str = "team") -> Ro
 
 
 @functools.cache
-def _play(battle: Battle, network, leader: str):
-    """(parameters, seeds) -> arrays of :class:`Rounds`, compiled once."""
+def _play(battle: Battle, network):
+    """(parameters, seeds, random) -> arrays of :class:`Rounds`, compiled once."""
 
-    def one(params, seed):
+    def one(params, seed, random):
         team = TeamBattle(battle, TeamPolicy(network, params, {}))
         play = team.start(seed)
         kinds = battle.kinds(play.state)
+        agent = jnp.where(random, 0, NOBODY)
 
         def step(play, _):
-            agent, action = NOBODY, 0
-            if leader == "random":
-                # A stream of its own, so that the others draw as they would.
-                key = jax.random.fold_in(play.key, _RANDOM_STREAM)
-                chances = jnp.where(play.scene.available[0], 0.0, -jnp.inf)
-                agent, action = 0, jax.random.categorical(key, chances)
+            # A stream of its own, so that the others draw as they would.
+            key = jax.random.fold_in(play.key, _RANDOM_STREAM)
+            chances = jnp.where(play.scene.available[0], 0.0, -jnp.inf)
+            action = jax.random.categorical(key, chances)
             seen = play.scene.observations, battle.alive(play.state)
             play, actions, reward, over = team.step(play, agent, action)
             return play, (*seen, actions, reward, over)
@@ -157,4 +167,4 @@ def _play(battle: Battle, network, leader: str):
         alive = jnp.concatenate([alive, battle.alive(play.state)[None]])
         return observations, actions, alive, rewards, over, kinds
 
-    return jax.jit(jax.vmap(one, in_axes=(None, 0)))
+    return jax.jit(jax.vmap(one, in_axes=(None, 0, None)))

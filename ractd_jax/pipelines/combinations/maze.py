@@ -20,11 +20,11 @@ import ractd_jax
 from ractd_jax.data.combinations import held_out
 from ractd_jax.data.sources import OfflineDataset, load_resolved
 from ractd_jax.errors import ConfigError
-from ractd_jax.evaluation.latency import one_core, plan_latency
 from ractd_jax.evaluation.results import save_arrays
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.machine import commit, machine
-from ractd_jax.pipelines.benchmark import asked_settings, check_same_settings
+from ractd_jax.pipelines.benchmark import asked_settings
+from ractd_jax.pipelines.combinations.cells import is_finished_cell, plan_costs
 from ractd_jax.pipelines.combinations.maze_queries import (
     KINDS,
     Queries,
@@ -56,7 +56,6 @@ WEIGHTS = (1.0, 1.3, 2.3)
 _SAMPLED_ROWS = 100_000
 # Ways that take this share of a plan leave it time to arrive.
 _FILLED = 0.9
-_TIMED_CALLS = 50
 _SHOWN = 3  # rows of the picture
 
 
@@ -112,7 +111,7 @@ def run_maze_cell(
       ConfigError: a cell of other settings is there.
     """
     about = {"settings": asked_settings(settings), "num_queries": num_queries}
-    if _is_finished(output / "cell.json", about):
+    if is_finished_cell(output / "cell.json", about):
         return
     check_writable(output / "cell.json", workdir / "plans.npz")
     settings = prepare_dataset(settings, workdir.parents[1])
@@ -135,7 +134,7 @@ def run_maze_cell(
         shares = {
             kind: _shares(maze, queries[kind], each) for kind, each in found.items()
         }
-        rows[entry.label] = {**_costs(planner), **shares}
+        rows[entry.label] = {**plan_costs(planner), **shares}
         plans |= {f"{kind}/{entry.label}": each for kind, each in found.items()}
     asked = {
         f"{kind}/{field}": array
@@ -219,24 +218,6 @@ def _shares(maze: MazeMap, asked: Queries, plans: np.ndarray) -> dict[str, float
     return {name: float(np.mean(part)) for name, part in parts.items()}
 
 
-def _costs(planner: Planner) -> dict[str, float]:
-    """Network evaluations, parameters, and milliseconds of a plan on one core.
-
-    Guidance takes two evaluations for one.
-    """
-    method = planner.method
-    weight = planner.settings.evaluation.guidance_weight
-    guided = method.takes_guidance and method.guidance_by_elements(weight)
-    with one_core():
-        calls = _TIMED_CALLS if planner.nfe < 10 else 5
-        seconds = plan_latency(planner, calls)["p50"]
-    return {
-        "nfe": planner.nfe * (2 if guided else 1),
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(planner.params)),
-        "ms_per_plan": 1e3 * seconds,
-    }
-
-
 def _draw(
     path: Path,
     maze: MazeMap,
@@ -263,20 +244,6 @@ def _draw(
             for i in range(min(_SHOWN, len(plans)))
         ]
     draw_plans(path, maze, rows)
-
-
-def _is_finished(path: Path, asked: Mapping[str, Any]) -> bool:
-    """Whether a cell is there; ConfigError where it was made with other settings."""
-    if not path.exists():
-        return False
-    about = json.loads(path.read_text())["about"]
-    check_same_settings(path, about["settings"], asked["settings"])
-    if about["num_queries"] != asked["num_queries"]:
-        raise ConfigError(
-            f"--num_queries: {path} has {about['num_queries']}, found "
-            f"{asked['num_queries']}: expected the same, or another --results"
-        )
-    return True
 
 
 def write_maze_tables(results: Path) -> str:
