@@ -52,6 +52,9 @@ _JOINT = {
     "student": {"reward_weight": 0.0},
     "evaluation": {"temperature": 1.0},
 }
+_JOINT_SMOKE = {
+    "network": {"widths": (8, 16), "element_embed_dim": 4, "element_head_size": 4}
+}
 # Duan (2025), table A.4, at a width for two cores: plans of 8 steps, the first action
 # ten times as important, DDPM with 80 steps.
 _ROUNDABOUT = {
@@ -115,6 +118,6 @@ def _joint(preset: str, changes: dict, on_cpu: dict) -> ConfigDict:
     if preset not in ("cpu", "smoke"):
         raise ValueError(f"preset must be one of ['cpu', 'smoke'], not {preset!r}")
     config = base.get_preset(preset)
-    for each in (_JOINT, changes, on_cpu if preset == "cpu" else {}):
+    for each in (_JOINT, changes, on_cpu if preset == "cpu" else _JOINT_SMOKE):
         config.update(each)
     return config
