@@ -4,10 +4,12 @@
       --workdir=runs/combinations --results=docs/results/combinations
   python -m experiments.combinations --task=smax --size=3 --split=hard \
       --workdir=runs/combinations --results=docs/results/smax
+  python -m experiments.combinations --task=roundabout --workdir=runs/combinations
 
 maze: plans through three waypoints, for pairs of a start and a goal that no window
 leads between, and by ways that none takes. smax: one unit of a team, in teams of kinds
-that its data never combined. Restartable: a finished cell (RESULTS/NAME/seed_S) is not
+that its data never combined. roundabout: a car among cars and bicycles, learned among
+one kind at a time. Restartable: a finished cell (RESULTS/NAME/seed_S) is not
 run again, and a training that was cut off goes on. docs/combinations.md explains the
 problem and the tables.
 """
@@ -24,6 +26,7 @@ from ractd_jax.pipelines.combinations.control import (
     write_control_tables,
 )
 from ractd_jax.pipelines.combinations.maze import run_maze_cell, write_maze_tables
+from ractd_jax.pipelines.combinations.roundabout import roundabout_experiment
 from ractd_jax.pipelines.combinations.smax import SPLITS, smax_experiment
 from ractd_jax.presets.combinations import MAZES, get_waypoint_maze
 from ractd_jax.settings import Settings, from_mapping
@@ -52,9 +55,13 @@ def main():
                 run_maze_cell(settings, *folders, FLAGS.num_queries)
         sys.stdout.write(write_maze_tables(results))
         return
+    if FLAGS.task == "roundabout":
+        experiments = [roundabout_experiment(FLAGS.preset)]
+    else:
+        size, preset = int(FLAGS.size), FLAGS.preset
+        experiments = [smax_experiment(size, each, preset) for each in FLAGS.split]
     for seed in seeds:
-        for split in FLAGS.split:
-            experiment = smax_experiment(int(FLAGS.size), split, FLAGS.preset)
+        for experiment in experiments:
             launch.use_fast_cpu_kernels(experiment.settings(seed))
             cell, count = f"{experiment.name}/seed_{seed}", FLAGS.num_episodes
             folders = workdir / cell, results / cell
@@ -64,7 +71,9 @@ def main():
 
 def run() -> None:
     """Defines the flags and runs :func:`main`."""
-    flags.DEFINE_enum("task", None, ["maze", "smax"], "Which one.", required=True)
+    flags.DEFINE_enum(
+        "task", None, ["maze", "roundabout", "smax"], "Which one.", required=True
+    )
     flag_kinds.define_path("workdir", None, "Folder of the trainings.", required=True)
     flag_kinds.define_path(
         "results", None, "Folder of the finished cells and the table."
@@ -80,7 +89,7 @@ def run() -> None:
     flags.DEFINE_integer(
         "num_episodes",
         None,
-        "Episodes of each environment and seed; by default 550 (smax).",
+        "Episodes in each environment; by default 550 (smax) or 100 (roundabout).",
         lower_bound=1,
     )
     for name, known in (("maze", MAZES), ("split", SPLITS)):

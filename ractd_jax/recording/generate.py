@@ -19,7 +19,7 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.files import check_writable
 from ractd_jax.paths import local_path
-from ractd_jax.recording import ant_maze, kitchen, point_maze, smax
+from ractd_jax.recording import ant_maze, kitchen, point_maze, roundabout, smax
 from ractd_jax.recording.behaviour import load_packaged_snapshots
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.recording.rollouts import DATASET_KINDS, mixture, record_mixture
@@ -90,6 +90,18 @@ def _kitchen(_: str, kind: str, demonstrations: str) -> _Recipe:
     return _Recipe(spec, spec, kitchen.BEHAVIOUR, record)
 
 
+def _roundabout(_environment: str, _kind: str, _: str) -> _Recipe:
+    spec = environments.registered_spec(roundabout.ENVIRONMENT)
+    drivers = {
+        traffic: load_packaged_snapshots(f"roundabout-{traffic}")
+        for traffic in ("cars", "bicycles")
+    }
+    policies = {traffic: each.role("expert") for traffic, each in drivers.items()}
+    about = {traffic: each.metadata for traffic, each in drivers.items()}
+    record = functools.partial(roundabout.record_roundabout, policies)
+    return _Recipe(spec, spec, {"algorithm": "PPO", **about}, record)
+
+
 def _smax(_environment: str, kind: str, _: str) -> _Recipe:
     spec = environments.registered_spec(smax.recording_environment(kind))
     return _Recipe(
@@ -109,6 +121,7 @@ _ENVIRONMENTS = {
     "pointmaze": (tuple(point_maze.KINDS), _point_maze),
     "antmaze": (ant_maze.KINDS, _ant_maze),
     "kitchen": (kitchen.KINDS, _kitchen),
+    "roundabout": (("one_kind",), _roundabout),
     "smax": (smax.smax_kinds(SIZES, LEARNED), _smax),
 }
 

@@ -56,6 +56,7 @@ _TRAININGS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
 _STUDENT = "student_attention"
 _DISTILLED = "teacher_attention"
 _LARGE_BC = "large_bc"
+_DDPM = "ddpm_attention"
 
 
 class Row(NamedTuple):
@@ -99,6 +100,8 @@ class Experiment(NamedTuple):
       weights: of the guidance.
       episodes: of each cell and environment.
       large_bc: whether there is a clone of the planner's size.
+      ddpm: whether there is a DDPM model with attention, as in Duan (2025), which
+        takes all its steps.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Experiment(NamedTuple):
     weights: tuple[float, ...] = (1.0, 1.3)
     episodes: int = 100
     large_bc: bool = False
+    ddpm: bool = False
 
 
 def rows_of(experiment: Experiment, settings: Settings) -> list[Row]:
@@ -123,6 +127,8 @@ def rows_of(experiment: Experiment, settings: Settings) -> list[Row]:
             Row(f"diffusion, {how}, weight {weight:g}", f"teacher_{how}", weight)
             for weight in experiment.weights
         ]
+    if experiment.ddpm:
+        rows.append(Row("DDPM, attention, weight 1", _DDPM, 1.0))
     distilled = settings.student.guidance_weight
     return [*rows, Row(f"one step, attention, weight {distilled:g}", _STUDENT)]
 
@@ -187,6 +193,8 @@ def _train(experiment, settings: Settings, dataset: OfflineDataset, workdir: Pat
         run(make_stage(stage, own, dataset), own, name)
     stage = student_stage(settings, dataset, workdir / _DISTILLED, None)
     run(stage, settings, _STUDENT)
+    if experiment.ddpm:
+        run(make_stage("ddpm", settings, dataset), settings, _DDPM)
     if experiment.large_bc:
         own = from_mapping({"plan": _ONE_ACTION}, settings)
         planner = ractd_jax.load_planner(workdir / _DISTILLED)
