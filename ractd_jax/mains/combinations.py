@@ -21,52 +21,37 @@ from absl import flags
 
 from ractd_jax.mains import flag_kinds, launch
 from ractd_jax.pipelines.cells import chosen_seeds
-from ractd_jax.pipelines.combinations.control import (
-    run_control_cell,
-    write_control_tables,
-)
-from ractd_jax.pipelines.combinations.maze import run_maze_cell, write_maze_tables
+from ractd_jax.pipelines.combinations.control import Experiment, run_control_cells
+from ractd_jax.pipelines.combinations.maze import run_maze_cells, waypoint_cells
 from ractd_jax.pipelines.combinations.roundabout import roundabout_experiment
 from ractd_jax.pipelines.combinations.smax import SPLITS, smax_experiment
-from ractd_jax.presets.combinations import MAZES, get_waypoint_maze
-from ractd_jax.settings import Settings, from_mapping
+from ractd_jax.presets.combinations import MAZES
 from ractd_jax.tasks.smax import SIZES
 
 FLAGS = flags.FLAGS
 
 
-def settings_of(maze: str, seed: int) -> Settings:
-    """Those of a cell, by the flags."""
-    config = get_waypoint_maze(maze, FLAGS.preset).unlock()
-    config.seed = seed
-    return from_mapping(config.to_dict())
+def experiments() -> list[Experiment]:
+    """Those of policies among kinds, by the flags."""
+    if FLAGS.task == "roundabout":
+        return [roundabout_experiment(FLAGS.preset)]
+    size, preset = int(FLAGS.size), FLAGS.preset
+    return [smax_experiment(size, split, preset) for split in FLAGS.split]
 
 
 def main():
     workdir = Path(FLAGS.workdir).absolute()
-    results = Path(FLAGS.results or workdir / "results").absolute()
+    folders = workdir, Path(FLAGS.results or workdir / "results").absolute()
     seeds = chosen_seeds(FLAGS.seeds)
     if FLAGS.task == "maze":
-        for seed in seeds:
-            for maze in FLAGS.maze:
-                settings, cell = settings_of(maze, seed), f"{maze}/seed_{seed}"
-                launch.use_fast_cpu_kernels(settings)
-                folders = workdir / cell, results / cell
-                run_maze_cell(settings, *folders, FLAGS.num_queries)
-        sys.stdout.write(write_maze_tables(results))
-        return
-    if FLAGS.task == "roundabout":
-        experiments = [roundabout_experiment(FLAGS.preset)]
+        cells = waypoint_cells(FLAGS.maze, seeds, FLAGS.preset)
+        launch.use_fast_cpu_kernels(cells[0])
+        table = run_maze_cells(cells, *folders, FLAGS.num_queries)
     else:
-        size, preset = int(FLAGS.size), FLAGS.preset
-        experiments = [smax_experiment(size, each, preset) for each in FLAGS.split]
-    for seed in seeds:
-        for experiment in experiments:
-            launch.use_fast_cpu_kernels(experiment.settings(seed))
-            cell, count = f"{experiment.name}/seed_{seed}", FLAGS.num_episodes
-            folders = workdir / cell, results / cell
-            run_control_cell(experiment, seed, *folders, count or experiment.episodes)
-    sys.stdout.write(write_control_tables(results))
+        compared = experiments()
+        launch.use_fast_cpu_kernels(compared[0].settings(seeds[0]))
+        table = run_control_cells(compared, seeds, *folders, FLAGS.num_episodes)
+    sys.stdout.write(table)
 
 
 def run() -> None:

@@ -61,7 +61,7 @@ _ROUNDABOUT = {
     "task": "roundabout-one_kind",
     "dataset": {"id": "ractd/roundabout/one_kind-v0"},
     "plan": {"horizon": 8, "executed_weight": 10.0},
-    "network": {"element_embed_dim": 20},
+    "network": {"element_embed_dim": 20, "element_head_size": 15},
 }
 _ROUNDABOUT_CPU = {
     "teacher": {"num_steps": 10_000, "batch_size": 64},

@@ -1,6 +1,7 @@
 """Elements as tokens: attention, concatenation, blanks, guidance, distillation."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,15 @@ import numpy as np
 import pytest
 
 from ractd_jax import methods
-from ractd_jax.dimensions import Dimensions
 from ractd_jax.errors import ConfigError
 from ractd_jax.methods import CtmStudent, Ddpm, EdmTeacher, base
 from ractd_jax.networks import fold_levels
 from ractd_jax.networks.elements import CONDITIONINGS, ElementsConfig, ElementTokens
-from ractd_jax.presets.combinations import get_waypoint_maze
+from ractd_jax.presets.combinations import (
+    get_roundabout,
+    get_smax,
+    get_waypoint_maze,
+)
 from ractd_jax.settings import Network, from_mapping
 from ractd_jax.training.stages import dimensions
 from tests.combinations.conftest import (
@@ -150,20 +154,31 @@ def test_levels_are_folded_beside_elements(how):
     np.testing.assert_allclose(found, full, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("maze", ["medium", "large"])
-def test_attention_and_concatenation_have_as_many_parameters(maze):
-    """Within 1%, so that the table compares the paths and not their sizes."""
+def waypoints(maze: str):
+    """(settings, states of 4 numbers, no actions)."""
     pytest.importorskip("gymnasium_robotics")
-    attention = from_mapping(get_waypoint_maze(maze, "cpu").to_dict())
+    return get_waypoint_maze(maze, "cpu"), 4, 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: waypoints("medium"),
+        lambda: waypoints("large"),
+        lambda: (get_smax(3, "one_kind", "cpu"), 57, 8),
+        lambda: (get_roundabout("cpu"), 30, 5),
+    ],
+    ids=["medium", "large", "smax", "roundabout"],
+)
+def test_attention_and_concatenation_have_as_many_parameters(make):
+    """Within 1%, so that the table compares the paths and not their sizes."""
+    config, observation, action = make()
+    attention = from_mapping(config.to_dict())
     concat = from_mapping({"network": {"elements": "concat"}}, attention)
-    dims = Dimensions(
-        *(4, 2, attention.plan.horizon, 1),
-        goal=2,
-        conditioning=attention.plan.conditioning,
-        plans_states=True,
-        elements=WAYPOINTS,
-        element_size=2,
+    episodes = SimpleNamespace(
+        observations=np.zeros((1, observation)), actions=np.zeros((1, action))
     )
+    dims = dimensions(attention, SimpleNamespace(episodes=episodes))
     sizes = []
     for settings in (attention, concat):
         method = EdmTeacher.from_settings(settings, dims)

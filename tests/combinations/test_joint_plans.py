@@ -110,6 +110,7 @@ def test_a_plan_begins_in_the_state_that_is_seen(trained, dataset, model):
     np.testing.assert_allclose(again, plans, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_plans_depend_on_the_kinds(trained, dataset):
     """The same state, once shown as it is and once without its kinds."""
     planner = ractd_jax.load_planner(trained / "teacher")
@@ -122,6 +123,7 @@ def test_plans_depend_on_the_kinds(trained, dataset):
     np.testing.assert_array_equal(found, Kinds().elements(seen))
 
 
+@pytest.mark.slow
 def test_an_exported_policy_makes_the_same_plans(trained, dataset, tmp_path):
     planner = ractd_jax.load_planner(trained / "student")
     export_planner(planner, tmp_path / "policy.zip")

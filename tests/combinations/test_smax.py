@@ -54,6 +54,7 @@ def env(policy, monkeypatch):
     return gymnasium.make(registered_spec(MIXED))
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_by_the_import():
     program = "import ractd_jax.tasks.battle, sys; print(sys.stdout is sys.__stdout__)"
     done = subprocess.run(
@@ -81,6 +82,7 @@ def test_teams_have_the_kinds_they_are_named_by(teams):
         assert (share > 0.05).all()
 
 
+@pytest.mark.slow
 def test_kinds_are_read_off_what_is_seen():
     """Of the units that JaxMARL shows, and none where it shows zeros."""
     task, battle = task_of(MIXED), Battle(SIZE, "mixed")

@@ -43,6 +43,7 @@ class Cue:
         return Scene(observations, jnp.array([cue, step], float), available)
 
 
+@pytest.mark.slow
 def test_a_cue_is_remembered_and_named_by_both():
     options = MappoOptions(
         num_envs=32, num_steps=8, num_minibatches=2, learning_rate=1e-2, width=16

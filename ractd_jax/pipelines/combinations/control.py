@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -267,6 +267,33 @@ def _marginals(kinds: np.ndarray, number: int) -> dict[str, Any]:
         (np.bincount(slot, minlength=number) / len(slot)).tolist() for slot in kinds.T
     ]
     return {"marginals": shares}
+
+
+def run_control_cells(
+    experiments: Sequence[Experiment],
+    seeds: Sequence[int],
+    workdir: Path,
+    results: Path,
+    num_episodes: int | None = None,
+) -> str:
+    """The cells of all experiments, a seed after the other; text of the tables.
+
+    Args:
+      experiments: what is compared.
+      seeds: of the trainings.
+      workdir: of the trainings, ``NAME/seed_S``.
+      results: of the finished cells, likewise, and of the tables.
+      num_episodes: in each environment; None for each experiment's own.
+
+    Raises:
+      ConfigError: see :func:`run_control_cell` and :func:`write_control_tables`.
+    """
+    for seed in seeds:
+        for experiment in experiments:
+            cell = f"{experiment.name}/seed_{seed}"
+            count = num_episodes or experiment.episodes
+            run_control_cell(experiment, seed, workdir / cell, results / cell, count)
+    return write_control_tables(results)
 
 
 def write_control_tables(results: Path) -> str:

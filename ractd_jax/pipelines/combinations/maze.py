@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ from ractd_jax.pipelines.combinations.maze_queries import (
 )
 from ractd_jax.pipelines.trainings import prepare_dataset
 from ractd_jax.planning import Planner
-from ractd_jax.presets.combinations import MAZES
+from ractd_jax.presets.combinations import MAZES, get_waypoint_maze
 from ractd_jax.reports.combinations_table import maze_tables
 from ractd_jax.reports.maze_pictures import DrawnPlan, draw_plans
 from ractd_jax.settings import Settings, from_mapping
@@ -90,6 +90,38 @@ def entries_of(settings: Settings) -> list[WaypointEntry]:
         if name in _DISTILLED:
             found.append(WaypointEntry(f"{label}, one step{weight}", student))
     return found
+
+
+def waypoint_cells(
+    mazes: Sequence[str], seeds: Sequence[int], preset: str
+) -> list[Settings]:
+    """The settings of all cells, a seed after the other."""
+    return [
+        from_mapping({**get_waypoint_maze(maze, preset).to_dict(), "seed": seed})
+        for seed in seeds
+        for maze in mazes
+    ]
+
+
+def run_maze_cells(
+    cells: Sequence[Settings], workdir: Path, results: Path, num_queries: int
+) -> str:
+    """Cells one after the other; text of the tables.
+
+    Args:
+      cells: settings of each.
+      workdir: of the trainings, ``MAZE/seed_S``.
+      results: of the finished cells, likewise, and of the tables.
+      num_queries: ways of each kind.
+
+    Raises:
+      ConfigError: see :func:`run_maze_cell` and :func:`write_maze_tables`.
+    """
+    for settings in cells:
+        maze = task_of(settings.environment.id).maze(settings.environment.id)
+        cell = f"{maze.name}/seed_{settings.seed}"
+        run_maze_cell(settings, workdir / cell, results / cell, num_queries)
+    return write_maze_tables(results)
 
 
 def run_maze_cell(
