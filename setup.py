@@ -13,6 +13,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
     package_data={
+        "ractd_jax": ["policies/*.zip"],
         "ractd_jax.recording": ["assets/*.npz"],
         "ractd_jax.tasks": ["assets/*.npz"],
     },

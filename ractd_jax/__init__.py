@@ -10,6 +10,20 @@ def load_planner(directory, **options):
     return load(directory, **options)
 
 
+def pretrained(name):
+    """The policy that the package ships for a task, such as ``hopper-medium-expert``.
+
+    See :class:`ractd_jax.policy.Policy`; its ``metadata["card"]`` says what it scored.
+
+    Raises:
+      PolicyError: no policy of that name is shipped.
+    """
+    from ractd_jax.policy import find_policy
+    from ractd_jax.policy import load_policy as load
+
+    return load(find_policy(name))
+
+
 def load_policy(path):
     """See :func:`ractd_jax.policy.load_policy`; imported when first called."""
     from ractd_jax.policy import load_policy as load

@@ -22,6 +22,7 @@ COMMANDS = {
     "record": "records a dataset with the packaged policies",
     "inspect": "says what is odd about a dataset",
     "train": "trains one stage: --stage=teacher, reward, student, ...",
+    "play": "plays episodes with a shipped policy, or an exported one",
     "evaluate": "plays episodes with a trained planner",
     "plan": "plans for given observations",
     "export": "writes a planner as one file that runs elsewhere",

@@ -1,11 +1,12 @@
 """An exported policy: one file that plans with nothing but JAX and numpy.
 
-`ractd_jax.planning.export` writes the file, a zip of stored members:
+`ractd_jax.planning.export` writes the file, a zip of three members:
 
 * ``metadata.json``: a description, and the SHA-256 digests of the other members;
 * ``plan.stablehlo``: the program, serialised by `jax.export`: ``(weights, observations,
   key data [B, 2])`` -> plans [B, H, A] in environment units, for any B;
-* ``weights.npz``: its first argument, in order.
+* ``weights.npz``: its first argument, in order, or rounded to half precision, as the
+  description's ``storage`` says (bfloat16 as uint16, which numpy has no name for).
 
 The zip's comment is the digest of ``metadata.json``. The digests detect damage, not
 malice: a policy is a program, so take it only from sources you would run code from.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.resources
 import io
 import json
 import os
@@ -28,10 +30,13 @@ import numpy as np
 from ractd_jax.errors import PolicyError
 from ractd_jax.inputs import checked_key, checked_observations, fixed_numerics
 
-FORMAT, VERSION = "ractd_jax policy", 4
+FORMAT, VERSION = "ractd_jax policy", 5
 METADATA, PROGRAM, WEIGHTS = "metadata.json", "plan.stablehlo", "weights.npz"
 # Smaller weights are constants of the compiled program, which saves a fifth of a call.
 _CONSTANT_BYTES = 32 * 2**20
+STORAGES = ("float32", "float16", "bfloat16")
+# A member's size over what it takes: more could ask for any amount of memory.
+_LARGEST_RATIO = 20
 
 
 class PolicyDimensions(NamedTuple):
@@ -191,13 +196,40 @@ def load_policy(path: str | os.PathLike) -> Policy:
                 path, field=name, expected=f"SHA-256 {expected}", found=found
             )
     program = _read_program(path, members[PROGRAM], metadata)
-    weights = _read_weights(path, members[WEIGHTS], program)
+    weights = _read_weights(path, members[WEIGHTS], program, metadata)
     try:
         return Policy(metadata, program, weights)
     except (KeyError, TypeError, IndexError) as error:
         raise PolicyError(
             path, field=METADATA, expected="a policy's metadata", found=repr(error)
         ) from None
+
+
+def shipped_policies() -> list[str]:
+    """Names of the policies in the package."""
+    folder = importlib.resources.files("ractd_jax") / "policies"
+    if not folder.is_dir():
+        return []
+    files = [each.name for each in folder.iterdir()]
+    return sorted(name[:-4] for name in files if name.endswith(".zip"))
+
+
+def find_policy(policy: str | os.PathLike) -> str | os.PathLike:
+    """The file of a shipped policy's name; another path is itself.
+
+    Raises:
+      PolicyError: neither a name nor a file.
+    """
+    names = shipped_policies()
+    if policy in names:
+        return str(importlib.resources.files("ractd_jax") / f"policies/{policy}.zip")
+    if not os.path.exists(policy):
+        raise PolicyError(
+            policy,
+            expected=f"a shipped policy ({', '.join(names)}), or an exported file",
+            found="neither",
+        )
+    return policy
 
 
 def _read_members(path) -> tuple[dict[str, bytes], str]:
@@ -215,13 +247,13 @@ def _read_members(path) -> tuple[dict[str, bytes], str]:
             if sorted(names) != [METADATA, PROGRAM, WEIGHTS]:
                 raise PolicyError(path, expected=expected, found=f"one of {names}")
             for info in archive.infolist():
-                # Compressed, a small file could ask for any amount of memory.
-                if info.compress_type != zipfile.ZIP_STORED:
+                if info.file_size > _LARGEST_RATIO * max(info.compress_size, 1):
                     raise PolicyError(
                         path,
                         field=info.filename,
-                        expected="an uncompressed member",
-                        found=f"compression {info.compress_type}",
+                        expected=f"a member of at most {_LARGEST_RATIO} times what it "
+                        "takes in the file",
+                        found=f"{info.file_size} bytes in {info.compress_size}",
                     )
                 members[info.filename] = archive.read(info)
             return members, archive.comment.decode("ascii", "replace")
@@ -276,11 +308,12 @@ def _read_program(path, content: bytes, metadata: dict) -> jax.export.Exported:
     return program
 
 
-def _read_weights(path, content: bytes, program) -> list[np.ndarray]:
+def _read_weights(path, content: bytes, program, metadata: dict) -> list[np.ndarray]:
     expected = [(aval.shape, aval.dtype) for aval in program.in_avals[:-2]]
+    storage = metadata.get("storage", "float32")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            weights = [stored[name] for name in stored.files]
+            weights = [_restored(stored[name], storage) for name in stored.files]
     except Exception as error:  # zipfile and numpy each raise their own
         raise PolicyError(
             path, field=WEIGHTS, expected="arrays", found=repr(error)
@@ -293,3 +326,20 @@ def _read_weights(path, content: bytes, program) -> list[np.ndarray]:
             found=f"{len(weights)} arrays, which do not match",
         )
     return weights
+
+
+def stored(array: np.ndarray, storage: str) -> np.ndarray:
+    """`array` as a file holds it: rounded, if it is of float32."""
+    if storage == "float32" or array.dtype != np.float32:
+        return array
+    if storage == "float16":
+        return array.astype(np.float16)
+    return array.astype(jax.numpy.bfloat16).view(np.uint16)
+
+
+def _restored(array: np.ndarray, storage: str) -> np.ndarray:
+    """The inverse of :func:`stored`, but for what was rounded."""
+    if storage == "bfloat16" and array.dtype == np.uint16:
+        array = array.view(jax.numpy.bfloat16)
+    is_half = array.dtype in (np.float16, jax.numpy.bfloat16)
+    return array.astype(np.float32) if is_half else array

@@ -18,6 +18,7 @@ from ractd_jax.planning.export import (
     export_planner,
     largest_difference,
 )
+from ractd_jax.policy import STORAGES
 
 FLAGS = flags.FLAGS
 
@@ -31,7 +32,7 @@ def main():
         temperature=FLAGS.temperature,
     )
     about = {"weights": FLAGS.weights, **describe_checkpoint(FLAGS.checkpoint)}
-    metadata = export_planner(planner, FLAGS.output, about)
+    metadata = export_planner(planner, FLAGS.output, about, FLAGS.storage)
     policy = ractd_jax.load_policy(FLAGS.output)
     summary = {name: metadata[name] for name in ("task", "stage", "num_steps", "nfe")}
     summary["temperature"] = metadata["temperature"]
@@ -55,5 +56,11 @@ def run() -> None:
         None,
         "Scale of the noise that plans start from, if not the checkpoint's.",
         lower_bound=0.0,
+    )
+    flags.DEFINE_enum(
+        "storage",
+        "float32",
+        STORAGES,
+        "Of the weights in the file; half precision is compressed, too.",
     )
     launch.run(main)

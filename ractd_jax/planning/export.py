@@ -35,7 +35,10 @@ _COMPARED_PLANS = 8
 
 
 def export_planner(
-    planner: Planner, path: str | os.PathLike, about: Mapping[str, Any] | None = None
+    planner: Planner,
+    path: str | os.PathLike,
+    about: Mapping[str, Any] | None = None,
+    storage: str = "float32",
 ) -> dict[str, Any]:
     """Writes `planner`, its sampler and number of steps included, to one file.
 
@@ -47,6 +50,8 @@ def export_planner(
       path: path of the file.
       about: JSON-able entries to add to the metadata, such as those of
         :func:`describe_checkpoint`.
+      storage: of the weights, one of :data:`ractd_jax.policy.STORAGES`; half precision
+        is rounded, and the file compressed.
 
     Returns:
       The metadata.
@@ -57,14 +62,16 @@ def export_planner(
     weights, places, tree = _unique_leaves(planner.weights)
     exported = _export_program(planner, list(weights.values()), places, tree)
     buffer = io.BytesIO()
-    np.savez(buffer, **weights)
+    rounded = {name: policy.stored(array, storage) for name, array in weights.items()}
+    np.savez(buffer, **rounded)
     members = {
         policy.PROGRAM: bytes(exported.serialize()),
         policy.WEIGHTS: buffer.getvalue(),
     }
     digests = {name: _digest(content) for name, content in members.items()}
-    metadata = {**_metadata(planner, exported), **(about or {}), "sha256": digests}
-    write_bytes(path, _pack(metadata, members))
+    metadata = {**_metadata(planner, exported), **(about or {})}
+    metadata |= {"storage": storage, "sha256": digests}
+    write_bytes(path, _pack(metadata, members, is_compressed=storage != "float32"))
     return metadata
 
 
@@ -247,14 +254,18 @@ def _array(aval, unit: str) -> dict[str, Any]:
     return {"shape": shape, "dtype": aval.dtype.name, "unit": unit}
 
 
-def _pack(metadata: dict[str, Any], members: Mapping[str, bytes]) -> bytes:
+def _pack(
+    metadata: dict[str, Any], members: Mapping[str, bytes], is_compressed: bool
+) -> bytes:
     """The zip; its bytes depend on the contents alone."""
     text = json.dumps(metadata, indent=2).encode()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    how = zipfile.ZIP_DEFLATED if is_compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", how, compresslevel=9) as archive:
         for name, content in {policy.METADATA: text, **members}.items():
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.create_system, info.external_attr = 3, 0o644 << 16
-            archive.writestr(info, content)
+            info.compress_type = how
+            archive.writestr(info, content, compresslevel=9)
         archive.comment = _digest(text).encode()
     return buffer.getvalue()

@@ -74,8 +74,11 @@ PROGRAM, WEIGHTS = "plan.stablehlo", "weights.npz"
     [
         ({"changes": {PROGRAM: None}}, r"one of \['metadata.json', 'weights.npz'\]"),
         ({"changes": {"more": b""}}, "one of .*'more'"),
-        ({"compression": zipfile.ZIP_DEFLATED}, "expected an uncompressed member"),
-        ({"metadata": {"version": 2}}, "version 4, found format 'ractd_jax policy', v"),
+        (
+            {"changes": {WEIGHTS: bytes(10**6)}, "compression": zipfile.ZIP_DEFLATED},
+            "'weights.npz': expected a member of at most 20 times what it takes",
+        ),
+        ({"metadata": {"version": 2}}, "version 5, found format 'ractd_jax policy', v"),
         ({"metadata": {"format": "ONNX"}}, "found format 'ONNX'"),
         ({"metadata": {"sha256": {}}}, "'plan.stablehlo': expected SHA-256 None"),
         ({"metadata": {"sha256": 3}}, "'plan.stablehlo': expected SHA-256 None"),
