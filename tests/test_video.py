@@ -60,6 +60,16 @@ def test_a_film_is_the_episode_itself(filmed):
         ]
 
 
+def test_a_film_may_leave_frames_out(filmed):
+    """Its first and its last are shown, and the steps between are played."""
+    film, found = filmed
+    env = make_environment(video.rendering(CRANE))
+    whole = list(video.frames(env, CRANE, film, 0, 0))
+    some = list(video.frames(env, CRANE, film, 0, 0, every=4))
+    kept = [*range(0, int(found.lengths[0]), 4), -1]
+    np.testing.assert_array_equal(some, [whole[step] for step in kept])
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_files_hold_the_frames(filmed, tmp_path, monkeypatch, suffix):
     if suffix == ".mp4":

@@ -23,8 +23,9 @@ from ractd_jax.tasks.environments import make_environment, registered_spec
 
 _OFFSCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
 _USUAL_RATE = 30
-# A GIF has no compression over time: fewer and smaller frames.
-_GIF_RATE = 15
+# Frames a second of a film, at most; most of its cost is to draw them. A GIF has no
+# compression over time: fewer and smaller frames.
+_RATES = {".mp4": 30, ".gif": 15}
 _GIF_SIDE = 240
 
 
@@ -91,15 +92,23 @@ def rendering(environment: Environment) -> Environment:
 
 
 def frames(
-    env: gymnasium.Env, environment: Environment, film: Film, episode: int, seed: int
+    env: gymnasium.Env,
+    environment: Environment,
+    film: Film,
+    episode: int,
+    seed: int,
+    every: int = 1,
 ) -> Iterator[np.ndarray]:
-    """[h, w, 3] uint8 of an episode that is played again, the first state included."""
+    """[h, w, 3] uint8 of an episode that is played again, its first and last state
+    included, and `every` n-th in between.
+    """
     task, plans = task_of(environment.id), film.plans[episode]
     env.reset(seed=seed)
     for step, action in enumerate(film.actions[episode]):
-        if plans:
-            task.mark(env, task.position(plans[step]))
-        yield env.render()
+        if step % every == 0:
+            if plans:
+                task.mark(env, task.position(plans[step]))
+            yield env.render()
         env.step(action)
     yield env.render()
 
@@ -124,10 +133,12 @@ def write_videos(
     written, suffix = [], video_suffix()
     with contextlib.closing(make_environment(rendering(environment))) as env:
         rate = env.metadata.get("render_fps", _USUAL_RATE)
+        every = max(1, round(rate / _RATES[suffix]))
         for episode in range(len(film.actions)):
-            shots = frames(env, environment, film, episode, int(seeds[episode]))
+            seed = int(seeds[episode])
+            shots = frames(env, environment, film, episode, seed, every)
             name = path.parent / f"{path.name}_episode{episode}{suffix}"
-            _write(name, _checked(shots, environment.id), rate)
+            _write(name, _checked(shots, environment.id), rate / every)
             written.append(name)
     logging.info("videos: %s", ", ".join(map(str, written)))
     return written
@@ -156,9 +167,8 @@ def _write(path: Path, shots: Iterator[np.ndarray], rate: float) -> None:
     import imageio.v2 as imageio
 
     if path.suffix == ".gif":
-        every = max(1, round(rate / _GIF_RATE))
-        shots = (_small(shot) for n, shot in enumerate(shots) if n % every == 0)
-        options = {"duration": 1e3 * every / rate, "loop": 0}
+        shots = map(_small, shots)
+        options = {"duration": 1e3 / rate, "loop": 0}
     else:
         options = {"fps": rate, "macro_block_size": 2}
     with completed(path) as temporary:

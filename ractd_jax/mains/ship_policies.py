@@ -4,9 +4,9 @@
   python -m experiments.ship_policies --workdir=runs/rewards \
       --results=docs/results/baselines --output=ractd_jax/policies
 
-Ships each task's RACTD of training seed 0, whatever it scored, in bfloat16. The card says
-what it scored, and the mean over all training seeds; README.md beside the files lists
-them.
+Ships each task's RACTD of training seed 0, whatever it scored, in bfloat16. The card
+says what it scored, and the mean over all training seeds; README.md beside the files
+lists them.
 """
 
 import sys
