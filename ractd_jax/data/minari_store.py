@@ -88,6 +88,12 @@ def has_minari(dataset_id: str, root: str) -> bool:
         return dataset_id in minari.list_local_datasets()
 
 
+def num_transitions(dataset_id: str, root: str) -> int:
+    """Steps of a dataset that lies in the local root."""
+    with local_root(root):
+        return int(minari.list_local_datasets()[dataset_id]["total_steps"])
+
+
 def hash_episode(hasher, episode) -> None:
     """Updates `hasher` with everything of an episode that is ever read."""
 

@@ -41,7 +41,8 @@ def experiments() -> list[Experiment]:
 
 def main():
     workdir = Path(FLAGS.workdir).absolute()
-    folders = workdir, Path(FLAGS.results or workdir / "results").absolute()
+    results = FLAGS.results or workdir / "results" / FLAGS.task
+    folders = workdir, Path(results).absolute()
     seeds = chosen_seeds(FLAGS.seeds)
     if FLAGS.task == "maze":
         cells = waypoint_cells(FLAGS.maze, seeds, FLAGS.preset)
@@ -61,7 +62,10 @@ def run() -> None:
     )
     flag_kinds.define_path("workdir", None, "Folder of the trainings.", required=True)
     flag_kinds.define_path(
-        "results", None, "Folder of the finished cells and the table."
+        "results",
+        None,
+        "Folder of the finished cells and the table, one for each task; by default "
+        "WORKDIR/results/TASK.",
     )
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds, with commas.")
     flags.DEFINE_string("preset", "cpu", "cpu or smoke.")

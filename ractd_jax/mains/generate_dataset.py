@@ -1,12 +1,13 @@
 """Records a dataset: packaged policies, a ball or an ant in a maze, or a kitchen robot.
 
-All but the last are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
+And units of a team. All but the last two are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
 demonstrations of kitchen-complete together anew, which --demonstrations names.
 
   python -m experiments.generate_dataset --task=hopper-medium-expert \
       --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
   python -m experiments.generate_dataset --task=pointmaze-umaze
   python -m experiments.generate_dataset --task=antmaze-medium-play
+  python -m experiments.generate_dataset --task=smax-3v3-one_kind
   python -m experiments.generate_dataset --task=kitchen-partial \
       --demonstrations=mini_kitchen_microwave_kettle_light_slider-v0.hdf5
 """

@@ -8,8 +8,6 @@ Only needed to make new policies: those of 3 against 3 are shipped. Ends with th
 of 1,000 battles that it wins in teams of one kind, of any kinds and of several.
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -22,9 +20,10 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    # Without the folders of the machine that ran it.
-    kept = [each for each in sys.argv[1:] if not each.startswith("--output")]
-    command = shlex.join(["python", "-m", "experiments.train_team", *kept])
+    # Without the folder of the machine that ran it.
+    names = "size", "teams", "total_steps", "seed"
+    given = " ".join(f"--{name}={FLAGS[name].value}" for name in names)
+    command = f"python -m experiments.train_team {given}"
     rates = train_team(
         int(FLAGS.size),
         FLAGS.teams,

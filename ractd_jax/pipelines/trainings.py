@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from ractd_jax.data.minari_store import has_minari
+from ractd_jax.data.minari_store import has_minari, num_transitions
 from ractd_jax.data.sources import OfflineDataset
 from ractd_jax.errors import ConfigError
 from ractd_jax.recording.generate import dataset_id, generate_dataset
@@ -241,6 +241,11 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
             root=root,
         )
         logging.info("%s", recorded)
+    elif (kept := num_transitions(options.id, root)) < options.num_transitions:
+        raise ConfigError(
+            f"config.dataset.num_transitions: {root} has {kept} of {options.id}, found "
+            f"{options.num_transitions}: expected no more, or another --workdir"
+        )
     return dataclasses.replace(
         settings, dataset=dataclasses.replace(options, root=root)
     )

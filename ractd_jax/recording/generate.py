@@ -104,12 +104,8 @@ def _roundabout(_environment: str, _kind: str, _: str) -> _Recipe:
 
 def _smax(_environment: str, kind: str, _: str) -> _Recipe:
     spec = environments.registered_spec(smax.recording_environment(kind))
-    return _Recipe(
-        spec,
-        spec,
-        {"algorithm": "MAPPO"},
-        functools.partial(smax.record_smax, kind),
-    )
+    behaviour = smax.behaviour(kind)
+    return _Recipe(spec, spec, behaviour, functools.partial(smax.record_smax, kind))
 
 
 # environment: its kinds, and what makes the recipe of (environment, kind, file of

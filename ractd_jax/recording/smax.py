@@ -7,6 +7,7 @@ it wins are kept, and each unit's own view until it dies is an episode.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ractd_jax.data.recorded import RecordedEpisode
 from ractd_jax.errors import DataError
 from ractd_jax.tasks.smax import environment_id
 
+# Far from the seeds of evaluations, whose battles would be the same.
+_FIRST_SEED = 1_000_000
 # Battles side by side, and how many are fought at most for one that is won.
 _AT_ONCE = 256
 _PATIENCE = 20
@@ -36,6 +39,19 @@ def recording_environment(kind: str) -> str:
     return environment_id(size, learned, learned)
 
 
+def behaviour(kind: str) -> dict[str, Any]:
+    """What is known of the team that a kind is recorded of.
+
+    Raises:
+      ConfigError: JaxMARL, or the team's policy, is not there.
+    """
+    from ractd_jax.tasks.team_battle import packaged_battle
+
+    size, learned = split_kind(kind)
+    policy = packaged_battle(size, learned, learned).policy
+    return {**policy.metadata, "algorithm": "MAPPO"}
+
+
 def record_smax(
     kind: str, num_transitions: int, seed: int, num_workers: int | None = None
 ) -> Iterator[RecordedEpisode]:
@@ -44,7 +60,8 @@ def record_smax(
     Args:
       kind: such as ``3v3-one_kind``.
       num_transitions: at least as many are recorded.
-      seed: of the first battle; the others count on, those that were lost included.
+      seed: of the first battle, counted from a million; the others count on, those that
+        were lost included.
       num_workers: without effect, as battles are fought side by side.
 
     Raises:
@@ -58,7 +75,7 @@ def record_smax(
     team = packaged_battle(size, learned, learned)
     kept = tried = won = 0
     while kept < num_transitions:
-        seeds = np.arange(seed + tried, seed + tried + _AT_ONCE)
+        seeds = np.arange(_AT_ONCE) + (_FIRST_SEED + seed + tried)
         rounds = play_rounds(team, seeds)
         tried += _AT_ONCE
         won += int(rounds.won.sum())

@@ -10,7 +10,11 @@ from absl import logging
 from ractd_jax.files import check_writable
 from ractd_jax.online.mappo import MappoOptions, train_mappo
 from ractd_jax.tasks.smax import LEARNED, TEAMS
-from ractd_jax.tasks.team_policy import TeamPolicy, save_team_policy
+from ractd_jax.tasks.team_policy import (
+    TeamPolicy,
+    load_team_policy,
+    save_team_policy,
+)
 
 # Battles that measure a policy, on other seeds than a recording's first.
 _ROUNDS, _FIRST_SEED = 1_000, 10_000_000
@@ -51,7 +55,9 @@ def train_team(
     options = options or MappoOptions()
     battle = Battle(size, learned)
     found = train_mappo(battle, options, num_env_steps, seed, on_update)
-    wins = win_rates(size, TeamPolicy(*found, {}))
+    # Measured as it is stored, in half precision.
+    save_team_policy(output, TeamPolicy(*found, {}))
+    wins = win_rates(size, load_team_policy(output))
     metadata = {
         "environment": f"SMAX {size}v{size}",
         "teams": learned,

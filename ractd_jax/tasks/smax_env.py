@@ -83,7 +83,7 @@ class LedUnit(gymnasium.Env):
                 f"options: expected 'agent', 0 to {number - 1}, found "
                 f"{options or self._agent}"
             )
-        self._play = self._start(seed)
+        self._play = self._start(np.uint32(seed % 2**32))
         return self._seen(), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

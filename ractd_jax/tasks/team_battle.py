@@ -14,12 +14,15 @@ from ractd_jax.tasks.battle import Battle, Scene
 from ractd_jax.tasks.team_policy import TeamPolicy, load_packaged_team
 
 NOBODY = -1
-# Who leads the own unit where no planner does.
-LEADERS = ("team", "random")
+# Who leads the own unit where no planner does: its policy like the others', what is
+# available with equal chance, or its policy's likeliest action.
+LEADERS = ("team", "random", "likeliest")
 # Battles that are played side by side.
 _SIZES = 16, 256
 # Far from the small numbers, with which fold_in gives the keys that split does.
 _RANDOM_STREAM = 2**31 - 1
+# Of battles: a planner's keys are folded from the same seeds.
+_BATTLE_STREAM = 2**31 - 2
 
 
 class Play(NamedTuple):
@@ -51,7 +54,8 @@ class TeamBattle(NamedTuple):
 
     def start(self, seed: jax.Array) -> Play:
         """The beginning that `seed` draws."""
-        key, reset_key = jax.random.split(jax.random.key(seed))
+        key = jax.random.fold_in(jax.random.key(seed), _BATTLE_STREAM)
+        key, reset_key = jax.random.split(key)
         scene, state = self.battle.reset(reset_key)
         hidden = self.policy.network.start(self.battle.num_agents)
         return Play(scene, state, hidden, key)
@@ -68,9 +72,8 @@ class TeamBattle(NamedTuple):
         """
         scene, state, hidden, key = play
         key, draw_key, step_key = jax.random.split(key, 3)
-        hidden, actions = self.policy.act(
-            hidden, scene.observations, scene.available, draw_key
-        )
+        hidden, logits = self.policy.logits(hidden, scene.observations, scene.available)
+        actions = jax.random.categorical(draw_key, logits)
         own = jnp.arange(self.battle.num_agents) == agent
         actions = jnp.where(own, action, actions)
         scene, state, reward, over = self.battle.step(step_key, state, actions)
@@ -122,16 +125,15 @@ def play_rounds(team: TeamBattle, seeds: np.ndarray, leader: str = "team") -> Ro
     Args:
       team: the battle and its team.
       seeds: [R], of the beginnings and of all that is drawn.
-      leader: of the first agent: as the others (``team``), or what is available with
-        equal chance (``random``).
+      leader: of the first agent, one of :data:`LEADERS`.
     """
     play = _play(team.battle, team.policy.network)
     # Few sizes, as each is compiled; what is played twice is left out.
     size = _SIZES[len(seeds) > _SIZES[0]]
     parts = []
     for first in range(0, len(seeds), size):
-        chosen = np.resize(seeds[first : first + size], size)
-        played = play(team.policy.params, chosen, leader == "random")
+        chosen = np.resize(seeds[first : first + size], size).astype(np.uint32)
+        played = play(team.policy.params, chosen, LEADERS.index(leader))
         count = min(size, len(seeds) - first)
         parts.append([np.asarray(array)[:count] for array in played])
     played = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -144,19 +146,27 @@ def play_rounds(team: TeamBattle, seeds: np.ndarray, leader: str = "team") -> Ro
 
 @functools.cache
 def _play(battle: Battle, network):
-    """(parameters, seeds, random) -> arrays of :class:`Rounds`, compiled once."""
+    """(parameters, seeds, leader) -> arrays of :class:`Rounds`, compiled once."""
 
-    def one(params, seed, random):
+    def one(params, seed, leader):
         team = TeamBattle(battle, TeamPolicy(network, params, {}))
         play = team.start(seed)
         kinds = battle.kinds(play.state)
-        agent = jnp.where(random, 0, NOBODY)
+        agent = jnp.where(leader == LEADERS.index("team"), NOBODY, 0)
 
         def step(play, _):
             # A stream of its own, so that the others draw as they would.
             key = jax.random.fold_in(play.key, _RANDOM_STREAM)
-            chances = jnp.where(play.scene.available[0], 0.0, -jnp.inf)
-            action = jax.random.categorical(key, chances)
+            available = play.scene.available
+            chances = jnp.where(available[0], 0.0, -jnp.inf)
+            _, logits = team.policy.logits(
+                play.hidden, play.scene.observations, available
+            )
+            action = jnp.where(
+                leader == LEADERS.index("random"),
+                jax.random.categorical(key, chances),
+                logits[0].argmax(),
+            )
             seen = play.scene.observations, battle.alive(play.state)
             play, actions, reward, over = team.step(play, agent, action)
             return play, (*seen, actions, reward, over)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.resources
 import json
 import os
@@ -34,27 +35,28 @@ class TeamPolicy:
     params: Any
     metadata: Mapping[str, Any]
 
-    def act(
-        self,
-        hidden: jax.Array,
-        observations: jax.Array,
-        available: jax.Array,
-        key: jax.Array,
+    def logits(
+        self, hidden: jax.Array, observations: jax.Array, available: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """(hidden [B, W], actions [B]), drawn from the policy; a pure function.
+        """(hidden [B, W], logits [B, A]); a pure function.
 
         Args:
           hidden: [B, W], at first ``network.start(B)``.
           observations: [B, O].
-          available: [B, A] bool.
-          key: of the draw.
+          available: [B, A] bool; what is not has no chance.
         """
         starts = jnp.zeros((1, len(observations)), bool)
         hidden, logits = self.network.apply(
             {"params": self.params}, hidden, observations[None], starts
         )
-        logits = jnp.where(available, logits[0], _NEVER)
-        return hidden, jax.random.categorical(key, logits)
+        return hidden, jnp.where(available, logits[0], _NEVER)
+
+    def digest(self) -> str:
+        """SHA-256 of the parameters."""
+        hasher = hashlib.sha256()
+        for leaf in jax.tree.leaves(self.params):
+            hasher.update(np.asarray(leaf).tobytes())
+        return hasher.hexdigest()
 
 
 def save_team_policy(path: str | os.PathLike, policy: TeamPolicy) -> None:
@@ -90,6 +92,13 @@ def load_team_policy(path: str | os.PathLike) -> TeamPolicy:
     except Exception as error:  # zipfile, numpy and json each raise their own
         raise DataError(path, expected="a team's policy", found=error) from None
     return TeamPolicy(RecurrentActor(num_actions, width), params, metadata)
+
+
+def packaged_teams() -> list[str]:
+    """Names of the policies that are shipped."""
+    folder = importlib.resources.files("ractd_jax.tasks") / "assets"
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    return sorted(name[:-4] for name in names if name.endswith(".npz"))
 
 
 def load_packaged_team(name: str) -> TeamPolicy:

@@ -5,6 +5,7 @@ On a toy: a state shows two kinds and a number, and the action has to name a kin
 
 import dataclasses
 import json
+import time
 
 import gymnasium
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from ractd_jax import tasks
 from ractd_jax.data.recorded import RecordedEpisode
-from ractd_jax.errors import ConfigError
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.pipelines.combinations import control
+from ractd_jax.pipelines.combinations.cells import TrainingTimes
 from ractd_jax.pipelines.combinations.control import (
     Experiment,
     Outcomes,
@@ -21,6 +23,7 @@ from ractd_jax.pipelines.combinations.control import (
     run_control_cell,
     write_control_tables,
 )
+from ractd_jax.pipelines.combinations.maze import write_maze_tables
 from ractd_jax.presets.combinations import get_smax
 from ractd_jax.recording.minari_writer import save_minari
 from ractd_jax.settings import from_mapping
@@ -177,12 +180,14 @@ def test_a_cell_is_trained_evaluated_and_shown(experiment, tmp_path, monkeypatch
     (folders[0] / "rows/cql.json").unlink()
     played = []
     evaluate = control._evaluate
-    monkeypatch.setattr(
-        control, "_evaluate", lambda e, row, *rest: played.append(row) or
-        evaluate(e, row, *rest)
-    )  # fmt: skip
+
+    def counted(experiment, planner, seeds):
+        played.append(planner.stage)
+        return evaluate(experiment, planner, seeds)
+
+    monkeypatch.setattr(control, "_evaluate", counted)
     run_control_cell(experiment, 0, *folders, 4)
-    assert [row.model for row in played] == ["cql"]
+    assert played == ["cql"]
     again = json.loads((folders[1] / "cell.json").read_text())
     kept = {label: row for label, row in cell["rows"].items() if label != "CQL"}
     assert {label: again["rows"][label] for label in kept} == kept
@@ -194,11 +199,38 @@ def test_a_folder_without_cells_says_so(tmp_path):
     assert write_control_tables(tmp_path) == "no cell is finished yet\n"
 
 
-def test_cells_of_different_kinds_are_not_averaged(tmp_path):
-    for seed, episodes in enumerate((4, 5)):
-        folder = tmp_path / f"toy/seed_{seed}"
-        folder.mkdir(parents=True)
-        cell = {"experiment": "toy", "episodes": episodes, "rows": {}}
-        (folder / "cell.json").write_text(json.dumps(cell))
+def toy_cell(folder, **about):
+    """A finished cell of an experiment ``toy``."""
+    folder.mkdir(parents=True)
+    about = {"settings": {"seed": 0}, "num_episodes": 4} | about
+    cell = {"experiment": "toy", "rows": {}, "about": about}
+    cell["asked"] = ["settings", "num_episodes"]
+    (folder / "cell.json").write_text(json.dumps(cell))
+
+
+@pytest.mark.parametrize(
+    "other", [{"num_episodes": 5}, {"settings": {"seed": 1, "plan": "longer"}}]
+)
+def test_cells_of_different_kinds_are_not_averaged(tmp_path, other):
+    toy_cell(tmp_path / "toy/seed_0")
+    toy_cell(tmp_path / "toy/seed_1", **other)
     with pytest.raises(ConfigError, match="--results: expected cells of toy with the"):
         write_control_tables(tmp_path)
+
+
+def test_cells_of_another_task_and_damaged_ones_are_named(tmp_path):
+    toy_cell(tmp_path / "toy/seed_0")
+    with pytest.raises(ConfigError, match="--results: expected cells of one task"):
+        write_maze_tables(tmp_path)
+    (tmp_path / "toy/seed_0/cell.json").write_text("{")
+    with pytest.raises(DataError, match="expected a finished cell"):
+        write_control_tables(tmp_path)
+
+
+def test_seconds_of_a_training_add_up(tmp_path):
+    for _ in range(2):
+        times = TrainingTimes(tmp_path)
+        with pytest.raises(KeyboardInterrupt), times.measure("teacher"):
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+    assert 0.1 <= TrainingTimes(tmp_path).seconds["teacher"] < 1.0

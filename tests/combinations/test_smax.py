@@ -13,6 +13,10 @@ import pytest
 
 from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.networks.recurrent import RecurrentActor
+from ractd_jax.online.mappo import MappoOptions
+from ractd_jax.pipelines.combinations.smax import smax_experiment
+from ractd_jax.recording.smax import record_smax, recording_environment
+from ractd_jax.recording.team_training import train_team
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import task_of
 from ractd_jax.tasks.environments import registered_spec
@@ -44,13 +48,18 @@ def policy() -> TeamPolicy:
 
 
 @pytest.fixture
-def env(policy, monkeypatch):
-    """A led unit whose teammates follow the untrained policy."""
+def team(policy, monkeypatch):
+    """What environments are made of: the untrained policy's team."""
 
     def packaged(size, teams, learned):
         return team_battle.TeamBattle(Battle(size, teams), policy)
 
     monkeypatch.setattr(smax_env, "packaged_battle", packaged)
+
+
+@pytest.fixture
+def env(team):
+    """A led unit whose teammates follow the untrained policy."""
     return gymnasium.make(registered_spec(MIXED))
 
 
@@ -150,17 +159,12 @@ def test_an_episode_is_its_seeds_and_masks_what_cannot_be_done(env):
         env.reset(seed=0, options={"agent": 2})
 
 
-def test_a_planners_numbers_choose_among_what_can_be_done(policy, monkeypatch):
-    monkeypatch.setattr(
-        smax_env,
-        "packaged_battle",
-        lambda size, teams, learned: team_battle.TeamBattle(
-            Battle(size, teams), policy
-        ),
-    )
+def test_a_planners_numbers_choose_among_what_can_be_done(team):
     env = task_of(MIXED).make(Environment(id=MIXED))
-    env.reset(seed=0)
-    mask = env.unwrapped.action_masks()
+    for seed in range(20):
+        env.reset(seed=seed)
+        if not (mask := env.unwrapped.action_masks()).all():
+            break
     assert not mask.all()
     numbers = np.where(mask, -1.0, 1.0)
     numbers[2] = -0.5
@@ -219,3 +223,68 @@ def test_a_policy_is_stored_and_read(policy, tmp_path):
 def test_a_size_without_a_policy_is_named():
     with pytest.raises(ConfigError, match="a team's policy is shipped for, found 9"):
         team_battle.packaged_battle(9, "mixed", "one_kind")
+
+
+def test_teams_that_are_not_shipped_are_named():
+    with pytest.raises(ConfigError, match=r"--size: expected teams .*, found smax-2v2"):
+        smax_experiment(2, "hard", "smoke")
+
+
+@pytest.mark.slow
+def test_a_recording_is_of_won_battles_until_the_unit_dies():
+    """And each view is the environment's, where the unit that it names is led."""
+    episodes = list(record_smax("3v3-one_kind", 2_000, 0))
+    assert sum(len(episode.rewards) for episode in episodes) >= 2_000
+    assert len(episodes) % 3 == 0
+    env = gymnasium.make(registered_spec(recording_environment("3v3-one_kind")))
+    task = task_of(env.spec.id)
+    died = 0
+    for first in (0, 3):
+        battle = episodes[first : first + 3]
+        assert len({episode.seed for episode in battle}) == 1
+        assert battle[0].seed >= 1_000_000
+        for agent, episode in enumerate(battle):
+            assert episode.options == {"agent": agent}
+            seen, _ = env.reset(seed=episode.seed, options=episode.options)
+            for state, action in zip(
+                episode.observations[:-1], episode.actions, strict=True
+            ):
+                np.testing.assert_allclose(seen, state, atol=1e-5)
+                assert task.elements(state)[0] > 0  # it lives
+                seen, reward, over, _, info = env.step(int(action))
+            np.testing.assert_allclose(seen, episode.observations[-1], atol=1e-5)
+            alive = task.elements(seen)[0] > 0
+            died += not alive
+            # The battle is won, or goes on without the unit.
+            assert info["won"] if alive else True
+            assert reward == pytest.approx(episode.rewards[-1], abs=1e-5)
+    assert died < 6
+
+
+@pytest.mark.slow
+def test_references_of_the_experiment():
+    """The shipped team wins mostly, its likeliest action does not harm, chance does."""
+    experiment = smax_experiment(3, "hard", "smoke")
+    seeds = 10_000 + np.arange(200)
+    shares = {
+        name: play("ID", seeds).happened.mean()
+        for name, play in experiment.references.items()
+    }
+    assert shares["MAPPO"] > 0.75 and shares["MAPPO, likeliest action"] > 0.75
+    assert shares["random unit"] < shares["MAPPO"] - 0.2
+    assert experiment.references["MAPPO"]("OOC", seeds).happened.mean() < 0.78
+    states = experiment.observed("ID", seeds)
+    kinds = task_of(experiment.environments["ID"]).elements(states)
+    assert (kinds[:, 0] > 0).all() and states.shape[1] == 57
+
+
+@pytest.mark.slow
+def test_a_team_is_trained_and_stored(tmp_path):
+    options = MappoOptions(num_envs=8, num_steps=8, num_minibatches=2, width=8)
+    path = tmp_path / "team.npz"
+    rates = train_team(2, "one_kind", 100, 0, path, "by a test", options)
+    stored = load_team_policy(path)
+    assert set(rates) == {"one_kind", "any_kinds", "mixed"}
+    assert stored.metadata["win_rates"] == rates
+    assert stored.metadata["command"] == "by a test"
+    assert stored.network.width == 8

@@ -9,8 +9,6 @@ where the kinds are combined anew (OOC).
 from __future__ import annotations
 
 import functools
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +17,17 @@ import numpy as np
 
 import ractd_jax
 from ractd_jax.data.sources import OfflineDataset, load_resolved
-from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines.benchmark import asked_settings
 from ractd_jax.pipelines.combinations.cells import (
+    TrainingTimes,
     is_finished_cell,
     kept_row,
     num_parameters,
     plan_costs,
+    read_cells,
 )
 from ractd_jax.pipelines.trainings import prepare_dataset
 from ractd_jax.planning import Planner
@@ -97,6 +96,7 @@ class Experiment(NamedTuple):
         nothing is trained for.
       observed: (environment's label, seeds) -> [S, O] states of it, of the data's
         policy or one like it.
+      assets: name -> digest of files of the package that outcomes depend on.
       weights: of the guidance.
       episodes: of each cell and environment.
       large_bc: whether there is a clone of the planner's size.
@@ -110,6 +110,7 @@ class Experiment(NamedTuple):
     environments: Mapping[str, str]
     references: Mapping[str, Callable[[str, np.ndarray], Outcomes]]
     observed: Callable[[str, np.ndarray], np.ndarray]
+    assets: Mapping[str, str] = {}
     weights: tuple[float, ...] = (1.0, 1.3)
     episodes: int = 100
     large_bc: bool = False
@@ -152,7 +153,11 @@ def run_control_cell(
       ConfigError: a cell of other settings is there.
     """
     asked = experiment.settings(seed)
-    about = {"settings": asked_settings(asked), "num_episodes": num_episodes}
+    about = {
+        "settings": asked_settings(asked),
+        "num_episodes": num_episodes,
+        "assets": dict(experiment.assets),
+    }
     if is_finished_cell(output / "cell.json", about):
         return
     check_writable(output / "cell.json", workdir / "rows" / "any")
@@ -166,27 +171,30 @@ def run_control_cell(
         for label, play in experiment.references.items()
     }
     for row in rows_of(experiment, settings):
+        planner = ractd_jax.load_planner(
+            workdir / row.model, guidance_weight=row.weight
+        )
         weight = "" if row.weight is None else f"_{row.weight:g}"
         rows[row.label] = kept_row(
             workdir / "rows" / f"{row.model}{weight}.json",
-            about,
-            functools.partial(_evaluate, experiment, row, workdir, num_episodes),
+            {**about, "checkpoint": planner.source["checkpoint"]},
+            functools.partial(_evaluate, experiment, planner, seeds),
         )
     checks = _checks(experiment, settings, dataset, seeds)
     cell = {"experiment": experiment.name, "seed": seed, "episodes": num_episodes}
     cell |= {"event": experiment.event, "rows": rows, "checks": checks}
+    cell["asked"] = list(about)
     cell["about"] = {**machine(), "commit": commit(), "seconds": seconds, **about}
     write_json(output / "cell.json", cell)
 
 
 def _train(experiment, settings: Settings, dataset: OfflineDataset, workdir: Path):
-    """Trains every model, or finds it trained; seconds of what was run."""
-    seconds = {}
+    """Trains every model, or finds it trained; seconds of each."""
+    times = TrainingTimes(workdir)
 
     def run(stage, own: Settings, name: str) -> None:
-        start = time.perf_counter()
-        train(stage, own.run, own.seed, workdir / name)
-        seconds[name] = time.perf_counter() - start
+        with times.measure(name):
+            train(stage, own.run, own.seed, workdir / name)
 
     for name, (stage, changes) in _TRAININGS.items():
         own = from_mapping(changes, settings)
@@ -201,7 +209,7 @@ def _train(experiment, settings: Settings, dataset: OfflineDataset, workdir: Pat
         width = _width_of_size(num_parameters(planner), dataset)
         own = from_mapping({"discrete_bc": {"widths": (width, width)}}, own)
         run(make_stage("discrete_bc", own, dataset), own, _LARGE_BC)
-    return seconds
+    return times.seconds
 
 
 def _width_of_size(size: int, dataset: OfflineDataset) -> int:
@@ -212,25 +220,22 @@ def _width_of_size(size: int, dataset: OfflineDataset) -> int:
 
 
 def _evaluate(
-    experiment: Experiment, row: Row, workdir: Path, num_episodes: int
+    experiment: Experiment, planner: Planner, seeds: np.ndarray
 ) -> dict[str, Any]:
     """Costs, and what happened in each environment."""
-    planner = ractd_jax.load_planner(workdir / row.model, guidance_weight=row.weight)
     found: dict[str, Any] = dict(plan_costs(planner))
     for where, environment_id in experiment.environments.items():
-        outcomes = _play(experiment, planner, environment_id, num_episodes)
+        outcomes = _play(experiment, planner, environment_id, seeds)
         found[where] = _shares(outcomes)
     return found
 
 
 def _play(
-    experiment: Experiment, planner: Planner, environment_id: str, num_episodes: int
+    experiment: Experiment, planner: Planner, environment_id: str, seeds: np.ndarray
 ) -> Outcomes:
-    """The evaluation's own episodes, by the planner's settings."""
+    """Episodes of consecutive `seeds`."""
     environment = Environment(id=environment_id)
-    found = evaluate_planner(
-        planner, environment, num_episodes, planner.settings.evaluation.seed
-    )
+    found = evaluate_planner(planner, environment, len(seeds), int(seeds[0]))
     if found.num_failed:
         raise RuntimeError(f"{environment_id}: {found.failures[found.failures != '']}")
     column = found.event_names.tolist().index(experiment.event)
@@ -300,18 +305,9 @@ def write_control_tables(results: Path) -> str:
     """table.md and table.json of the finished cells of a folder; the text.
 
     Raises:
-      ConfigError: cells of an experiment have other rows, or numbers of episodes.
+      ConfigError: cells that cannot be in one table, see :func:`read_cells`.
     """
-    found = [
-        json.loads(path.read_text()) for path in sorted(results.glob("*/*/cell.json"))
-    ]
-    for name in {cell["experiment"] for cell in found}:
-        own = [cell for cell in found if cell["experiment"] == name]
-        if len({(cell["episodes"], *cell["rows"]) for cell in own}) > 1:
-            raise ConfigError(
-                f"--results: expected cells of {name} with the same rows and number of "
-                f"episodes in {results}, found several kinds: use another folder"
-            )
+    found = read_cells(results, "*/*/cell.json", "experiment")
     if not found:
         return "no cell is finished yet\n"
     write_json(results / "table.json", found)

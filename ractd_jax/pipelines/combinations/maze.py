@@ -7,8 +7,6 @@ of the first and the last.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +17,16 @@ import numpy as np
 import ractd_jax
 from ractd_jax.data.combinations import held_out
 from ractd_jax.data.sources import OfflineDataset, load_resolved
-from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.results import save_arrays
 from ractd_jax.files import check_writable, write_json, write_text
 from ractd_jax.machine import commit, machine
 from ractd_jax.pipelines.benchmark import asked_settings
-from ractd_jax.pipelines.combinations.cells import is_finished_cell, plan_costs
+from ractd_jax.pipelines.combinations.cells import (
+    TrainingTimes,
+    is_finished_cell,
+    plan_costs,
+    read_cells,
+)
 from ractd_jax.pipelines.combinations.maze_queries import (
     KINDS,
     Queries,
@@ -183,7 +185,7 @@ def run_maze_cell(
         **{kind: support(maze, each, trained) for kind, each in queries.items()},
     }
     cell = {"maze": maze.name, "seed": settings.seed, "queries": num_queries}
-    cell |= {"rows": rows, "checks": checks}
+    cell |= {"rows": rows, "checks": checks, "asked": list(about)}
     cell["about"] = {**machine(), "commit": commit(), "seconds": seconds, **about}
     write_json(output / "cell.json", cell)
 
@@ -194,13 +196,12 @@ def settings_of_models(settings: Settings) -> dict[str, Settings]:
 
 
 def _train(settings: Settings, dataset: OfflineDataset, workdir: Path):
-    """Trains every model, or finds it trained; seconds of what was run."""
-    seconds = {}
+    """Trains every model, or finds it trained; seconds of each."""
+    times = TrainingTimes(workdir)
 
     def run(stage, own: Settings, name: str) -> None:
-        start = time.perf_counter()
-        train(stage, own.run, own.seed, workdir / name)
-        seconds[name] = time.perf_counter() - start
+        with times.measure(name):
+            train(stage, own.run, own.seed, workdir / name)
 
     for name, own in settings_of_models(settings).items():
         teacher = f"teacher_{name}"
@@ -208,7 +209,7 @@ def _train(settings: Settings, dataset: OfflineDataset, workdir: Path):
         if name in _DISTILLED:
             stage = student_stage(own, dataset, workdir / teacher, None)
             run(stage, own, f"student_{name}")
-    return seconds
+    return times.seconds
 
 
 def _trained_ways(settings: Settings, dataset: OfflineDataset) -> tuple[Queries, float]:
@@ -282,19 +283,10 @@ def write_maze_tables(results: Path) -> str:
     """table.md and table.json of the finished cells of a folder; the text.
 
     Raises:
-      ConfigError: they have other rows, or numbers of plans.
+      ConfigError: cells that cannot be in one table, see :func:`read_cells`.
     """
-    found = [
-        json.loads(path.read_text())
-        for maze in MAZES
-        for path in sorted((results / maze).glob("*/cell.json"))
-    ]
-    alike = {(cell["queries"], *cell["rows"]) for cell in found}
-    if len(alike) > 1:
-        raise ConfigError(
-            f"--results: expected cells with the same rows and number of plans in "
-            f"{results}, found {len(alike)} kinds: use another folder"
-        )
+    found = read_cells(results, "*/*/cell.json", "maze")
+    found.sort(key=lambda cell: MAZES.index(cell["maze"]))
     write_json(results / "table.json", found)
     write_text(results / "table.md", text := maze_tables(found))
     return text

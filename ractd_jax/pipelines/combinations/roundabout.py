@@ -8,6 +8,7 @@ import dataclasses
 import gymnasium
 import numpy as np
 
+from ractd_jax.errors import ConfigError, DataError
 from ractd_jax.pipelines.combinations.control import Experiment, Outcomes
 from ractd_jax.presets.combinations import get_roundabout
 from ractd_jax.recording.behaviour import load_packaged_snapshots
@@ -18,6 +19,7 @@ from ractd_jax.tasks.roundabout import CRASH, IDS
 _TRAFFIC = {"ID": "one_kind", "OOC": "mixed"}
 # PPO that learned in the training's traffic, both kinds by turns.
 _DRIVER = "roundabout-one_kind"
+_DRIVERS = ("roundabout-cars", "roundabout-bicycles", _DRIVER)
 _OBSERVED = 50  # scenes
 
 
@@ -26,7 +28,18 @@ def roundabout_experiment(preset: str) -> Experiment:
 
     Args:
       preset: of :func:`ractd_jax.presets.combinations.get_roundabout`.
+
+    Raises:
+      ConfigError: the drivers are not shipped.
     """
+    try:
+        for name in _DRIVERS:
+            load_packaged_snapshots(name)
+    except DataError as error:
+        raise ConfigError(
+            "--task=roundabout: expected drivers in the package (docs/combinations.md "
+            f"says how they are trained), found none: {error}"
+        ) from None
 
     def settings(seed: int) -> Settings:
         found = from_mapping(get_roundabout(preset).to_dict())

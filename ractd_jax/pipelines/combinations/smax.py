@@ -6,10 +6,12 @@ import dataclasses
 
 import numpy as np
 
+from ractd_jax.errors import ConfigError
 from ractd_jax.pipelines.combinations.control import Experiment, Outcomes
 from ractd_jax.presets.combinations import get_smax
 from ractd_jax.settings import Settings, from_mapping
 from ractd_jax.tasks.smax import WIN, environment_id
+from ractd_jax.tasks.team_policy import load_packaged_team, packaged_teams
 
 # What a split learns from, and how teams are drawn in each of its environments. Of
 # any kinds 18% of teams of three are of one kind: "OOC, as drawn" has those, too.
@@ -30,8 +32,17 @@ def smax_experiment(size: int, split: str, preset: str) -> Experiment:
       size: units of each side.
       split: one of :data:`SPLITS`.
       preset: of :func:`ractd_jax.presets.combinations.get_smax`.
+
+    Raises:
+      ConfigError: no policy is shipped for teams of this size.
     """
     learned, teams = SPLITS[split]
+    policy = f"smax-{size}v{size}-{learned}"
+    if policy not in (shipped := packaged_teams()):
+        raise ConfigError(
+            f"--size: expected teams that are shipped ({', '.join(shipped)}), found "
+            f"{policy} (experiments.train_team makes others)"
+        )
 
     def settings(seed: int) -> Settings:
         found = from_mapping(get_smax(size, learned, preset).to_dict())
@@ -60,8 +71,13 @@ def smax_experiment(size: int, split: str, preset: str) -> Experiment:
         environments={
             where: environment_id(size, learned, each) for where, each in teams.items()
         },
-        references={"MAPPO": led_by("team"), "random unit": led_by("random")},
+        references={
+            "MAPPO": led_by("team"),
+            "MAPPO, likeliest action": led_by("likeliest"),
+            "random unit": led_by("random"),
+        },
         observed=observed,
+        assets={policy: load_packaged_team(policy).digest()},
         episodes=550,
     )
 
