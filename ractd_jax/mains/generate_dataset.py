@@ -1,7 +1,8 @@
-"""Records a dataset: packaged policies, a ball or an ant in a maze, or a kitchen robot.
+"""Records a dataset: packaged policies, a ball or an ant in a maze, a kitchen robot, ...
 
-And units of a team. All but the last two are D4RL's recipes. The kitchen is not: it puts segments of D4RL's 19
-demonstrations of kitchen-complete together anew, which --demonstrations names.
+Locomotion and mazes are D4RL's recipes. The kitchen's is not: it puts segments of
+D4RL's 19 demonstrations of kitchen-complete together anew, which --demonstrations
+names. A team's recipe is that of Duan (2025).
 
   python -m experiments.generate_dataset --task=hopper-medium-expert \
       --num_transitions=1000000 --hdf5=hopper-medium-expert.hdf5
