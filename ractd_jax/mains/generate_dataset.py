@@ -1,4 +1,4 @@
-"""Records a dataset: packaged policies, a ball or an ant in a maze, a kitchen robot, ...
+"""Records a dataset: packaged policies, mazes, a kitchen robot, teams of units.
 
 Locomotion and mazes are D4RL's recipes. The kitchen's is not: it puts segments of
 D4RL's 19 demonstrations of kitchen-complete together anew, which --demonstrations
