@@ -138,6 +138,7 @@ def test_iql_learns_values_towards_the_best_actions():
     assert np.abs(found - best)[early].max() < np.abs(found - random)[early].min()
 
 
+@pytest.mark.slow
 def test_td3_bc_acts_between_its_data_and_its_critic():
     """A bandit: the data's action is 0, and the reward is best at 0.5."""
     rng = np.random.default_rng(0)

@@ -44,6 +44,7 @@ def test_a_cell_is_made_once_and_shown_in_the_table(tmp_path):
     assert other.returncode == 1 and "error: --num_queries: " in other.stderr
 
 
+@pytest.mark.slow
 def test_wrong_flags_end_in_one_line(tmp_path):
     for flag, found in (
         ("--maze=none", "--maze=['none']: expected some of medium, large"),

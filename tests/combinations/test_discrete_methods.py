@@ -103,6 +103,7 @@ def choices():
     return make_dataset("choices", episodes)
 
 
+@pytest.mark.slow
 def test_cql_takes_what_pays_and_not_what_was_never_taken(choices, tmp_path):
     settings = settings_of()
     train(make_stage("cql", settings, choices), settings.run, 0, tmp_path / "cql")

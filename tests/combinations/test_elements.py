@@ -90,6 +90,7 @@ def test_attention_stands_behind_every_block_but_the_middle_ones():
     assert found == sorted(f"{name}_attention" for name in blocks) and len(found) == 10
 
 
+@pytest.mark.slow
 def test_a_network_with_attention_begins_as_the_one_without():
     """The products behind the attention begin at zero."""
     unet, _ = waypoint_network("attention")

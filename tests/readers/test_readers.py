@@ -203,6 +203,7 @@ def flags_of(source, path, *flags):
     )
 
 
+@pytest.mark.slow
 def test_the_main_inspects(tmp_path):
     save_demonstrations(tmp_path / "demo.hdf5")
     output = f"--output={tmp_path / 'out'}"
