@@ -25,7 +25,7 @@ def run(folder, *flags):
 def test_a_cell_is_made_once_and_shown_in_the_table(tmp_path):
     done = run(tmp_path, "--num_queries=3")
     assert done.returncode == 0, done.stderr
-    file = tmp_path / "results/medium/seed_0/cell.json"
+    file = tmp_path / "results/maze/medium/seed_0/cell.json"
     cell = json.loads(file.read_text())
     assert len(cell["rows"]) == 9 and cell["queries"] == 3
     for label, row in cell["rows"].items():
@@ -36,7 +36,7 @@ def test_a_cell_is_made_once_and_shown_in_the_table(tmp_path):
             shares = row[kind]
             assert 0.0 <= shares["valid"] <= min(shares["free"], shares["passed"])
     assert "| attention, one step, weight 1.3 |" in done.stdout
-    assert (tmp_path / "results/table.md").read_text() == done.stdout
+    assert (tmp_path / "results/maze/table.md").read_text() == done.stdout
     before = file.stat().st_mtime_ns
     again = run(tmp_path, "--num_queries=3")
     assert again.stdout == done.stdout and file.stat().st_mtime_ns == before
