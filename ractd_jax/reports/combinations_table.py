@@ -32,11 +32,18 @@ def maze_tables(cells: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for maze in dict.fromkeys(cell["maze"] for cell in cells):
         own = [cell for cell in cells if cell["maze"] == maze]
-        parts += [f"## {maze}", _about(own), _validity(own), _NOTE, _support(own)]
+        parts += [
+            f"## {maze}",
+            about_cells(own, f"{own[0]['queries']} plans of each kind and seed"),
+            _validity(own),
+            _NOTE,
+            _support(own),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def _about(cells: Sequence[Mapping[str, Any]]) -> str:
+def about_cells(cells: Sequence[Mapping[str, Any]], counted: str) -> str:
+    """Seeds, `counted` in words, machine, versions, commit and time of some cells."""
     names = ("processor", "cores", "jax", "commit")
     about = {
         name: ", ".join(sorted({str(cell["about"][name]) for cell in cells}))
@@ -45,7 +52,7 @@ def _about(cells: Sequence[Mapping[str, Any]]) -> str:
     seeds = ", ".join(str(cell["seed"]) for cell in cells)
     minutes = [sum(cell["about"]["seconds"].values()) / 60 for cell in cells]
     return (
-        f"Training seeds {seeds}; {cells[0]['queries']} plans of each kind and seed. "
+        f"Training seeds {seeds}; {counted}. "
         f"{about['processor']}, {about['cores']} cores; JAX {about['jax']}; commit "
         f"{about['commit']}. Trainings of a seed: {np.mean(minutes):.0f} minutes."
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ractd_jax.reports.combinations_table import about_cells
 from ractd_jax.reports.statistics import seed_interval
 from ractd_jax.tables import markdown_table
 
@@ -55,7 +56,8 @@ def control_tables(cells: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for name in dict.fromkeys(cell["experiment"] for cell in cells):
         own = [cell for cell in cells if cell["experiment"] == name]
-        parts += [f"## {name}", _about(own), _outcomes(name, own), _NOTE]
+        counted = f"{own[0]['episodes']} episodes in each environment and for each seed"
+        parts += [f"## {name}", about_cells(own, counted), _outcomes(name, own), _NOTE]
         note = _ABOUT_PUBLISHED.get(name.partition("-")[0])
         parts += [note] if note else []
         parts += [_support(own), _marginals(own)]
@@ -67,22 +69,6 @@ _NOTE = (
     "all planners and seeds meet the same episodes. Rows without costs train nothing, "
     "and are the same for each seed."
 )
-
-
-def _about(cells: Sequence[Mapping[str, Any]]) -> str:
-    names = ("processor", "cores", "jax", "commit")
-    about = {
-        name: ", ".join(sorted({str(cell["about"][name]) for cell in cells}))
-        for name in names
-    }
-    seeds = ", ".join(str(cell["seed"]) for cell in cells)
-    minutes = [sum(cell["about"]["seconds"].values()) / 60 for cell in cells]
-    return (
-        f"Training seeds {seeds}; {cells[0]['episodes']} episodes in each environment "
-        f"and for each seed. {about['processor']}, {about['cores']} cores; JAX "
-        f"{about['jax']}; commit {about['commit']}. Trainings of a seed: "
-        f"{np.mean(minutes):.0f} minutes."
-    )
 
 
 def _environments(cells) -> list[str]:

@@ -152,7 +152,7 @@ def experiment(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_cell_is_trained_evaluated_and_shown(experiment, tmp_path, monkeypatch):
-    folders = tmp_path / "a/work/cell", tmp_path / "results/toy/seed_0"
+    folders = tmp_path / "a/trainings/cell", tmp_path / "results/toy/seed_0"
     run_control_cell(experiment, 0, *folders, 4)
     cell = json.loads((folders[1] / "cell.json").read_text())
     labels = [row.label for row in rows_of(experiment, experiment.settings(0))]

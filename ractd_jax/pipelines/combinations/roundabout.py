@@ -33,26 +33,27 @@ def roundabout_experiment(preset: str) -> Experiment:
       ConfigError: the drivers are not shipped.
     """
     try:
-        for name in _DRIVERS:
-            load_packaged_snapshots(name)
+        found = {name: load_packaged_snapshots(name) for name in _DRIVERS}
     except DataError as error:
         raise ConfigError(
             "--task=roundabout: expected drivers in the package (docs/combinations.md "
             f"says how they are trained), found none: {error}"
         ) from None
 
+    driver = found[_DRIVER].role("expert")
+
     def settings(seed: int) -> Settings:
         found = from_mapping(get_roundabout(preset).to_dict())
         return dataclasses.replace(found, seed=seed)
 
     def play(where: str, seeds: np.ndarray) -> Outcomes:
-        driven = [_drive(env, seed) for env, seed in _scenes(where, seeds)]
+        driven = [_drive(driver, *scene) for scene in _scenes(where, seeds)]
         crashed = np.array([crash for _, crash, _ in driven])
         return Outcomes(crashed, np.array([total for _, _, total in driven]))
 
     def observed(where: str, seeds: np.ndarray) -> np.ndarray:
         scenes = _scenes(where, seeds[:_OBSERVED])
-        return np.concatenate([_drive(env, seed)[0] for env, seed in scenes])
+        return np.concatenate([_drive(driver, *scene)[0] for scene in scenes])
 
     return Experiment(
         name="roundabout",
@@ -75,9 +76,8 @@ def _scenes(where: str, seeds: np.ndarray):
             yield env, seed
 
 
-def _drive(env: gymnasium.Env, seed: int) -> tuple[np.ndarray, bool, float]:
+def _drive(policy, env: gymnasium.Env, seed: int) -> tuple[np.ndarray, bool, float]:
     """(states [T, O], whether it crashed, return) of the likeliest actions."""
-    policy = load_packaged_snapshots(_DRIVER).role("expert")
     state, _ = env.reset(seed=seed)
     states, total, over = [], 0.0, False
     while not over:
