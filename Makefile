@@ -38,6 +38,7 @@ test-speed: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Dataset, teacher, reward models, CTD, RACTD, evaluation, report: see the README.
 demo: install

@@ -13,7 +13,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
     package_data={
-        "ractd_jax": ["policies/*.zip"],
+        "ractd_jax": ["py.typed", "policies/*.zip"],
         "ractd_jax.recording": ["assets/*.npz"],
         "ractd_jax.tasks": ["assets/*.npz"],
     },
@@ -73,6 +73,7 @@ setup(
             "pytest>=8",
             "pytest-xdist",
             "hypothesis>=6.100",
+            "mypy>=1.14",
             "ruff>=0.9",
             "nbclient>=0.10",
             "nbformat>=5.10",

@@ -64,6 +64,7 @@ class Dimensions:
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each entry of one plan's condition, in the network's order."""
         if self.ends:
+            shapes: dict[str, tuple[int, ...]]
             shapes = {end: (self.observation,) for end in self.ends}
             if self.elements:
                 shapes["elements"] = self.elements, self.element_size

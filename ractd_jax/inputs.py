@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,7 @@ def checked_key(key: jax.typing.ArrayLike, batch_size: int) -> jax.Array:
     Raises:
       ValueError: it is no key, or there are neither one nor B of them.
     """
+    checked: Any = key
     if getattr(key, "dtype", None) != _key_dtype():
         words = _key_words(key)
         if words is None:
@@ -74,13 +76,14 @@ def checked_key(key: jax.typing.ArrayLike, batch_size: int) -> jax.Array:
                 f"key: expected {KEY_IMPL} keys (jax.random.key, or uint32 [2] of "
                 f"PRNGKey) or an int from 0 to {_LARGEST_SEED}, found {found}"
             )
-        key = jax.random.wrap_key_data(words[..., :2], impl=KEY_IMPL)
-    if key.ndim and key.shape != (batch_size,):
+        pairs = jnp.asarray(words[..., :2])
+        checked = jax.random.wrap_key_data(pairs, impl=KEY_IMPL)
+    if checked.ndim and checked.shape != (batch_size,):
         raise ValueError(
             f"key: expected one key or [{batch_size}] keys "
-            f"(jax.random.key), found shape {list(key.shape)}"
+            f"(jax.random.key), found shape {list(checked.shape)}"
         )
-    return key
+    return checked
 
 
 @functools.cache

@@ -21,6 +21,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -114,9 +115,10 @@ class Policy:
                 plans = program.call(weights, observations, jax.random.key_data(keys))
                 return self.dims.actions_of(plans[:, 0]) if first_only else plans
 
+        self._plan: Callable[..., jax.Array]
         if sum(array.nbytes for array in weights) <= _CONSTANT_BYTES:
-            plan = functools.partial(plan, self.weights)
-            self._plan = jax.jit(plan, static_argnames="first_only")
+            bound = functools.partial(plan, self.weights)
+            self._plan = jax.jit(bound, static_argnames="first_only")
         else:
             compiled = jax.jit(plan, static_argnames="first_only")
             self._plan = functools.partial(compiled, self.weights)

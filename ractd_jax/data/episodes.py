@@ -254,7 +254,7 @@ def concatenate(parts: list[Episodes]) -> Episodes:
     """The episodes of all `parts`, in order."""
     if len(parts) == 1:
         return parts[0]
-    names = _MATRICES + _VECTORS
+    names: tuple[str, ...] = _MATRICES + _VECTORS
     if all(part.goals is not None for part in parts):
         names += ("goals",)
     offsets = np.cumsum([0] + [part.num_transitions for part in parts])
@@ -265,8 +265,8 @@ def concatenate(parts: list[Episodes]) -> Episodes:
         flat[name] = empty_aligned(shape, arrays[0].dtype)
         np.concatenate(arrays, out=flat[name])
     starts = [part.starts[:-1] + off for part, off in zip(parts, offsets, strict=False)]
-    starts = np.concatenate([*starts, offsets[-1:]]).astype(np.int32)
-    return Episodes(**flat, starts=starts)
+    joined = np.concatenate([*starts, offsets[-1:]]).astype(np.int32)
+    return Episodes(**flat, starts=joined)
 
 
 def return_to_go(

@@ -70,15 +70,18 @@ def ddpm_schedule(num_timesteps: int) -> DdpmSchedule:
     alphas = 1 - betas
     cumulative = np.cumprod(alphas)
     previous = np.append(1.0, cumulative[:-1])
-    factors = DdpmSchedule(
-        alphas_cumprod=cumulative,
-        signal=np.sqrt(cumulative),
-        noise=np.sqrt(1 - cumulative),
-        posterior_clean=np.sqrt(previous) * betas / (1 - cumulative),
-        posterior_noisy=np.sqrt(alphas) * (1 - previous) / (1 - cumulative),
-        posterior_std=np.sqrt(betas * (1 - previous) / (1 - cumulative)),
+    # In double precision until here.
+    factors = {
+        "alphas_cumprod": cumulative,
+        "signal": np.sqrt(cumulative),
+        "noise": np.sqrt(1 - cumulative),
+        "posterior_clean": np.sqrt(previous) * betas / (1 - cumulative),
+        "posterior_noisy": np.sqrt(alphas) * (1 - previous) / (1 - cumulative),
+        "posterior_std": np.sqrt(betas * (1 - previous) / (1 - cumulative)),
+    }
+    return DdpmSchedule(
+        **{name: jnp.asarray(value, jnp.float32) for name, value in factors.items()}
     )
-    return DdpmSchedule(*(jnp.asarray(factor, jnp.float32) for factor in factors))
 
 
 def add_ddpm_noise(

@@ -129,11 +129,28 @@ class PlanMethod:
         """Steps of its sampler, if a planner's user names none."""
         return 1
 
+    @classmethod
+    def from_settings(cls, settings: Settings, dims: Dimensions) -> PlanMethod:
+        """The method that the settings describe."""
+        raise NotImplementedError
+
     def init(self, key: jax.Array) -> Any:
         x = jnp.zeros((1, *self.dims.plan_shape))
         level, condition = jnp.zeros(1), jnp.zeros((1, self.dims.condition))
         stop = level if self.jumps else None
         return self.network.init(key, x, level, condition, stop)["params"]
+
+    def sampler(
+        self,
+        num_steps: int,
+        temperature: float = 1.0,
+        transforms: Sequence[Guidance] = (),
+    ) -> Sampler:
+        """A sampler of `num_steps` steps, from noise scaled by `temperature`.
+
+        Only a method that :attr:`takes_guidance` has the last argument.
+        """
+        raise NotImplementedError
 
     def training_options(self, dropout: jax.Array) -> dict[str, Any]:
         """Options of ``network.apply`` in a loss, given the key for dropout."""

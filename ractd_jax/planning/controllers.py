@@ -133,10 +133,10 @@ def make_controller(
             )
         return inverse_dynamics(model, stride)
     given = options.gain_position, options.gain_velocity
-    gains = [
+    position_gain, velocity_gain = [
         default if gain is None else gain
         for gain, default in zip(given, _GAINS[options.kind], strict=True)
     ]
     if options.kind == "pursuit":
-        return pursuit(options.lookahead, *gains, task)
-    return position_velocity(*gains, stride, task)
+        return pursuit(options.lookahead, position_gain, velocity_gain, task)
+    return position_velocity(position_gain, velocity_gain, stride, task)

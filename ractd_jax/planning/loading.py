@@ -84,7 +84,7 @@ def load_planner(
     if num_candidates > 1:
         rate, model = _load_plan_return(stored, reward, settings, num_candidates)
         source |= {"reward_directory": str(model.directory), "reward": model.sha256}
-    normalizers = {
+    normalizers: dict[str, Any] = {
         name: normalizer_from_dict(value)
         for name, value in stored.metadata["normalizers"].items()
     }

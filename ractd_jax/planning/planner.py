@@ -167,6 +167,8 @@ class Planner:
         condition_fn = make_condition_fn(settings, dims, observation_normalizer)
         choose_fn = None
         if num_candidates > 1:
+            if plan_return_fn is None:
+                raise ValueError("plan_return_fn: expected one to choose by, found None")
             choose_fn = make_choose_fn(plan_return_fn, num_candidates)
 
         def make_plan_fn(sampler):

@@ -12,7 +12,7 @@ from ractd_jax.settings import Environment
 
 def normalized_score(returns: np.ndarray, environment: Environment) -> np.ndarray:
     """100 (R - min) / (max - min) with D4RL's reference returns."""
-    if environment.score_max is None:
+    if environment.score_max is None or environment.score_min is None:
         return np.asarray(returns)
     span = environment.score_max - environment.score_min
     return 100.0 * (np.asarray(returns) - environment.score_min) / span

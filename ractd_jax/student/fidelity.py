@@ -102,7 +102,7 @@ def fidelity(
         "plan_spread": spread(plans[1]) / scales[1],
         "error": error(first, ours) / scales[0],
         "plan_error": error(*plans) / scales[1],
-        "sliced_wasserstein": sliced_wasserstein(*plans) / scales[1],
+        "sliced_wasserstein": sliced_wasserstein(plans[0], plans[1]) / scales[1],
         "mode_share": of_larger(found),
         "teacher_mode_share": of_larger(shares),
         "mode_gap": jnp.mean(jnp.abs(found - shares)),

@@ -15,7 +15,10 @@ from ractd_jax.diffusion.preconditioning import (
     expand,
 )
 
-JumpFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+# G(x [B, ...], sigma, sigma_stop), the levels scalars or [B].
+JumpFn = Callable[
+    [jax.Array, jax.typing.ArrayLike, jax.typing.ArrayLike], jax.Array
+]
 
 
 def clean_estimate(
