@@ -168,7 +168,7 @@ class Planner:
         choose_fn = None
         if num_candidates > 1:
             if plan_return_fn is None:
-                raise ValueError("plan_return_fn: expected one to choose by, found None")
+                raise ValueError("plan_return_fn: expected a function, found None")
             choose_fn = make_choose_fn(plan_return_fn, num_candidates)
 
         def make_plan_fn(sampler):
