@@ -16,9 +16,7 @@ from ractd_jax.diffusion.preconditioning import (
 )
 
 # G(x [B, ...], sigma, sigma_stop), the levels scalars or [B].
-JumpFn = Callable[
-    [jax.Array, jax.typing.ArrayLike, jax.typing.ArrayLike], jax.Array
-]
+JumpFn = Callable[[jax.Array, jax.typing.ArrayLike, jax.typing.ArrayLike], jax.Array]
 
 
 def clean_estimate(
