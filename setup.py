@@ -9,7 +9,7 @@ setup(
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
     license="MIT",
-    # 3.11 and 3.12 are the versions that the tests and the accelerator runs use.
+    # Tests run on 3.11; tests/test_wheel.py installs and plays on 3.12 and 3.13.
     python_requires=">=3.11",
     packages=find_packages(include=["ractd_jax", "ractd_jax.*"]),
     package_data={
