@@ -20,9 +20,10 @@ from ractd_jax.pipelines.benchmark import (
     read_cells,
     run_cell,
 )
-from ractd_jax.pipelines.tables import KINDS, SWEPT
+from ractd_jax.pipelines.tables import KINDS, SWEPT, TIMED
 from ractd_jax.reports.aggregate_pictures import draw_values
 from ractd_jax.reports.benchmark_table import Cell, format_summary, summarize_cells
+from ractd_jax.reports.speed_pictures import draw_speeds
 from ractd_jax.settings import Settings
 from ractd_jax.settings.options import LARGEST_SEED
 from ractd_jax.tasks.ant_maze import RECORDED
@@ -171,7 +172,8 @@ def cells_beside(folder: Path) -> list[Cell]:
 
 
 def write_table(results: Path, table: str, beside: Iterable[Cell] = ()) -> str:
-    """table.md and table.json of every finished cell, table.png of a sweep.
+    """table.md and table.json of every finished cell, table.png of a sweep, speed.png
+    of samplers.
 
     Args:
       results: folder of the cells, and of the files.
@@ -190,6 +192,8 @@ def write_table(results: Path, table: str, beside: Iterable[Cell] = ()) -> str:
     write_text(results / "table.md", text)
     if table in SWEPT:
         draw_values(results / "table.png", summary["tasks"], SWEPT[table])
+    if table in TIMED:
+        draw_speeds(results / "speed.png", summary["tasks"])
     return text
 
 

@@ -165,3 +165,5 @@ SWEPT = {
     "temperatures": "temperature",
     "solver": "steps",
 }
+# Tables whose scores are drawn against the time of a plan.
+TIMED = ("samplers",)
