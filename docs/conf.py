@@ -1,0 +1,81 @@
+"""Settings of the documentation site: ``make docs`` builds it.
+
+The repository's root is the source folder, so that a page's relative links are the same
+in the site and in the repository, also those to the notebooks and the README.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs/_ext")]
+
+import ractd_jax  # noqa: E402
+
+project = "ractd_jax"
+version = release = ractd_jax.__version__
+project_copyright = "the authors of ractd_jax, MIT license"
+
+extensions = [
+    # Markdown pages (MyST), and notebooks.
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.mathjax",
+    # docs/_ext: links to files of the repository.
+    "repository_links",
+]
+root_doc = "docs/index"
+include_patterns = [
+    "docs/**",
+    "notebooks/**",
+    "README.md",
+    "benchmarks/foreign.md",
+    "ractd_jax/policies/README.md",
+]
+# The first ones hold nothing to read, and thousands of files to look at.
+exclude_patterns = [
+    ".*",
+    "runs",
+    "build",
+    "dist",
+    "tests",
+    "docs/_build",
+    "**/.ipynb_checkpoints",
+]
+
+# Notebooks show the outputs that they are stored with.
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath", "amsmath"]
+# GitHub's anchors of headings.
+myst_heading_anchors = 4
+# A signature's `$` in a table is no mathematics.
+myst_dmath_allow_labels = False
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"show-inheritance": True}
+autodoc_typehints_format = "short"
+# Defaults as the source has them: functions and arrays by name.
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+python_display_short_literal_types = True
+# `name` in a docstring is a link where the reference has that name, else code.
+default_role = "py:obj"
+
+# Strict (-n) about references inside the package. Those to other libraries, to type
+# variables and to names in backticks need not lead anywhere: nothing is fetched.
+nitpick_ignore_regex = [
+    ("py:obj", ".*"),
+]
+
+# Furo: one dependency, no script to load, a dark variant; wide tables scroll.
+html_theme = "furo"
+html_title = f"ractd_jax {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+# The index of the site's root leads to the first page.
+html_extra_path = ["_root"]
+html_copy_source = False
+html_show_sphinx = False
