@@ -173,7 +173,8 @@ def evaluate_actions(
 ) -> EpisodeResults:
     """:func:`evaluate_planner` with a progress bar of finished episodes."""
     num_episodes = evaluation.num_episodes
-    with tqdm(total=num_episodes, desc=label, unit="episode") as bar:
+    # None: only on a terminal, as it would fill a file.
+    with tqdm(total=num_episodes, desc=label, unit="episode", disable=None) as bar:
 
         def on_step(step, running):
             bar.set_postfix(env_step=step)
@@ -195,7 +196,7 @@ def evaluate_states(
     planner: Planner, evaluation: Evaluation, label: str, film: Film | None = None
 ) -> StateResults:
     """:func:`evaluate_controlled` with a progress bar of steps."""
-    with tqdm(desc=label, unit="step") as bar:
+    with tqdm(desc=label, unit="step", disable=None) as bar:
         return evaluate_controlled(
             planner,
             evaluation.controller,

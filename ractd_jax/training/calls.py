@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import jax
-from tqdm import tqdm
 
 from ractd_jax.processes import any_process
 from ractd_jax.settings import Run
 from ractd_jax.training.interruption import Stop
+from ractd_jax.training.progress import Progress
 
 
 class Job(Protocol):
@@ -18,8 +19,8 @@ class Job(Protocol):
     def advance(self, step: int) -> None:
         """Makes steps `step` to step + K - 1."""
 
-    def log(self, step: int, bar: tqdm) -> None:
-        """Writes the scalars of the last call, which ended at `step`."""
+    def log(self, step: int, progress: Progress) -> None:
+        """Writes, and may show, the scalars of the last call, which ended at `step`."""
 
     def save(self, step: int, logged: bool) -> None:
         """Saves a checkpoint at `step`; `logged` when the call's scalars were."""
@@ -49,6 +50,7 @@ def run_calls(
     *,
     label: str | None = None,
     shows: bool = True,
+    checkpoints: Path | None = None,
 ) -> None:
     """Calls `job` from step `start` to `num_steps`, and closes it.
 
@@ -59,25 +61,26 @@ def run_calls(
       num_steps: last one.
       run: K, and when to log and to save.
       stop: set when a signal came.
-      label: of the progress bar, if not the name.
-      shows: whether there is a progress bar.
+      label: what its progress and its warnings call it, if not the name.
+      shows: whether its progress is shown.
+      checkpoints: their folder, which the summary names.
 
     Raises:
       Interrupted: a signal came; what was done until then is saved.
     """
     size = run.steps_per_call
+    progress = Progress(label or name, start, num_steps, shows)
     try:
-        with tqdm(
-            total=num_steps, initial=start, desc=label or name, disable=not shows
-        ) as bar:
+        with progress:
             for step in range(start + size, num_steps + 1, size):
                 job.advance(step - size)
-                bar.update(size)
+                progress.advance(size)
                 last = step == num_steps
                 logs = last or step % run.log_every == 0
                 saves = last or step % run.checkpoint_every == 0
                 if logs:
-                    job.log(step, bar)
+                    job.log(step, progress)
+                    progress.report()
                 # Asked once: what is stopped here is saved here.
                 # Several processes agree, for which their devices wait: not each call.
                 asks = logs or saves or jax.process_count() == 1
@@ -91,3 +94,4 @@ def run_calls(
     finally:
         # Also when interrupted: a save under way is worth waiting for.
         job.close()
+    progress.finish(checkpoints and checkpoints / str(num_steps))

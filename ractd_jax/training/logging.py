@@ -6,14 +6,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import custom_scalars, scalar
 
 from ractd_jax.files import write_text
+
+# Tag -> the term's name in README.md, which is the paper's where it has the term.
+_TERMS = {
+    "loss/ctm": "L_CTM",
+    "loss/dsm": "L_DSM",
+    "loss/reward": "L_Reward",
+    "loss/path": "L_path",
+    "loss/total": "L",
+}
 
 
 class MetricWriter:
@@ -58,6 +68,9 @@ class MetricWriter:
 class _Board:
     """TensorBoard scalars, written at once.
 
+    Tags are the names of ``metrics.jsonl``. The tab "Custom Scalars" shows those of the
+    student's terms under their names in the paper.
+
     tensorboardX's own writer has a thread that ends when the disk is full, after which
     its caller waits for ever.
     """
@@ -67,12 +80,16 @@ class _Board:
         # Not the file of another start in the same second.
         suffix = f".{os.getpid()}.{time.monotonic_ns()}"
         self._events = EventsWriter(str(directory / "events"), suffix)
+        self._titled: set[str] = set()
         session = SessionLog(status=SessionLog.START)
         self._add(Event(step=purge_step, file_version="brain.Event:2"))
         self._add(Event(step=purge_step, session_log=session))
         self._events.flush()
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        if terms := _TERMS.keys() & scalars.keys() - self._titled:
+            self._titled |= terms
+            self._add(Event(step=step, summary=_layout(self._titled)))
         for name, value in scalars.items():
             self._add(Event(step=step, summary=scalar(name, value)))
         self._events.flush()
@@ -83,6 +100,14 @@ class _Board:
     def _add(self, event) -> None:
         event.wall_time = time.time()
         self._events.write_event(event)
+
+
+def _layout(tags: Collection[str]) -> Summary:
+    """A chart for each of these terms, under its name in the paper."""
+    charts = {
+        name: ["Multiline", [f"^{tag}$"]] for tag, name in _TERMS.items() if tag in tags
+    }
+    return custom_scalars({"Losses": charts})
 
 
 def keep_rows(path: Path, last_step: int) -> None:

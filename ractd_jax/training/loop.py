@@ -14,13 +14,12 @@ from typing import Any
 
 import jax
 from absl import logging
-from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.files import write_json
 from ractd_jax.processes import check_devices, is_first_process, wait_for_all
 from ractd_jax.settings import Run, differences
-from ractd_jax.storage.checkpoint import Checkpointer
+from ractd_jax.storage.checkpoint import FOLDER, Checkpointer
 from ractd_jax.storage.state import TrainState
 from ractd_jax.storage.workdir import (
     NAMES,
@@ -33,6 +32,7 @@ from ractd_jax.training import parallel
 from ractd_jax.training.calls import agreed, run_calls
 from ractd_jax.training.interruption import Stop, interruptible
 from ractd_jax.training.logging import MetricWriter, check_finite, keep_rows
+from ractd_jax.training.progress import Progress
 from ractd_jax.training.stages import Stage, gather_part
 from ractd_jax.training.state import create_state, make_optimizer
 from ractd_jax.training.streaming import stream_batches
@@ -56,7 +56,7 @@ def train(
       run: cadence of logs and checkpoints.
       seed: seed of the initial parameters and of every draw.
       workdir: gets ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``,
-        ``config.json`` and ``environment.json``.
+        ``config.json``, ``environment.json`` and ``training.json``.
       allow_config_change: whether to go on where the folder's config or data differ,
         with a warning.
 
@@ -107,7 +107,7 @@ def _train(
     # All processes have read the folder's config.
     wait_for_all("config")
     if is_first_process():
-        _write_config(workdir, settings)
+        _write_config(workdir, stage)
     if int(state.step) >= stage.num_steps:
         checkpointer.close()
         if is_first_process():
@@ -129,8 +129,10 @@ def _train(
     start = int(state.step)
     wandb_config = settings if run.wandb else None
     writer = MetricWriter(workdir, start, wandb_config) if is_first_process() else None
+    label = _label(stage, workdir)
     job = _Training(
         stage,
+        label,
         run,
         state,
         train_call,
@@ -138,16 +140,33 @@ def _train(
         checkpointer,
         writer,
     )
-    shows = writer is not None
-    run_calls(job, stage.name, start, stage.num_steps, run, stop, shows=shows)
+    run_calls(
+        job,
+        stage.name,
+        start,
+        stage.num_steps,
+        run,
+        stop,
+        label=label,
+        shows=writer is not None,
+        checkpoints=workdir / FOLDER,
+    )
     return job.state
+
+
+def _label(stage: Stage, workdir: Path) -> str:
+    """The stage, and the folder's name where that is another."""
+    name = workdir.absolute().name
+    return stage.name if name == stage.name else f"{name} ({stage.name})"
 
 
 class _Training:
     """One training, as :class:`ractd_jax.training.calls.Job`."""
 
-    def __init__(self, stage, run, state, train_call, data, checkpointer, writer):
-        self.state = state
+    def __init__(
+        self, stage, label, run, state, train_call, data, checkpointer, writer
+    ):
+        self.state, self._label = state, label
         self._stage, self._run, self._call, self._data = stage, run, train_call, data
         self._frozen = parallel.replicate(stage.frozen)
         self._checkpointer, self._writer = checkpointer, writer
@@ -162,17 +181,15 @@ class _Training:
         # long queue of collectives can abort the process.
         jax.block_until_ready(before)
 
-    def log(self, step: int, bar: tqdm) -> None:
+    def log(self, step: int, progress: Progress) -> None:
         scalars = _scalars(self._info) | self._timer.rate(step)
         if self._stage.probe is not None:
-            found = self._stage.probe(self.state, self._stage.name)
+            found = self._stage.probe(self.state, self._label)
             scalars |= {name: float(value) for name, value in found.items()}
         check_finite(scalars, step - self._run.steps_per_call, step)
         if self._writer is not None:
             self._writer.write(step, scalars)
-        bar.set_postfix(
-            {k: f"{v:.4g}" for k, v in scalars.items() if k.startswith("loss/")}
-        )
+        progress.show(scalars)
 
     def save(self, step: int, logged: bool) -> None:
         if not logged:
@@ -293,9 +310,11 @@ def _check_config(
     return [change for change in changes if change[0] in NAMES]
 
 
-def _write_config(workdir: Path, settings: dict) -> None:
-    """Records config, versions and devices."""
-    write_json(workdir / "config.json", settings)
+def _write_config(workdir: Path, stage: Stage) -> None:
+    """Records config, versions, devices, and what is trained for how long."""
+    write_json(workdir / "config.json", stage.metadata["settings"])
+    about = {"stage": stage.name, "num_steps": stage.num_steps}
+    write_json(workdir / "training.json", about)
     versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     devices = [str(device) for device in jax.devices()]
     write_json(workdir / "environment.json", {**versions, "devices": devices})

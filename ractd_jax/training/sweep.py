@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from ractd_jax.errors import ConfigError
 from ractd_jax.losses import StudentCoefficients
@@ -24,6 +23,7 @@ from ractd_jax.training.grid import NONE, Grid
 from ractd_jax.training.interruption import interruptible
 from ractd_jax.training.logging import MetricWriter
 from ractd_jax.training.loop import check_run, init_fn, make_sample_fn
+from ractd_jax.training.progress import Progress
 from ractd_jax.training.stages import Stage
 from ractd_jax.training.state import make_optimizer
 
@@ -168,7 +168,7 @@ class _GridTraining:
         self.states, self._infos = self._advance(self.states, step)
         jax.block_until_ready(self._infos)
 
-    def log(self, step: int, bar: tqdm) -> None:
+    def log(self, step: int, progress: Progress) -> None:
         states, infos = self._joined(self.states), self._joined(self._infos)
         rows = _rows(self._stage, states, infos, self._members, step, self._reported)
         for writer, row in zip(self._writers, rows, strict=True):
