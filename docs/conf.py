@@ -61,13 +61,48 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 python_display_short_literal_types = True
+napoleon_use_ivar = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
 # `name` in a docstring is a link where the reference has that name, else code.
 default_role = "py:obj"
+# Signatures name types of functions (docs/reference/types.md), not what they stand for.
+autodoc_type_aliases = {
+    "jax.typing.ArrayLike": "jax.typing.ArrayLike",
+    "jax.Array": "jax.Array",
+    **{
+        name: f"ractd_jax.{module}.{name}"
+        for module, names in {
+            "diffusion.preconditioning": ("DenoiseFn", "NetworkFn"),
+            "diffusion.guidance": (
+                "Condition",
+                "ConditionedDenoiseFn",
+                "Guidance",
+                "PinFn",
+            ),
+            "diffusion.ddpm": ("DdpmCleanFn",),
+            "losses.distances": ("DistanceFn",),
+            "losses.student": ("CleanFn", "PlanReturnFn"),
+            "student.jump": ("JumpFn",),
+            "methods.denoisers": ("DenoiserNetwork",),
+            "planning.controllers": ("ControllerFn",),
+            "data.readers": ("ReadFn",),
+            "tasks.base": ("BlockedFn",),
+            "normalizers": ("Normalizer",),
+        }.items()
+        for name in names
+    },
+}
 
-# Strict (-n) about references inside the package. Those to other libraries, to type
-# variables and to names in backticks need not lead anywhere: nothing is fetched.
+# Strict (-n) about references inside the package. Those to other libraries lead nowhere,
+# as nothing is fetched; names in backticks, what a module keeps to itself and names that
+# only type checkers import need not.
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
+    ("py:class", r"(jax|numpy|np|flax|gymnasium|collections|contextlib|os|pathlib|typing)\..*"),
+    ("py:class", r"(losses\.)?[A-Z]\w*"),
+    ("py:class", r"ractd_jax\.(settings|networks\.packing)\..*"),
+    ("py:class", r"ractd_jax\.methods\.\w+\.(\w*Draws|DiscretePolicy|NoiseMLP)"),
 ]
 
 # Furo: one dependency, no script to load, a dark variant; wide tables scroll.
@@ -79,3 +114,24 @@ html_css_files = ["site.css"]
 html_extra_path = ["_root"]
 html_copy_source = False
 html_show_sphinx = False
+
+
+def skip_fields(app, what, name, obj, skip, options):
+    """Fields of named tuples: the class's text says what they are."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+# Types that ractd_jax/__init__.py imports for type checkers only.
+LATE = {"Planner": "ractd_jax.planning.Planner", "Policy": "ractd_jax.policy.Policy"}
+
+
+def name_late_types(app, what, name, obj, options, signature, returns):
+    """Gives the return types of `ractd_jax.load_planner` and others their full name."""
+    if name.count(".") == 1 and returns in LATE:
+        return signature, LATE[returns]
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-process-signature", name_late_types)

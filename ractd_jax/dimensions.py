@@ -97,7 +97,7 @@ class Dimensions:
 
     @property
     def environment_observation(self) -> int:
-        """Size of an environment's observation: the state, then the goal."""
+        """Size of an environment's observation, the state and then the goal."""
         return self.observation + self.goal
 
     @property

@@ -90,7 +90,7 @@ class RobustNormalizer(MinMaxNormalizer):
     """The same map of a range that single outliers do not widen, clipped to [-1, 1].
 
     Values outside of [low, high] are clipped, so that normalised data lie in [-1, 1]
-    as those of :class:`MinMaxNormalizer` do. :meth:`unnormalize` does not restore a
+    as those of :class:`MinMaxNormalizer` do. ``unnormalize`` does not restore a
     clipped value.
     """
 

@@ -201,11 +201,11 @@ def load_resolved(
     Args:
       settings: that name it.
       inspecting: whether it is only looked at: an environment that does not fit is a
-        warning then, and what may spoil a training (:func:`log_findings`) is left to
+        warning then, and what may spoil a training (`log_findings`) is left to
         the inspection.
 
     Raises:
-      ConfigError: the data is not named, or :func:`compare_environment` refuses it.
+      ConfigError: the data is not named, or `compare_environment` refuses it.
       DataError: the data is missing or unusable, or is not what the environment pays.
     """
     dataset = _read(settings)

@@ -44,7 +44,7 @@ def distance(name: str, plan_weights: jax.typing.ArrayLike | None = None) -> Dis
     """The weighted distance ``f(prediction, target, weights) -> scalar``.
 
     * ``squared``: mean over the plan of e^2.
-    * ``pseudo_huber``: sqrt(|e|^2 + c^2) - c of the plan's error vector, with
+    * ``pseudo_huber``: ``sqrt(|e|^2 + c^2) - c`` of the plan's error vector, with
       c = 0.00054 sqrt(H D) (Song and Dhariwal 2024, eq. 8).
     * ``released``: mean over the plan of sqrt((e^2)^2 + c^2) - c, what Duan et
       al.'s code computes under the name of pseudo-Huber.

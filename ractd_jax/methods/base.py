@@ -73,7 +73,7 @@ class PlanBatch(NamedTuple):
 
     Attributes:
       plans: [B, H, D].
-      condition: arrays [B, ...], shaped as :attr:`Dimensions.condition_shapes` says.
+      condition: arrays [B, ...], shaped as ``dims.condition_shapes`` says.
     """
 
     plans: jax.Array
@@ -148,7 +148,7 @@ class PlanMethod:
     ) -> Sampler:
         """A sampler of `num_steps` steps, from noise scaled by `temperature`.
 
-        Only a method that :attr:`takes_guidance` has the last argument.
+        Only a method with ``takes_guidance`` has the last argument.
         """
         raise NotImplementedError
 

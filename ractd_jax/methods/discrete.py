@@ -84,7 +84,7 @@ class DiscreteCloning(DiscretePolicy):
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> DiscreteCloning:
-        """Raises ConfigError, see :meth:`DiscretePolicy.network_of`."""
+        """Raises ConfigError, see `network_of`."""
         return cls(cls.network_of(settings, dims), dims)
 
     def loss(
@@ -124,7 +124,7 @@ class DiscreteCql(DiscretePolicy):
 
     @classmethod
     def from_settings(cls, settings: Settings, dims: Dimensions) -> DiscreteCql:
-        """Raises ConfigError, see :meth:`DiscretePolicy.network_of`."""
+        """Raises ConfigError, see `network_of`."""
         options = settings.cql
         check_transitions(dims, cls.name)
         network = cls.network_of(settings, dims)

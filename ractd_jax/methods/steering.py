@@ -59,8 +59,8 @@ class SteeringDraws(NamedTuple):
 class NoiseSteering(PlanMethod):
     """A frozen student whose noise is moved to where plans return more.
 
-    L = -mean R(G(sigma_max z', sigma_max, sigma_min)) / unit + w mean |z' - z|^2. Its
-    parameters hold the student's, under ``student``, and the loss leaves them alone.
+    ``L = -mean R(G(sigma_max z', sigma_max, sigma_min)) / unit + w mean |z' - z|^2``.
+    Its parameters hold the student's, under ``student``, and the loss leaves them alone.
 
     Attributes:
       student: the student.

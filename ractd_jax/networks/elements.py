@@ -59,7 +59,7 @@ class ElementsConfig:
 
     @property
     def flat_size(self) -> int:
-        """Numbers of a condition that this reads: the elements, and whether known."""
+        """Numbers of a condition that this reads (elements, and whether known)."""
         return self.count * self.size + 1
 
     @property

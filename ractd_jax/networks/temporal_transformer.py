@@ -21,6 +21,10 @@ _EXPANSION = 4
 class TemporalTransformerConfig:
     """Shape of a temporal transformer.
 
+    Fields that are not listed are those of
+    :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token, and elements are
+    concatenated.
+
     Attributes:
       plan_dim: D, dimensions of one step of the plan.
       width: features of a token; even, a multiple of `num_heads`.
@@ -30,9 +34,6 @@ class TemporalTransformerConfig:
       noise_embedding: see :class:`ractd_jax.networks.NoiseEmbedding`.
       dropout_rate: probability of dropping an activation while training.
       condition_dim: flattened size of the condition; checked when given.
-      conditioning, patch_size, fourier_octaves, pin_reach, elements, pin_size,
-        compute: see :class:`ractd_jax.networks.TemporalUNetConfig`; a patch is a token,
-        and elements are concatenated.
     """
 
     plan_dim: int

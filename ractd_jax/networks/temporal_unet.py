@@ -102,7 +102,7 @@ class TemporalUNetConfig:
 
     @property
     def film_sizes(self) -> dict[str, int]:
-        """Name of every layer with FiLM, and the size of its row: scale and bias."""
+        """Name of every layer with FiLM, and the size of its row (scale, bias)."""
         return {name: 2 * features for name, features in self.block_features.items()}
 
     def check_horizon(self, horizon: int) -> None:

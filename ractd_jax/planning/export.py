@@ -49,8 +49,8 @@ def export_planner(
       planner: the planner to write.
       path: path of the file.
       about: JSON-able entries to add to the metadata, such as those of
-        :func:`describe_checkpoint`.
-      storage: of the weights, one of :data:`ractd_jax.policy.STORAGES`; half precision
+        `describe_checkpoint`.
+      storage: of the weights, one of `ractd_jax.policy.STORAGES`; half precision
         is rounded, and the file compressed.
 
     Returns:

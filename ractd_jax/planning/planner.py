@@ -104,7 +104,7 @@ class Planner:
       action_bounds: what the environment of the data takes, where it is known.
       changes: units of plans of states that are relative to their start, else None.
       precision: ``float32``, or ``bfloat16``: kernels rounded to it, which a student
-        on a CPU also multiplies in it (:mod:`ractd_jax.planning.packed`).
+        on a CPU also multiplies in it (``ractd_jax/planning/packed.py``).
       plan_fn: (weights, observations as :meth:`plan` has them, key or [B] keys,
         first_only) -> [B, H, D] or [B, D]; pure, and for any B.
       weights: what `plan_fn` takes.

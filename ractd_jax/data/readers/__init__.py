@@ -1,6 +1,6 @@
 """Readers of datasets, one for each value of ``config.dataset.source``.
 
-A further format is a function in a file of its own and a line in :data:`READERS`, or,
+A further format is a function in a file of its own and a line in ``READERS``, or,
 from outside the package, a call of :func:`register_reader`.
 """
 
@@ -30,7 +30,7 @@ class Reader(NamedTuple):
 
     Attributes:
       read: (settings of the dataset, rule for Dict observations as in
-        :mod:`ractd_jax.tasks.flatten`) -> episodes and their origin.
+        ``ractd_jax/tasks/flatten.py``) -> episodes and their origin.
       field: of ``config.dataset``, what names the data.
       takes: those of its fields ``observation_keys`` and ``filter_key`` that it reads.
     """
