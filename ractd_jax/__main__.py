@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": "plans for given observations",
     "export": "writes a planner as one file that runs elsewhere",
     "sweep": "trains many students as one program",
+    "compare": "tables and curves of a few trainings, finished or running",
     "aggregate": "statistics of many trainings",
     "benchmark": "tables over tasks and training seeds",
 }

@@ -29,6 +29,7 @@ TRAINING = (CONFIG, *NO_DATA, "--workdir=new")
 MAINS = {
     "aggregate": ("--results=none", "--output=new/table"),
     "benchmark": ("--workdir=new", "--tasks=none", "--results=file/x"),
+    "compare": ("none",),
     "combinations": ("--task=maze", "--maze=none", "--workdir=new", "--results=file"),
     "evaluate": ("--checkpoint=none",),
     "export": ("--checkpoint=none", "--output=new/policy.zip"),
@@ -77,11 +78,11 @@ def wrong_argument(rng: random.Random, defined: dict[str, str]) -> str:
     return f"--{name}={rng.choice(values.get(defined[name], [*WORDS, *NUMBERS]))}"
 
 
-def define_flags(main: str) -> tuple[dict[str, str], Callable[[], None]]:
-    """Defines the flags of a main: their names and kinds, and its function."""
+def define_flags(main: str) -> tuple[dict[str, str], tuple[Callable, str]]:
+    """Defines the flags of a main: their names and kinds, and what launch.run gets."""
     held, before, run_main = [], set(flags.FLAGS), launch.run
     sys.modules.pop(f"experiments.{main}", None)
-    launch.run = held.append
+    launch.run = lambda function, takes="": held.append((function, takes))
     runpy.run_module(f"experiments.{main}", run_name="__main__")
     launch.run = run_main
     ours = set(flags.FLAGS) - before
@@ -119,13 +120,13 @@ def in_fork(work) -> tuple[int, str]:
 
 def cases_of(main: str, seed: int, count: int) -> None:
     """Writes MAIN.json, with `count` cases of a main."""
-    (defined, function), cases = define_flags(main), []
+    (defined, started), cases = define_flags(main), []
     rng = random.Random(f"{seed} {main}")
     for _ in range(count):
         wrong = wrong_argument(rng, defined)
         given = [*MAINS[main], wrong]
         sys.argv = [main, *given]
-        code, text = in_fork(lambda: launch.run(function))
+        code, text = in_fork(lambda: launch.run(*started))
         cases.append([main, given, wrong, code, text])
     Path(f"{main}.json").write_text(json.dumps(cases))
 

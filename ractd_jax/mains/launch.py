@@ -247,14 +247,19 @@ def check_model_flags(stage: str) -> None:
             )
 
 
-def run(main) -> None:
+def run(main, takes: str = "") -> None:
     """absl's app.run, with bad input shown as one line instead of a traceback.
 
     A training that a signal stopped has saved where it was: that is no failure.
+
+    Args:
+      main: what runs.
+      takes: what the arguments besides flags are, which `main` is then called with;
+        empty where there must be none.
     """
 
     def guarded(argv):
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes:
             sys.exit(f"error: unexpected argument '{argv[1]}': flags start with --")
         logging.set_verbosity(logging.INFO)
         logging.get_absl_handler().addFilter(_ours)
@@ -267,7 +272,7 @@ def run(main) -> None:
                 if FLAGS.deterministic:
                     _add_xla_flag("--xla_gpu_deterministic_ops=true")
                 _join_processes()
-            main()
+            main(*([argv[1:]] if takes else []))
         except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
         except jax.errors.JaxRuntimeError as error:
