@@ -66,7 +66,8 @@ def test_top_keeps_the_best_whole_episodes_that_fit():
 def test_a_fraction_without_a_whole_episode_is_an_error():
     episodes = episodes_of([10, 10], [1.0, 2.0])
     with pytest.raises(
-        ConfigError, match=r"config.dataset.top_fraction: 0.1 of the 20"
+        ConfigError,
+        match=r"config.dataset.top_fraction: 0.1 of the 20 .*weighting = 'advantage'",
     ):
         chosen(episodes, weighting="top", top_fraction=0.1)
 

@@ -80,7 +80,9 @@ def choose_windows(
                 f"config.dataset.top_fraction: {options.top_fraction} of the "
                 f"{episodes.num_transitions} transitions of {source} hold no window of "
                 "a whole episode; the best one has "
-                f"{episodes.lengths[episodes.returns.argmax()]} transitions"
+                f"{episodes.lengths[episodes.returns.argmax()]} transitions: expected "
+                "a larger fraction, or config.dataset.weighting = 'advantage' or "
+                "'uniform', which keep every episode"
             )
     if options.weighting in ("advantage", "both"):
         if advantages is None:
