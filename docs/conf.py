@@ -94,14 +94,20 @@ autodoc_type_aliases = {
     },
 }
 
-# Strict (-n) about references inside the package. Those to other libraries lead nowhere,
-# as nothing is fetched; names in backticks, what a module keeps to itself and names that
-# only type checkers import need not.
+# Strict (-n) about references inside the package. Those to other libraries lead
+# nowhere, as nothing is fetched; names in backticks, what a module keeps to itself and
+# names that only type checkers import need not.
 nitpick_ignore_regex = [
     ("py:obj", ".*"),
-    ("py:class", r"(jax|numpy|np|flax|gymnasium|collections|contextlib|os|pathlib|typing)\..*"),
+    (
+        "py:class",
+        r"(jax|numpy|np|flax|gymnasium|collections|contextlib|os|pathlib|typing)\..*",
+    ),
     ("py:class", r"(losses\.)?[A-Z]\w*"),
-    ("py:class", r"ractd_jax\.(settings|networks\.packing)\..*"),
+    (
+        "py:class",
+        r"ractd_jax\.(settings|networks\.packing|diffusion\.preconditioning)\..*",
+    ),
     ("py:class", r"ractd_jax\.methods\.\w+\.(\w*Draws|DiscretePolicy|NoiseMLP)"),
 ]
 

@@ -1,8 +1,8 @@
 """Links to files and folders of the repository lead to pages that show them.
 
-Pages link to code as ``[ctm.py](../ractd_jax/methods/ctm.py)``. In the site such a link
-leads to a page with the file's text, and one to a folder leads to its README or to a list
-of its files. Results' tables, which programs write, get a title.
+Pages link to code as ``[ctm.py](../ractd_jax/methods/ctm.py)``. In the site such
+a link leads to a page with the file's text, and one to a folder leads to its README or
+to a list of its files. Results' tables, which programs write, get a title.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def page_of(root: Path, path: Path) -> str:
 
 
 class RepositoryLinks(SphinxTransform):
-    """Points links to files and folders at their pages, and notes that these are needed.
+    """Points links to files and folders at their pages, and notes which are needed.
 
     A link that leads nowhere stays as it is, so that MyST warns of it.
     """

@@ -23,7 +23,7 @@ def regression_loss(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 def expectile_loss(
     values: jax.Array, targets: jax.Array, expectile: float
 ) -> jax.Array:
-    """Mean |tau - 1(target < value)| (target - value)^2 of [B] values.
+    """Mean ``|tau - 1(target < value)| (target - value)^2`` of [B] values.
 
     Its minimum is the tau-expectile of the targets, for tau = 1/2 their mean (Kostrikov
     et al., 2022; twice their loss, so that tau = 1/2 is the mean squared error).

@@ -1,17 +1,17 @@
 """One file for one method: parameters, randomness, loss, sampler.
 
-=====================  ===========================================================
-:mod:`.edm`            the EDM teacher
-:mod:`.ddpm`           discrete-time diffusion
-:mod:`.ctm`            the one-step student, RACTD
-:mod:`.reward`         the reward ensemble
-:mod:`.critic`         critics: IQL and SARSA
-:mod:`.steering`       noise steering of a frozen student
-:mod:`.bc`             behaviour cloning
-:mod:`.td3_bc`         TD3+BC
-:mod:`.discrete`       cloning and CQL of discrete actions
-:mod:`.inverse_dynamics`  actions between states
-=====================  ===========================================================
+====================  ==================================================
+``edm``               the EDM teacher
+``ddpm``              discrete-time diffusion
+``ctm``               the one-step student, RACTD
+``reward``            the reward ensemble
+``critic``            critics: IQL and SARSA
+``steering``          noise steering of a frozen student
+``bc``                behaviour cloning
+``td3_bc``            TD3+BC
+``discrete``          cloning and CQL of discrete actions
+``inverse_dynamics``  actions between states
+====================  ==================================================
 """
 
 from ractd_jax.methods.base import (

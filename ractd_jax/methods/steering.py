@@ -60,7 +60,8 @@ class NoiseSteering(PlanMethod):
     """A frozen student whose noise is moved to where plans return more.
 
     ``L = -mean R(G(sigma_max z', sigma_max, sigma_min)) / unit + w mean |z' - z|^2``.
-    Its parameters hold the student's, under ``student``, and the loss leaves them alone.
+    Its parameters hold the student's, under ``student``, and the loss leaves them
+    alone.
 
     Attributes:
       student: the student.

@@ -68,7 +68,7 @@ def inverse_dynamics(model: InverseDynamicsModel, stride: int = 1) -> Controller
     """Takes the action that leads to the planned state ahead, by a learned model.
 
     Args:
-      model: from :func:`ractd_jax.planning.load_inverse_dynamics`.
+      model: from :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`.
       stride: environment steps between two planned states.
     """
 
@@ -117,7 +117,7 @@ def make_controller(
 
     Args:
       settings: the planner's settings; section ``controller`` names the controller.
-      model: from :func:`ractd_jax.planning.load_inverse_dynamics`;
+      model: from :func:`ractd_jax.planning.inverse_dynamics.load_inverse_dynamics`;
         only ``inverse_dynamics`` needs it.
       task: the environment family.
 
