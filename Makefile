@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 BENCH ?= runs/bench
 
-.PHONY: install test test-slow test-speed lint demo bench clean
+.PHONY: install test test-slow test-speed lint docs demo bench clean
 
 # The exact versions that the results in this repository came from.
 install: $(VENV)/.installed
@@ -40,6 +40,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation as a site: open docs/_build/html/index.html. Warnings are errors.
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -n -c docs . docs/_build/html
+
 # Dataset, teacher, reward models, CTD, RACTD, evaluation, report: see the README.
 demo: install
 	$(BIN)/python -m experiments.pipeline \
@@ -51,4 +55,4 @@ bench: install
 	$(BIN)/python -m benchmarks.run_all --output=$(BENCH)
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build docs/_build *.egg-info

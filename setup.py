@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+DOCS = ["sphinx>=8.1", "myst-nb>=1.3", "furo>=2025.7"]
+
 setup(
     name="ractd_jax",
     version="0.1.0",
@@ -61,6 +63,8 @@ setup(
         # gymnax 1.0 would lower gymnasium or jax.
         "smax": ["jaxmarl>=0.2,<0.3", "gymnax==0.0.9"],
         "wandb": ["wandb>=0.17"],
+        # Builds the site: make docs.
+        "docs": DOCS,
         "dev": [
             "grain>=0.2.10",
             # The tests of mazes, of the roundabout and of SMAX.
@@ -78,6 +82,7 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",
+            *DOCS,
         ],
     },
 )

@@ -62,8 +62,10 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 python_display_short_literal_types = True
 napoleon_use_ivar = True
+# The signature has the types.
+napoleon_attr_annotations = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 100
 # `name` in a docstring is a link where the reference has that name, else code.
 default_role = "py:obj"
 # Signatures name types of functions (docs/reference/types.md), not what they stand for.

@@ -128,17 +128,23 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield page_of(root, path), context, "page.html"
 
 
-def add_title(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Gives the tables of results, which begin without a heading, their name as one."""
-    text = source[0]
-    if docname.startswith("docs/results/") and not text.startswith("# "):
+def complete_table(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Gives the tables of results a title, and keeps a number and its interval together.
+
+    Programs write them without a heading.
+    """
+    if not docname.startswith("docs/results/"):
+        return
+    text = source[0].replace(" ± ", "\u00a0±\u00a0")
+    if not text.startswith("# "):
         *_, folder, name = docname.split("/")
         title = folder if name == "table" else name
-        source[0] = f"# {title.replace('_', ' ').capitalize()}\n\n{text}"
+        text = f"# {title.replace('_', ' ').capitalize()}\n\n{text}"
+    source[0] = text
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(RepositoryLinks)
-    app.connect("source-read", add_title)
+    app.connect("source-read", complete_table)
     app.connect("html-collect-pages", source_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
