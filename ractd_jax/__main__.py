@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "trains one stage: --stage=teacher, reward, student, ...",
     "play": "plays episodes with a shipped policy, or an exported one",
     "evaluate": "plays episodes with a trained planner",
+    "film": "films planners and the data side by side",
     "plan": "plans for given observations",
     "export": "writes a planner as one file that runs elsewhere",
     "sweep": "trains many students as one program",

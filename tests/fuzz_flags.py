@@ -33,6 +33,7 @@ MAINS = {
     "combinations": ("--task=maze", "--maze=none", "--workdir=new", "--results=file"),
     "evaluate": ("--checkpoint=none",),
     "export": ("--checkpoint=none", "--output=new/policy.zip"),
+    "film": ("--planners=none", "--output=new/film.gif"),
     "generate_dataset": ("--task=none", "--root=new"),
     "inspect_dataset": (CONFIG, *NO_DATA, "--output=new"),
     "maze_pictures": ("--workdir=none", "--output=new/picture"),

@@ -91,6 +91,25 @@ def rendering(environment: Environment) -> Environment:
     return dataclasses.replace(environment, spec=spec.to_json())
 
 
+@contextlib.contextmanager
+def camera(environment: Environment) -> Iterator[gymnasium.Env]:
+    """`environment`, made to render, with a camera that follows a runner.
+
+    Raises:
+      ConfigError: it cannot be made.
+    """
+    with contextlib.closing(make_environment(rendering(environment))) as env:
+        renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+        if getattr(renderer, "camera_id", None) == -1:
+            # Gymnasium 1.3 takes a free camera, which stays behind, although its
+            # runners' models have one that follows them.
+            model = renderer.model
+            names = [model.camera(i).name for i in range(model.ncam)]
+            if "track" in names:
+                renderer.camera_id = names.index("track")
+        yield env
+
+
 def frames(
     env: gymnasium.Env,
     environment: Environment,
@@ -131,7 +150,7 @@ def write_videos(
       ConfigError: the environment does not render, or nothing here renders it.
     """
     written, suffix = [], video_suffix()
-    with contextlib.closing(make_environment(rendering(environment))) as env:
+    with camera(environment) as env:
         rate = env.metadata.get("render_fps", _USUAL_RATE)
         every = max(1, round(rate / _RATES[suffix]))
         for episode in range(len(film.actions)):

@@ -159,6 +159,22 @@ class Task:
     def mark(self, env: gymnasium.Env, positions: np.ndarray) -> None:
         """Draws planned positions [H, 2] into the next frame that `env` renders."""
 
+    def show(
+        self, env: gymnasium.Env, observation: np.ndarray, place: float
+    ) -> float | None:
+        """Puts the simulation of `env` where an `observation` [O] has it.
+
+        Args:
+          env: after a reset.
+          observation: of the environment, in its units.
+          place: what observations leave out: how far along its track a runner is.
+
+        Returns:
+          The place of the next step; None of a family whose observations are not enough
+          to tell the state, which leaves `env` as it is.
+        """
+        return None
+
     def success(self, returns: np.ndarray) -> np.ndarray:
         """[E] bool, which episodes reached their goal, by their returns [E]."""
         return returns > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ractd_jax.tasks.base import Reference, Task, d4rl_reference, id_name
 
 
@@ -13,3 +15,11 @@ class Locomotion(Task):
 
     def reference(self, environment_id: str) -> Reference:
         return d4rl_reference(id_name(environment_id).lower())
+
+    def show(self, env, observation, place):
+        simulation = env.unwrapped
+        size = simulation.model.nq - 1  # All coordinates but the one along the track.
+        observation = np.asarray(observation, np.float64)
+        velocity = observation[size:]
+        simulation.set_state(np.append(place, observation[:size]), velocity)
+        return place + float(velocity[0]) * simulation.dt
