@@ -66,6 +66,7 @@ def parse(monkeypatch):
     path("root", "", "A folder.")
     flag_kinds.define_paths("results", None, "Folders.")
     seed("seed", 0, "A seed.")
+    path("config", None, "A file.")
 
     def run(*arguments):
         flag_kinds.parse_flags(["main", *arguments])
@@ -98,6 +99,7 @@ def test_flags_are_paths(parse, monkeypatch):
         ("--seed=2147483648", "--seed=2147483648: 2147483648 is not an integer"),
         ("--seed=1.5", "--seed=1.5: invalid literal"),
         ("--sede=1", "Unknown command line flag 'sede'"),
+        ("--config.seed=1", "--config.seed: expected a config with it (--config=FILE"),
     ],
 )
 def test_wrong_flags_are_one_line(parse, wrong, message):
@@ -105,6 +107,13 @@ def test_wrong_flags_are_one_line(parse, wrong, message):
         parse(wrong)
     text = str(stopped.value)
     assert text.startswith(f"error: {message}") and "\n" not in text
+
+
+def test_a_missing_flag_is_named(parse):
+    parse()
+    flags.mark_flag_as_required("workdir", flag_values=flag_kinds.FLAGS)
+    with pytest.raises(SystemExit, match="^error: --workdir: expected a value, found"):
+        parse("--seed=1")
 
 
 @pytest.mark.parametrize("name", ["seed", "dataset.seed", "evaluation.seed"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 
@@ -105,7 +106,7 @@ def parse_flags(argv):
     except RactdError as error:
         sys.exit(f"error: {one_line(error)}")
     except flags.Error as error:
-        sys.exit(f"error: {one_line(error).removeprefix('flag ')}")
+        sys.exit(f"error: {_flag_error(error)}")
     except AttributeError as error:
         found = one_line(error).strip('"').replace("\\n", " ").replace("\\'", "'")
         sys.exit(f"error: --config: expected fields of docs/settings.md, found {found}")
@@ -116,6 +117,20 @@ def parse_flags(argv):
         sys.exit(
             f"error: --config: expected a config file and its fields, found {found}"
         )
+
+
+def _flag_error(error: flags.Error) -> str:
+    """absl's text, in words for two mistakes that it describes from the inside."""
+    name = getattr(error, "flagname", "")
+    # The fields are flags only once a config says which ones there are.
+    if name.startswith("config.") and "config" in FLAGS:
+        return (
+            f"--{name}: expected a config with it (--config=FILE, or --preset=NAME of "
+            "python -m ractd_jax), found none"
+        )
+    text = one_line(error).removeprefix("flag ")
+    missing = re.match(r"(--\w+)=None: Flag --\w+ must have a value", text)
+    return f"{missing[1]}: expected a value, found none" if missing else text
 
 
 def _with_home(argument: str) -> str:
