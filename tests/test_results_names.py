@@ -170,6 +170,16 @@ def test_no_other_answer_is_overwritten_and_the_same_one_is(runs, tmp_path):
     assert len(list((tmp_path / "new/folder").iterdir())) == 4
 
 
+def test_the_answer_says_what_its_scores_are_relative_to(runs, tmp_path):
+    planner = ractd_jax.load_planner(runs / "teacher", num_steps=1)
+    evaluation = usual_evaluation(planner)
+    scale = dataclasses.replace(evaluation.environment, score_source="the ruler")
+    found = evaluate_to_files(planner, evaluation._replace(environment=scale), tmp_path)
+    (stored,) = tmp_path.glob("*.json")
+    assert json.loads(stored.read_text())["score_source"] == "the ruler"
+    assert found["score_source"] == "the ruler"
+
+
 def test_events_are_drawn_beside_the_answer(runs, tmp_path, monkeypatch):
     """Where the environment family names some; the statistics have their shares."""
     events = {"events": np.array([[2], [-1]]), "event_names": np.array(["lamp"])}

@@ -259,6 +259,7 @@ def evaluate_to_files(
         pictures["events_picture"] = str(picture)
     summary = summarize(results, environment)
     summary |= {"nfe": planner.nfe, "environment": environment.id}
+    summary["score_source"] = environment.score_source
     summary |= {"seed": evaluation.seed, "noise": evaluation.noise}
     summary |= {"num_candidates": planner.num_candidates, **about}
     summary |= {"precision": planner.precision, "temperature": planner.temperature}
