@@ -15,8 +15,7 @@ from tqdm import tqdm
 # Between two plain lines, in seconds.
 INTERVAL = 15.0
 _LIVE = (
-    "{desc} {percentage:3.0f}%|{bar:8}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, "
-    "{remaining} left{postfix}"
+    "{desc} |{bar:8}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
 )
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -79,7 +78,7 @@ class Progress:
         """Takes the scalars of a logged step, of which a few are shown."""
         self._about = describe(scalars)
         if self._bar is not None:
-            self._bar.set_postfix_str(self._about, refresh=False)
+            self._bar.set_postfix_str(describe(scalars, short=True), refresh=False)
 
     def report(self) -> None:
         """Prints a plain line when one is due; called after each logged step."""
@@ -127,27 +126,39 @@ class Progress:
             print(f"{self._label}: {text}", file=sys.stderr, flush=True)
 
 
-def describe(scalars: Mapping[str, float]) -> str:
-    """The few scalars that say how a training does, in words."""
+def describe(scalars: Mapping[str, float], short: bool = False) -> str:
+    """The few scalars that say how a training does, in words.
+
+    Args:
+      scalars: of a logged step.
+      short: for the live line, which may be cut off: what says most comes first.
+    """
+    digits = 2 if short else 3
     losses = [
-        f"{name.removeprefix('loss/').replace('held_out', 'held-out')} {value:.3g}"
+        f"{name.removeprefix('loss/').replace('held_out', 'held-out')} "
+        f"{value:.{digits}g}"
         for name, value in scalars.items()
         if name.startswith("loss/")
     ]
     if len(losses) > 1:  # `total` is a sum of the others
         losses = [text for text in losses if not text.startswith("total ")]
     parts = [f"loss {', '.join(losses).replace('_', ' ')}"] if losses else []
-    for name, words in (
-        ("fidelity/spread", "spread {:.2f} of the teacher's"),
-        ("rank/values", "rank correlation {:.2f}"),
-        ("accuracy", "accuracy {:.2f}"),
+    measures = list(_measures(scalars, short))
+    return "; ".join(measures + parts if short else parts + measures)
+
+
+def _measures(scalars: Mapping[str, float], short: bool) -> Iterator[str]:
+    for name, words, few in (
+        ("fidelity/spread", "spread {:.2f} of the teacher's", "spread {:.2f}"),
+        ("rank/values", "rank correlation {:.2f}", "rank {:.2f}"),
+        ("accuracy", "accuracy {:.2f}", "accuracy {:.2f}"),
     ):
         if name in scalars:
-            parts.append(words.format(scalars[name]))
+            yield (few if short else words).format(scalars[name])
     predicted = [scalars.get(f"reward/{who}_median") for who in ("student", "data")]
     if None not in predicted:
-        parts.append("predicted return {:.4g} (data {:.4g})".format(*predicted))
-    return "; ".join(parts)
+        values = "return {:.4g} (data {:.4g})".format(*predicted)
+        yield values if short else f"predicted {values}"
 
 
 def _duration(seconds: float) -> str:

@@ -68,6 +68,9 @@ def test_few_scalars_are_shown():
     )
     assert describe({"loss/total": 1.0}) == "loss total 1"
     assert describe({}) == ""
+    assert describe(SCALARS, short=True) == (
+        "spread 0.98; return 693.3 (data 706.1); loss ctm 0.00017, reward -0.28"
+    )
 
 
 def test_a_file_gets_a_line_at_intervals_and_a_summary(clock, capsys):
@@ -93,7 +96,7 @@ def test_a_terminal_gets_one_line_and_the_summary(clock, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     run_to_its_end(clock)
     live, _, summary = terminal.getvalue().rpartition("\r")
-    assert live.count("\n") == 0 and "ractd (student)   0%|" in live
+    assert live.count("\n") == 0 and "ractd (student) |" in live
     assert summary.startswith("ractd (student): 1000 steps in 1:50")
     assert summary.count("\n") == 1
 
