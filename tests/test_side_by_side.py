@@ -12,6 +12,7 @@ from ractd_jax.evaluation import side_by_side, video
 from ractd_jax.evaluation.side_by_side import Panel
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import task_of
+from ractd_jax.tasks.maze2d import register_maze2d
 from tests.conftest import run_main
 from tests.test_video import CRANE
 from tests.toys import toy_dataset
@@ -39,6 +40,16 @@ def test_a_runner_is_shown_where_its_observation_has_it(name):
     )
     env.step(np.zeros(env.action_space.shape))
     assert place == pytest.approx(env.unwrapped.data.qpos[0], abs=0.02)
+
+
+def test_a_ball_is_shown_where_its_state_has_it():
+    register_maze2d()
+    env = gymnasium.make("ractd/Maze2d-UMaze-v0")
+    env.reset(seed=0)
+    state = np.array([-1.0, 0.9, 0.3, -0.2], np.float32)
+    assert task_of("ractd/Maze2d-UMaze-v0").show(env, state, 0.0) == 0.0
+    data = env.unwrapped.point_env.data
+    np.testing.assert_allclose([*data.qpos, *data.qvel], state)
 
 
 def panels():

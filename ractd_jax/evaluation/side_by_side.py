@@ -12,6 +12,7 @@ import numpy as np
 from ractd_jax.data.episodes import Episodes
 from ractd_jax.errors import ConfigError
 from ractd_jax.evaluation.rollout import evaluate_planner
+from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.video import Film, camera, frames
 from ractd_jax.files import completed
 from ractd_jax.settings import Environment
@@ -43,7 +44,7 @@ def panel_of_planner(
     """An episode that a planner or a policy plays.
 
     Args:
-      planner: of plans of actions.
+      planner: a planner, of states with a controller that needs no model; or a policy.
       label: of the panel.
       seed: of the episode's reset and noise.
       environment: to play in.
@@ -51,7 +52,11 @@ def panel_of_planner(
       limit: steps that are shown.
     """
     film = Film(1)
-    found = evaluate_planner(planner, environment, 1, seed, film=film)
+    if planner.dims.plans_states:
+        options = planner.settings.controller
+        found = evaluate_controlled(planner, options, environment, 1, seed, film=film)
+    else:
+        found = evaluate_planner(planner, environment, 1, seed, film=film)
     film.actions[0] = film.actions[0][:limit]
     with camera(environment) as env:
         counted = _Counted(env)

@@ -27,6 +27,10 @@ def load(path: str):
     """(planner or policy, its settings)."""
     if not Path(path).is_dir():
         policy = ractd_jax.load_policy(find_policy(path))
+        if policy.dims.plans_states:
+            raise ConfigError(
+                f"--planners: expected the workdir of a planner of states, found {path}"
+            )
         return policy, from_mapping(policy.metadata["settings"])
     planner = ractd_jax.load_planner(path, temperature=FLAGS.temperature)
     return planner, planner.settings

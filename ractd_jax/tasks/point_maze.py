@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ractd_jax.tasks.base import Reference, Task, d4rl_reference, id_name
 from ractd_jax.tasks.markers import add_markers
 
@@ -37,6 +39,12 @@ def maze_of_environment(environment_id: str) -> str | None:
     return match[2].lower() if match else None
 
 
+def _ball(env):
+    """The ball's simulation in either maze environment."""
+    maze = env.unwrapped
+    return getattr(maze, "point_env", maze)
+
+
 class PointMaze(Task):
     """The goal stays where it is, or is replaced on arrival, as the id says."""
 
@@ -52,9 +60,12 @@ class PointMaze(Task):
         return maze_map(name)
 
     def mark(self, env, positions) -> None:
-        # The ball of either maze environment.
-        ball = getattr(env.unwrapped, "point_env", env.unwrapped)
-        add_markers(ball, positions, radius=0.05, height=0.1)
+        add_markers(_ball(env), positions, radius=0.05, height=0.1)
+
+    def show(self, env, observation, place):
+        state = np.asarray(observation, np.float64)
+        _ball(env).set_state(state[:2], state[2:4])
+        return place
 
 
 class Maze2d(PointMaze):
