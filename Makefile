@@ -24,7 +24,8 @@ test: install
 # Trainings that converge, real processes (two of one job, kills), and grids against
 # their members alone.
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow --ignore=tests/test_speed_ratios.py
+	$(BIN)/python -m pytest -q -m slow --ignore=tests/test_speed_ratios.py \
+	    --numprocesses=2 --dist=loadfile
 
 # Ratios of times inside one run, on one device, compiled as users compile.
 SPEED_FLAGS := --xla_force_host_platform_device_count=1 \

@@ -1,6 +1,8 @@
 """What the mains set before JAX starts."""
 
+import logging
 import os
+from pathlib import Path
 
 import jax
 import pytest
@@ -60,3 +62,23 @@ def test_helpfull_shows_every_field_with_its_sentence():
     shown = "".join(run_main("train", "--helpfull", check=False).stdout.split())
     for name, text in described_tree(Settings()):
         assert f"--{name}:{''.join(text.split())}" in shown
+
+
+def test_libraries_are_quiet_and_the_package_is_not():
+    """Wherever it is installed."""
+
+    def passes(path, level):
+        return launch._ours(logging.makeLogRecord({"pathname": path, "levelno": level}))
+
+    library = "/somewhere/site-packages/orbax/checkpoint.py"
+    ours = str(Path(launch.__file__).parents[1] / "training" / "loop.py")
+    assert not passes(library, logging.INFO) and passes(library, logging.WARNING)
+    assert passes(ours, logging.INFO)
+
+
+def test_an_installed_packages_lines_are_its_own(monkeypatch):
+    folder = "/somewhere/site-packages/ractd_jax"
+    monkeypatch.setattr(launch, "_PACKAGE", folder)
+    record = logging.makeLogRecord({"pathname": f"{folder}/training/loop.py"})
+    record.levelno = logging.INFO
+    assert launch._ours(record)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from logging import WARNING
+from pathlib import Path
 
 import jax
 from absl import app, flags, logging
@@ -35,6 +36,7 @@ STAGES = (
     "inverse_dynamics",
 )
 
+_PACKAGE = str(Path(__file__).parents[1])
 # What --teacher, --reward and --start name.
 _MODELS = {
     "teacher": "a teacher",
@@ -176,7 +178,9 @@ def settings_from_flags() -> Settings:
 
 def _ours(record) -> bool:
     """Drops what libraries report of their own start-up below a warning."""
-    library = "site-packages" in record.pathname
+    # The package itself may be installed among them.
+    ours = record.pathname.startswith(_PACKAGE)
+    library = "site-packages" in record.pathname and not ours
     return not library or record.levelno >= WARNING
 
 

@@ -240,7 +240,13 @@ def prepare_dataset(settings: Settings, workdir: Path) -> Settings:
             demonstrations=options.demonstrations,
             root=root,
         )
-        logging.info("%s", recorded)
+        logging.info(
+            "recorded %s: %d episodes, %d transitions, mean return %.1f",
+            recorded.dataset_id,
+            recorded.episodes,
+            recorded.transitions,
+            recorded.return_mean,
+        )
     elif (kept := num_transitions(options.id, root)) < options.num_transitions:
         raise ConfigError(
             f"config.dataset.num_transitions: {root} has {kept} of {options.id}, found "

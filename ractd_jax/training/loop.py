@@ -100,7 +100,8 @@ def _train(
         state = parallel.replicate(jax.jit(init)())
     else:
         state = parallel.as_local(state)
-        logging.info("%s: resuming from step %d", stage.name, int(state.step))
+        if int(state.step) < stage.num_steps:
+            logging.info("%s: resuming from step %d", stage.name, int(state.step))
         metadata = checkpointer.metadata, stage.metadata
         check_resumed(workdir, *metadata, allow_config_change, renamed)
         _check_first_step(workdir, int(state.step), run)
