@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs/_ext")]
 
+from sphinx.util.inspect import TypeAliasForwardRef  # noqa: E402
+
 import ractd_jax  # noqa: E402
 
 project = "ractd_jax"
@@ -68,6 +70,8 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 # `name` in a docstring is a link where the reference has that name, else code.
 default_role = "py:obj"
+# Blocks without a language are commands, tables and drawings.
+highlight_language = "text"
 # Signatures name types of functions (docs/reference/types.md), not what they stand for.
 autodoc_type_aliases = {
     "jax.typing.ArrayLike": "jax.typing.ArrayLike",
@@ -95,6 +99,9 @@ autodoc_type_aliases = {
         for name in names
     },
 }
+
+# Inside of another type Sphinx 9 shows an alias as TypeAliasForwardRef('name').
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name
 
 # Strict (-n) about references inside the package. Those to other libraries lead
 # nowhere, as nothing is fetched; names in backticks, what a module keeps to itself and

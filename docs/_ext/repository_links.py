@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import posixpath
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,13 +130,13 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def complete_table(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Gives the tables of results a title, and keeps a number and its interval together.
+    """Gives results' tables a title, and keeps a number and its interval together.
 
-    Programs write them without a heading.
+    Programs write the tables, without a heading.
     """
     if not docname.startswith("docs/results/"):
         return
-    text = source[0].replace(" ± ", "\u00a0±\u00a0")
+    text = re.sub(r"(?<=\d) (±|\.\.) (?=[-\d])", "\u00a0\\1\u00a0", source[0])
     if not text.startswith("# "):
         *_, folder, name = docname.split("/")
         title = folder if name == "table" else name
