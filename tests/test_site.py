@@ -4,6 +4,7 @@ Links to other hosts are not followed, here or in the build: a machine that runs
 tests need not reach them.
 """
 
+import inspect
 import os
 import re
 import subprocess
@@ -96,6 +97,64 @@ def test_notebooks_are_shown_as_stored(site):
             assert "cell_output" in html
 
 
+SOURCES = {
+    "docs/index.md": """# A page
+
+        [code](../part/code.py) [folder](../part) [table](table.md) [data](../data.bin)
+        [page of a folder](../read) [lost](../part/none.py)
+        """,
+    "docs/results/one/table.md": "| score |\n|---|\n| 1.0 ± 0.5 |\n",
+    "part/code.py": "answer = 42\n",
+    "part/.hidden.py": "",
+    "part/deeper/more.py": "",
+    "read/README.md": "# Read me\n",
+    "docs/table.md": "---\norphan: true\n---\n# A page\n",
+    "data.bin": "binary",
+}
+CONF = """
+import sys
+sys.path.insert(0, {extensions!r})
+extensions = ["myst_parser", "repository_links"]
+root_doc = "docs/index"
+html_theme = "basic"
+"""
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(inspect.cleandoc(text) + "\n")
+    return folder
+
+
+def test_links_to_files_and_folders_lead_to_pages_that_show_them(tmp_path):
+    """One that leads nowhere stays a warning."""
+    source = write(tmp_path / "source", SOURCES)
+    conf = CONF.format(extensions=str(ROOT / "docs/_ext"))
+    (source / "conf.py").write_text(conf)
+    command = [sys.executable, "-m", "sphinx", "-q", source, tmp_path / "html"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'../part/none.py'" in done.stderr
+    page = (tmp_path / "html/docs/index.html").read_text()
+    found = re.findall(r'internal"? (?:download="" )?href="([^"]*)"', page)
+    assert found[:3] == [
+        "../source/part/code.py.html",
+        "../source/part.html",
+        "table.html",
+    ]
+    assert re.fullmatch(r"\.\./_downloads/\w+/data\.bin", found[3])
+    assert found[4] == "../read/README.html"
+    assert "42" in (tmp_path / "html/source/part/code.py.html").read_text()
+    folder = (tmp_path / "html/source/part.html").read_text()
+    assert 'href="part/code.py.html"' in folder
+    assert "deeper/" in folder
+    assert "hidden" not in folder
+    table = (tmp_path / "html/docs/results/one/table.html").read_text()
+    assert "<h1>One" in table
+    assert "1.0\u00a0±\u00a00.5" in table
+
+
 PAGES = {
     "index.html": """
         <h1 id="here">A page</h1>
@@ -114,9 +173,7 @@ PAGES = {
 def test_the_checker_finds_what_is_broken(tmp_path):
     site = tmp_path / "site"
     (tmp_path / "outside.html").touch()
-    for name, text in PAGES.items():
-        (site / name).parent.mkdir(parents=True, exist_ok=True)
-        (site / name).write_text(text)
+    write(site, PAGES)
     assert broken_links(site) == [
         "index.html: sub/other.html#elsewhere, no such anchor",
         "index.html: #nowhere, no such anchor",
