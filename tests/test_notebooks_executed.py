@@ -165,11 +165,11 @@ def test_guided_plans_obey_their_rules(maze):
     values = maze[1]
     assert values["nfe"] == [8, 1, 8, 8], "a rule costs no evaluation"
     assert values["shapes"] == [[4, 128, 4]] * 4
-    print(values)
+    assert values["plain"][0]["enter the circle"] == 1.0, "or there is nothing to do"
     keep_out, both = values["guided"].values()
     assert keep_out["enter the circle"] == both["enter the circle"] == 0.0
     missed = "miss the waypoint by (m)"
-    assert both[missed] < 0.1 < keep_out[missed]
+    assert both[missed] < min(0.1, keep_out[missed] / 2)
     assert values["repaired"]["enter the circle"] == 0.0
     assert values["changed"] > 0
 
