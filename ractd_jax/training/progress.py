@@ -103,9 +103,9 @@ class Progress:
         Args:
           checkpoint: its folder, named where it is given.
         """
-        if not self._shows:
-            return
         now, made = time.perf_counter(), self._step - self._start
+        if not self._shows or not made:
+            return
         took = f"{made} steps in {_duration(now - self._began)}"
         if self._start:
             took = f"steps {self._start + 1} to {self._step}, {took}"

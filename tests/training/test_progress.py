@@ -204,3 +204,10 @@ def test_tensorboard_has_the_terms_under_their_names_in_the_paper(tmp_path):
     assert [json.loads(line) for line in lines] == [
         {"step": step, **row} for step, row in enumerate(rows, 1)
     ]
+
+
+def test_a_training_that_was_finished_has_no_summary(clock, capsys):
+    with Progress("ctd", 1_000, 1_000) as shown:
+        pass
+    shown.finish("runs/ctd/checkpoints/1000")
+    assert capsys.readouterr().err == ""
