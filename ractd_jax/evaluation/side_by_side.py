@@ -54,13 +54,13 @@ def panel_of_planner(
     film = Film(1)
     if planner.dims.plans_states:
         options = planner.settings.controller
-        found = evaluate_controlled(planner, options, environment, 1, seed, film=film)
+        evaluate_controlled(planner, options, environment, 1, seed, film=film)
     else:
-        found = evaluate_planner(planner, environment, 1, seed, film=film)
+        evaluate_planner(planner, environment, 1, seed, film=film)
     film.actions[0] = film.actions[0][:limit]
     with camera(environment) as env:
         counted = _Counted(env)
-        shots = frames(counted, environment, film, 0, int(found.seeds[0]), every)
+        shots = frames(counted, environment, film, 0, seed, every)
         return Panel(label, *_collect(shots, lambda: counted.total))
 
 
@@ -151,7 +151,8 @@ def _palette(pictures: Sequence):
     whole = Image.new("RGB", (width, height * len(some)))
     for place, picture in enumerate(some):
         whole.paste(picture, (0, place * height))
-    return whole.quantize(_COLORS)
+    # Small things, such as the balls of a plan, keep their colours.
+    return whole.quantize(_COLORS, method=Image.Quantize.MAXCOVERAGE)
 
 
 def _frame(panels: Sequence[Panel], number: int, width: int):

@@ -10,7 +10,7 @@ _SPHERE = 2  # mujoco.mjtGeom.mjGEOM_SPHERE
 def add_markers(simulation, positions: np.ndarray, radius: float, height: float):
     """Draws balls at `positions` [H, 2] into the next frame of a Gymnasium simulation.
 
-    From blue to orange; MuJoCo's viewer forgets them with every frame.
+    From magenta to orange; MuJoCo's viewer forgets them with every frame.
 
     Args:
       simulation: a Gymnasium ``MujocoEnv``.
