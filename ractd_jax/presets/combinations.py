@@ -69,7 +69,7 @@ _ROUNDABOUT_CPU = {
 }
 # Duan (2025), tables A.8 and A.9, at half the horizon and a width for two cores.
 _SMAX = {
-    "plan": {"horizon": 16, "executed_weight": 1.0},
+    "plan": {"horizon": 16, "executed_weight": 300.0, "conditioning": "both"},
     "network": {"element_embed_dim": 40},
     # Of the team's training: a win, which pays most, comes after 40 steps.
     "cql": {"discount": 0.99},
