@@ -42,8 +42,8 @@ class Critic:
 
     L_V = E ``|tau - 1(q < V(s))| (q - V(s))^2`` with q = Q^-(s, a) of the target
     network, and L_Q = E (r + gamma (1 - terminal) V(s') - Q(s, a))^2. With tau > 1/2,
-    V is nearer to the best of the data's actions than to their mean (IQL, Kostrikov et al.,
-    2022). With tau = 1/2 it is the value of the policies that recorded the data
+    V is nearer to the best of the data's actions than to their mean (IQL, Kostrikov et
+    al., 2022). With tau = 1/2 it is the value of the policies that recorded the data
     (expected SARSA).
 
     The pairs have their own initial weights, batches and targets, so that they disagree
