@@ -15,6 +15,7 @@ from ractd_jax.evaluation.rollout import evaluate_planner
 from ractd_jax.evaluation.state_rollout import evaluate_controlled
 from ractd_jax.evaluation.video import Film, camera, frames
 from ractd_jax.files import completed
+from ractd_jax.policy import Policy
 from ractd_jax.settings import Environment
 from ractd_jax.tasks import task_of
 
@@ -50,9 +51,17 @@ def panel_of_planner(
       environment: to play in.
       every: steps between two shots.
       limit: steps that are shown.
+
+    Raises:
+      ConfigError: a policy of plans of states, which names no controller.
     """
     film = Film(1)
     if planner.dims.plans_states:
+        if isinstance(planner, Policy):
+            raise ConfigError(
+                f"--planners: expected the workdir of a planner of states, found its "
+                f"exported file ({label})"
+            )
         options = planner.settings.controller
         evaluate_controlled(planner, options, environment, 1, seed, film=film)
     else:

@@ -27,10 +27,6 @@ def load(path: str):
     """(planner or policy, its settings)."""
     if not Path(path).is_dir():
         policy = ractd_jax.load_policy(find_policy(path))
-        if policy.dims.plans_states:
-            raise ConfigError(
-                f"--planners: expected the workdir of a planner of states, found {path}"
-            )
         return policy, from_mapping(policy.metadata["settings"])
     planner = ractd_jax.load_planner(path, temperature=FLAGS.temperature)
     return planner, planner.settings
@@ -55,9 +51,10 @@ def main():
     if FLAGS.data:
         episodes = load_dataset(settings).episodes
         panels.append(side_by_side.panel_of_data(episodes, "data", *shown))
-    for (planner, _), label in zip(loaded, labels, strict=True):
-        panel = side_by_side.panel_of_planner(planner, label, FLAGS.seed, *shown)
-        panels.append(panel)
+    panels += [
+        side_by_side.panel_of_planner(planner, label, FLAGS.seed, *shown)
+        for (planner, _), label in zip(loaded, labels, strict=True)
+    ]
     side_by_side.write_film(panels, FLAGS.output, FLAGS.rate, FLAGS.width)
     print(FLAGS.output)
 
