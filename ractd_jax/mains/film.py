@@ -14,6 +14,7 @@ from absl import flags
 import ractd_jax
 from ractd_jax.data.sources import load_dataset
 from ractd_jax.errors import ConfigError
+from ractd_jax.evaluation import side_by_side
 from ractd_jax.evaluation.video import choose_renderer
 from ractd_jax.files import check_writable
 from ractd_jax.mains import flag_kinds, launch
@@ -34,9 +35,6 @@ def load(path: str):
 
 def main():
     choose_renderer()
-    # MuJoCo reads the choice when it is imported.
-    from ractd_jax.evaluation import side_by_side
-
     check_writable(FLAGS.output)
     loaded = [load(path) for path in FLAGS.planners]
     labels = FLAGS.labels or [f"{each.stage}, {each.nfe} NFE" for each, _ in loaded]
