@@ -129,6 +129,7 @@ def test_plans_depend_on_each_element_unless_they_are_left_out(how):
         assert not np.allclose(before, apply(flat_condition(ends, DIMS)), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_slots_tell_the_order():
     """Attention alone would see a set."""
     unet, params = waypoint_network("attention")
