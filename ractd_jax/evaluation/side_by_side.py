@@ -59,7 +59,7 @@ def panel_of_planner(
     if planner.dims.plans_states:
         if isinstance(planner, Policy):
             raise ConfigError(
-                f"--planners: expected the workdir of a planner of states, found its "
+                "--planners: expected the workdir of a planner of states, found its "
                 f"exported file ({label})"
             )
         options = planner.settings.controller

@@ -101,7 +101,7 @@ def camera(environment: Environment) -> Iterator[gymnasium.Env]:
     with contextlib.closing(make_environment(rendering(environment))) as env:
         renderer = getattr(env.unwrapped, "mujoco_renderer", None)
         if getattr(renderer, "camera_id", None) == -1:
-            # Gymnasium 1.3 takes a free camera, which stays behind, although its
+            # Gymnasium 1.4 takes a free camera, which stays behind, although its
             # runners' models have one that follows them.
             model = renderer.model
             names = [model.camera(i).name for i in range(model.ncam)]

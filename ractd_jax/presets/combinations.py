@@ -69,8 +69,8 @@ _ROUNDABOUT_CPU = {
 }
 # Duan (2025), tables A.8 and A.9, at half the horizon and a width for two cores.
 _SMAX = {
-    # The first convolution alone passes too little of a state of 60 numbers: it enters
-    # through FiLM, too.
+    # A state of 57 numbers enters through FiLM, too: docs/notes/smax.md has what was
+    # tried, on a development seed.
     "plan": {"horizon": 16, "executed_weight": 300.0, "conditioning": "both"},
     "evaluation": {"temperature": 0.1},
     "network": {"element_embed_dim": 40},
